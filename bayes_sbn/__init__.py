@@ -1,0 +1,88 @@
+"""Bayesian learning with stochastic binary networks, on Pyro.
+
+Networks whose activations and weights are ±1 coins, fitted by variational inference with gradient
+estimators made for them, and predicted with as ensembles of bits.  ``import bayes_sbn as sbn``
+loads nothing but this file; each name below is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_MODULES = (
+    "distributions",
+    "estimators",
+    "guides",
+    "kernels",
+    "metrics",
+    "models",
+    "noise",
+    "optim",
+    "plots",
+)
+
+_NAMES = {
+    "affine": "bayes_sbn.affine",
+    "SignBernoulli": "bayes_sbn.distributions",
+    "NoisySign": "bayes_sbn.distributions",
+    "AffineBernoulli": "bayes_sbn.distributions",
+    "AffineCategorical": "bayes_sbn.distributions",
+    "AffineNormal": "bayes_sbn.distributions",
+    "Estimator": "bayes_sbn.estimators",
+    "Site": "bayes_sbn.estimators",
+    "register_estimator": "bayes_sbn.estimators",
+    "straight_through": "bayes_sbn.estimators",
+    "EstimatorMessenger": "bayes_sbn.messenger",
+    "force_draws": "bayes_sbn.messenger",
+    "TraceEstimator_ELBO": "bayes_sbn.elbo",
+    "Posterior": "bayes_sbn.posterior",
+    "Ensemble": "bayes_sbn.ensemble",
+    "Predictions": "bayes_sbn.predictions",
+}
+
+__all__ = ["__version__", *_MODULES, *_NAMES]  # noqa: PLE0604 - names are strings
+
+if TYPE_CHECKING:
+    from bayes_sbn import distributions as distributions
+    from bayes_sbn import estimators as estimators
+    from bayes_sbn import guides as guides
+    from bayes_sbn import kernels as kernels
+    from bayes_sbn import metrics as metrics
+    from bayes_sbn import models as models
+    from bayes_sbn import noise as noise
+    from bayes_sbn import optim as optim
+    from bayes_sbn import plots as plots
+    from bayes_sbn.affine import affine as affine
+    from bayes_sbn.distributions import AffineBernoulli as AffineBernoulli
+    from bayes_sbn.distributions import AffineCategorical as AffineCategorical
+    from bayes_sbn.distributions import AffineNormal as AffineNormal
+    from bayes_sbn.distributions import NoisySign as NoisySign
+    from bayes_sbn.distributions import SignBernoulli as SignBernoulli
+    from bayes_sbn.elbo import TraceEstimator_ELBO as TraceEstimator_ELBO
+    from bayes_sbn.ensemble import Ensemble as Ensemble
+    from bayes_sbn.estimators import Estimator as Estimator
+    from bayes_sbn.estimators import Site as Site
+    from bayes_sbn.estimators import register_estimator as register_estimator
+    from bayes_sbn.estimators import straight_through as straight_through
+    from bayes_sbn.messenger import EstimatorMessenger as EstimatorMessenger
+    from bayes_sbn.messenger import force_draws as force_draws
+    from bayes_sbn.posterior import Posterior as Posterior
+    from bayes_sbn.predictions import Predictions as Predictions
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(import_module(_NAMES[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"bayes_sbn.{name}")
+    else:
+        raise AttributeError(
+            f"module 'bayes_sbn' has no attribute {name!r}; it has {', '.join(sorted(__all__))}"
+        )
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,23 @@
+"""Lazy pre-activations that know how they change when one ±1 operand flips."""
+
+from bayes_sbn.affine.categorical import categorical_log_likelihood
+from bayes_sbn.affine.dense import Affine, Operand, affine
+from bayes_sbn.affine.function import (
+    BernoulliLogLikelihood,
+    MeanSign,
+    NormalLogLikelihood,
+    SignLogProb,
+    UnitFunction,
+)
+
+__all__ = [
+    "Affine",
+    "BernoulliLogLikelihood",
+    "MeanSign",
+    "NormalLogLikelihood",
+    "Operand",
+    "SignLogProb",
+    "UnitFunction",
+    "affine",
+    "categorical_log_likelihood",
+]

@@ -1,0 +1,145 @@
+r"""Functions of one pre-activation and their exact differences under a flip.
+
+A unit's conditional is a function ``h(a)`` of its own pre-activation.  If ``a`` contains the term
+``c x`` with ``x`` in {-1, +1}, flipping x exactly needs
+
+    h.difference(a, c, x) = h(a | x = +1) - h(a | x = -1) = h(a + c (1 - x)) - h(a - c (1 + x)),
+
+of which one argument is ``a`` itself.  The functions here are everything that the flip rules know
+of a distribution: the mean of a stochastic unit, its log-probability, and the log-likelihoods
+that are sums over units.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bayes_sbn.noise import Noise
+
+
+class UnitFunction:
+    """A function ``h(a)`` applied to each unit's pre-activation separately."""
+
+    def value(self, a: Tensor) -> Tensor:
+        """``h(a)``, differentiable by autograd."""
+        raise NotImplementedError
+
+    def difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
+        """``h(a | x = +1) - h(a | x = -1)`` where ``a`` contains the term ``c x``."""
+        return self.value(a + c * (1 - x)) - self.value(a - c * (1 + x))
+
+    def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``(h', h'')``, or None if the two-term series must not be used for this function."""
+        del a
+        return None
+
+    def for_flips(self, rows: slice) -> UnitFunction:
+        """The function on those rows (axis -2), its own tensors with a trailing axis for flips."""
+        del rows
+        return self
+
+
+def _flip_axis(tensor: Tensor, rows: slice) -> Tensor:
+    """The rows of a tensor of the shape of ``a``, with a trailing axis; a vector has no rows."""
+    return (tensor[..., rows, :] if tensor.dim() > 1 else tensor).unsqueeze(-1)
+
+
+@dataclass(frozen=True)
+class MeanSign(UnitFunction):
+    """``h(a) = E[x | a] = 2 F(a) - 1``, the mean of a stochastic unit."""
+
+    noise: Noise
+
+    def value(self, a: Tensor) -> Tensor:
+        """``2 F(a) - 1``."""
+        return self.noise.mean_sign(a)
+
+    def difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
+        """Twice the difference of the cdfs, which logistic noise has in a division form."""
+        return 2 * self.noise.flip_difference(a, c, x)
+
+    def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``(2 F', 2 F'')`` where the noise is smooth."""
+        if not self.noise.is_smooth:
+            return None
+        return 2 * self.noise.density(a), 2 * self.noise.curvature(a)
+
+
+@dataclass(frozen=True)
+class SignLogProb(UnitFunction):
+    """``h(a) = log P(x | a) = log F(x a)`` for a given ±1 state x, of the shape of ``a``."""
+
+    noise: Noise
+    state: Tensor
+
+    def value(self, a: Tensor) -> Tensor:
+        """``log F(x a)``, by the symmetry of the noise; -inf off a bounded support."""
+        return self.noise.log_cdf(self.state * a)
+
+    def difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
+        """By two evaluations, where log 0 is the log of the smallest normal number."""
+        low = math.log(torch.finfo(a.dtype).tiny)
+        up = self.value(a + c * (1 - x)).clamp_min(low)
+        return up - self.value(a - c * (1 + x)).clamp_min(low)
+
+    def for_flips(self, rows: slice) -> SignLogProb:
+        """See :meth:`UnitFunction.for_flips`."""
+        return SignLogProb(self.noise, _flip_axis(self.state, rows))
+
+
+@dataclass(frozen=True)
+class BernoulliLogLikelihood(UnitFunction):
+    """``h(a) = y a - log(1 + e^a)`` for labels y in {0, 1}, of the shape of ``a``."""
+
+    label: Tensor
+
+    def value(self, a: Tensor) -> Tensor:
+        """``y a - softplus(a)``."""
+        return self.label * a - torch.nn.functional.softplus(a)
+
+    def for_flips(self, rows: slice) -> BernoulliLogLikelihood:
+        """See :meth:`UnitFunction.for_flips`."""
+        return BernoulliLogLikelihood(_flip_axis(self.label, rows))
+
+
+@dataclass(frozen=True)
+class NormalLogLikelihood(UnitFunction):
+    """``h(a) = -(y - a)^2 / 2 sigma^2 - log sigma - log(2 pi) / 2``, y and sigma as ``a``."""
+
+    target: Tensor
+    sigma: Tensor
+
+    def value(self, a: Tensor) -> Tensor:
+        """The log-density of the target."""
+        z = (self.target - a) / self.sigma
+        return -0.5 * z * z - torch.log(self.sigma) - 0.5 * math.log(2 * math.pi)
+
+    def for_flips(self, rows: slice) -> NormalLogLikelihood:
+        """See :meth:`UnitFunction.for_flips`; sigma is a constant to the flips."""
+        return NormalLogLikelihood(
+            _flip_axis(self.target, rows), _flip_axis(self.sigma.detach(), rows)
+        )
+
+
+@dataclass(frozen=True)
+class ClassLogit(UnitFunction):
+    """A categorical log-likelihood as a function of the logit of one class, the others fixed.
+
+    ``h_c(a_c) = [c = y] a_c - log(e^{a_c} + e^{o_c})`` up to terms without ``a_c``, where ``o_c``
+    is the log-sum-exp of the other classes.  A flip of a weight of class c moves only ``a_c``.
+    """
+
+    is_label: Tensor
+    others: Tensor
+
+    def value(self, a: Tensor) -> Tensor:
+        """``[c = y] a_c - logaddexp(a_c, o_c)``."""
+        return self.is_label * a - torch.logaddexp(a, self.others)
+
+    def for_flips(self, rows: slice) -> ClassLogit:
+        """See :meth:`UnitFunction.for_flips`."""
+        return ClassLogit(_flip_axis(self.is_label, rows), _flip_axis(self.others, rows))

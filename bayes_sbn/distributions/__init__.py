@@ -1,0 +1,23 @@
+"""Pyro distributions of ±1 variables, and likelihoods on a lazy affine."""
+
+from bayes_sbn.distributions.likelihoods import (
+    AffineBernoulli,
+    AffineCategorical,
+    AffineLikelihood,
+    AffineNormal,
+)
+from bayes_sbn.distributions.noisy_sign import NoisySign
+from bayes_sbn.distributions.sign_bernoulli import SignBernoulli
+from bayes_sbn.distributions.support import SignDistribution, check_signs, signs
+
+__all__ = [
+    "AffineBernoulli",
+    "AffineCategorical",
+    "AffineLikelihood",
+    "AffineNormal",
+    "NoisySign",
+    "SignBernoulli",
+    "SignDistribution",
+    "check_signs",
+    "signs",
+]

@@ -1,0 +1,225 @@
+r"""Likelihoods on a lazy affine: categorical, Bernoulli and normal.
+
+Each holds the :class:`~bayes_sbn.affine.Affine` whose value is its logits (or means), so that the
+gradient of ``log p(y | a)`` reaches ±1 draws by exact flips where their estimator asks for them:
+
+    categorical   log p = a_y - log sum_c exp(a_c)
+    Bernoulli     log p = sum_j y_j a_j - log(1 + exp(a_j)),         y_j in {0, 1}
+    normal        log p = sum_j log N(y_j; a_j, sigma_j^2)
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution, constraints
+from torch import Tensor
+
+from bayes_sbn.affine import (
+    Affine,
+    BernoulliLogLikelihood,
+    NormalLogLikelihood,
+    UnitFunction,
+    categorical_log_likelihood,
+)
+
+LikelihoodT = TypeVar("LikelihoodT", bound="AffineLikelihood")
+
+
+class AffineLikelihood(TorchDistribution):
+    """A law of the data whose parameter is a lazy affine."""
+
+    arg_constraints = {}  # noqa: RUF012 - operands are checked by affine()
+    target_dim = 1
+
+    def __init__(self, affine: Affine, *, validate_args: bool | None = None) -> None:
+        if not isinstance(affine, Affine):
+            name = type(self).__name__
+            raise TypeError(
+                f"{name}(affine=...): received a {type(affine).__name__}; the law holds a lazy "
+                f"pre-activation. Write {name}(bayes_sbn.affine(x, weight, bias))."
+            )
+        self.affine = affine
+        shape = affine.shape
+        event = shape[len(shape) - self.target_dim :] if self.target_dim else torch.Size()
+        super().__init__(affine.batch_shape, event, validate_args=validate_args)
+
+    def expand(self: LikelihoodT, batch_shape: torch.Size, _instance: Any = None) -> LikelihoodT:
+        """The same law with its batch shape broadcast; keeps its structure."""
+        del _instance
+        new = cast(LikelihoodT, type(self).__new__(type(self)))
+        new.__dict__.update(self.__dict__)
+        new.affine = self.affine.expand(torch.Size(batch_shape))
+        new._batch_shape = torch.Size(batch_shape)
+        return new
+
+    def _affine_at(self, batch_shape: torch.Size) -> Affine:
+        """The affine broadcast to the batch of the scored values, where flips need it."""
+        batch = torch.broadcast_shapes(batch_shape, self.affine.batch_shape)
+        return self.affine.expand(batch) if self.affine.needs_flips else self.affine
+
+    def _sum_units(self, pre: Affine, h: UnitFunction) -> Tensor:
+        return pre.through(h).sum(-1)
+
+    def _check_target(self, value: Tensor, wrong: Tensor, allowed: str, remedy: str) -> None:
+        if wrong.any():
+            place = tuple(int(i) for i in wrong.nonzero()[0])
+            raise ValueError(
+                f"{type(self).__name__}.log_prob(y): y at {place} is {value[place].item()}; "
+                f"{allowed}. {remedy}"
+            )
+
+
+class AffineCategorical(AffineLikelihood):
+    """Labels ``y in {0, ..., classes - 1}`` with logits ``a``; event_dim 0.
+
+    Args:
+        affine: the logits, (..., rows, classes).
+        validate_args: check the labels that are scored.
+    """
+
+    target_dim = 0
+    has_enumerate_support = True
+
+    @property
+    def support(self) -> Any:
+        """The integers below the number of classes."""
+        return constraints.integer_interval(0, self.affine.shape[-1] - 1)
+
+    @property
+    def logits(self) -> Tensor:
+        """The pre-activation."""
+        return self.affine.tensor
+
+    @property
+    def probs(self) -> Tensor:
+        """The class probabilities, (..., rows, classes)."""
+        return torch.softmax(self.affine.tensor, -1)
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        """Labels."""
+        with torch.no_grad():
+            return cast(Tensor, dist.Categorical(logits=self.logits).sample(sample_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """``a_y - log sum_c exp(a_c)``."""
+        if self._validate_args:
+            classes = self.affine.shape[-1]
+            wrong = ~((value >= 0) & (value < classes) & (value == value.floor()))
+            self._check_target(
+                value,
+                wrong,
+                f"labels are integers from 0 to {classes - 1}, one per row",
+                f"Give the model {classes} classes' labels, or make the last layer wider.",
+            )
+        return categorical_log_likelihood(self._affine_at(value.shape), value)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """All labels, (classes, *batch)."""
+        return cast(
+            Tensor, dist.Categorical(logits=self.logits).enumerate_support(expand=expand)
+        )
+
+
+class AffineBernoulli(AffineLikelihood):
+    """Independent labels ``y_j in {0, 1}`` with log-odds ``a_j``; event_dim 1.
+
+    Args:
+        affine: the log-odds, (..., rows, outputs).
+        validate_args: check the labels that are scored.
+    """
+
+    @property
+    def support(self) -> Any:
+        """0 or 1 in every output."""
+        return constraints.independent(constraints.boolean, 1)
+
+    @property
+    def probs(self) -> Tensor:
+        """``P(y = 1)``."""
+        return torch.sigmoid(self.affine.tensor)
+
+    @property
+    def mean(self) -> Tensor:
+        """``P(y = 1)``."""
+        return self.probs
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        """Labels."""
+        with torch.no_grad():
+            probs = self.probs
+            shape = torch.Size(sample_shape) + probs.shape
+            uniform = torch.rand(shape, dtype=probs.dtype, device=probs.device)
+            return (uniform < probs).to(probs.dtype)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """``sum_j y_j a_j - log(1 + exp(a_j))``."""
+        if self._validate_args:
+            wrong = ~((value == 0) | (value == 1))
+            self._check_target(
+                value, wrong, "labels are 0 or 1", "Map labels in {-1, 1} with (y + 1) / 2."
+            )
+        pre = self._affine_at(value.shape[:-1])
+        label = value.to(pre.tensor.dtype).expand(torch.broadcast_shapes(value.shape, pre.shape))
+        return self._sum_units(pre, BernoulliLogLikelihood(label))
+
+
+class AffineNormal(AffineLikelihood):
+    """Independent real outputs with means ``a_j`` and standard deviations sigma; event_dim 1.
+
+    Args:
+        affine: the means, (..., rows, outputs).
+        sigma: a positive number, or one per output; may be a parameter.
+        validate_args: check sigma and the values that are scored.
+    """
+
+    has_rsample = False
+
+    def __init__(
+        self, affine: Affine, sigma: Tensor | float, *, validate_args: bool | None = None
+    ) -> None:
+        super().__init__(affine, validate_args=validate_args)
+        like = affine.tensor
+        self.sigma = torch.as_tensor(sigma, dtype=like.dtype, device=like.device)
+        if validate_args is not False and not bool((self.sigma > 0).all()):
+            raise ValueError(
+                f"AffineNormal(sigma=...): sigma is {self.sigma.detach().flatten().tolist()[:4]}; "
+                "it must be positive. For a parameter use constraints.positive."
+            )
+
+    @property
+    def support(self) -> Any:
+        """Real outputs."""
+        return constraints.real_vector
+
+    @property
+    def mean(self) -> Tensor:
+        """The pre-activation."""
+        return self.affine.tensor
+
+    @property
+    def variance(self) -> Tensor:
+        """``sigma^2``."""
+        return self.sigma.square().expand(self.shape())
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        """Outputs."""
+        with torch.no_grad():
+            mean = self.mean
+            shape = torch.Size(sample_shape) + mean.shape
+            noise = torch.randn(shape, dtype=mean.dtype, device=mean.device)
+            return mean + self.sigma * noise
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """``sum_j log N(y_j; a_j, sigma_j^2)``."""
+        if self._validate_args:
+            self._check_target(
+                value, torch.isnan(value), "targets are numbers", "Drop rows with missing targets."
+            )
+        pre = self._affine_at(value.shape[:-1])
+        shape = torch.broadcast_shapes(value.shape, pre.shape)
+        return self._sum_units(
+            pre, NormalLogLikelihood(value.expand(shape), self.sigma.expand(shape))
+        )

@@ -1,0 +1,252 @@
+r"""A ±1 variable with ``P(x = +1) = p``: the law of stochastic weights.
+
+With natural parameter ``lam = logit(p) / 2`` and mean ``mu = 2p - 1 = tanh(lam)``,
+
+    log P(x) = log sigmoid(2 lam x),
+    KL(q || q0) = sum_x q(x) [log q(x) - log q0(x)]
+                = mu (lam - lam0) - log cosh lam + log cosh lam0.
+
+``log_prob`` has that value and, as a function of a differentiable x, the derivative of its
+multilinear extension, ``(log P(+1) - log P(-1)) / 2 = lam``.  Everything is a function of the mean
+(``dKL/dmu = lam - lam0``, ``d log P / dmu = x / (1 + x mu)``), evaluated from ``lam`` without
+cancellation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import register_kl
+
+from bayes_sbn.distributions.support import (
+    SignDistribution,
+    enumerate_signs,
+    signs,
+    sum_rightmost,
+)
+from bayes_sbn.dual import mean_node
+
+_ONE_PARAMETER = "SignBernoulli takes exactly one of logits=, probs=, mean="
+
+
+class SignBernoulli(SignDistribution):
+    """Independent ±1 variables, ``P(x = +1) = sigmoid(logits) = probs = (1 + mean) / 2``.
+
+    Args:
+        logits: log-odds of +1.
+        probs: probabilities of +1.
+        mean: expectations, in [-1, 1].
+        validate_args: check the parameter and the values that are scored.
+
+    Example:
+        >>> import torch
+        >>> from bayes_sbn import SignBernoulli
+        >>> law = SignBernoulli(logits=torch.zeros(3, 2)).to_event(2)
+        >>> law.log_prob(torch.ones(3, 2))
+        tensor(-4.1589)
+    """
+
+    arg_constraints = {}  # noqa: RUF012 - the parameter is checked in __init__, once, with its name
+    has_enumerate_support = True
+
+    def __init__(
+        self,
+        logits: Tensor | None = None,
+        *,
+        probs: Tensor | None = None,
+        mean: Tensor | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        given = {"logits": logits, "probs": probs, "mean": mean}
+        chosen = [(name, value) for name, value in given.items() if value is not None]
+        if len(chosen) != 1:
+            raise ValueError(
+                f"{_ONE_PARAMETER}, but {len(chosen)} were given; write "
+                "SignBernoulli(logits=torch.zeros(out, inputs))."
+            )
+        name, value = chosen[0]
+        value = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.get_default_dtype())
+        if validate_args is not False:
+            _check_parameter(name, value)
+        if name == "logits":
+            self._set(value / 2, torch.tanh(value / 2), False, value.shape, 0)
+        elif name == "probs":
+            self._set(torch.logit(value) / 2, 2 * value - 1, False, value.shape, 0)
+        else:
+            self._set(torch.atanh(value), value, False, value.shape, 0)
+        super().__init__(value.shape, torch.Size(), validate_args=validate_args)
+
+    @classmethod
+    def from_natural(cls, natural: Tensor, *, gradient: str = "natural") -> SignBernoulli:
+        """The law with natural parameter ``lam = logit(p) / 2``, as guides hold it.
+
+        Args:
+            natural: the leaf ``lam``.
+            gradient: ``"natural"``: the gradient of the leaf is that in the mean (the mirror
+                descent of :mod:`bayes_sbn.dual`); ``"euclidean"``: that in ``lam``.
+        """
+        if gradient == "euclidean":
+            return cls(logits=2 * natural, validate_args=False)
+        if gradient != "natural":
+            raise ValueError(f"gradient={gradient!r} is not known; it is 'natural' or 'euclidean'.")
+        new = cast(SignBernoulli, cls.__new__(cls))
+        new._set(natural.detach(), mean_node(natural), True, natural.shape, 0)
+        super(SignBernoulli, new).__init__(natural.shape, torch.Size(), validate_args=False)
+        return new
+
+    def _set(
+        self, natural: Tensor, mean: Tensor, in_mean: bool, shape: torch.Size, event_dim: int
+    ) -> None:
+        self._natural = natural  # lam; constant if gradients are taken in the mean
+        self._mean = mean  # the node that gradients in the mean enter
+        self._in_mean = in_mean
+        self._full_shape = shape
+        self._event_dim = event_dim
+
+    def _like(self, shape: torch.Size, event_dim: int) -> SignBernoulli:
+        new = cast(SignBernoulli, type(self).__new__(type(self)))
+        new._set(self._natural, self._mean, self._in_mean, shape, event_dim)
+        new._copy_rule(self)
+        split = len(shape) - event_dim
+        super(SignBernoulli, new).__init__(shape[:split], shape[split:], validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> SignBernoulli:
+        """The same law with its batch shape broadcast; keeps its type and its rule."""
+        del _instance
+        shape = torch.Size(batch_shape) + self.event_shape
+        torch.broadcast_shapes(shape, self._full_shape)
+        return self._like(shape, self._event_dim)
+
+    def to_event(self, reinterpreted_batch_ndims: int | None = None) -> SignBernoulli:
+        """Turn rightmost batch dims into event dims; the result is a SignBernoulli again."""
+        number = reinterpreted_batch_ndims
+        if number is None:
+            number = len(self.batch_shape)
+        if not 0 <= number <= len(self.batch_shape):
+            raise ValueError(
+                f"SignBernoulli.to_event({number}): the law has batch shape "
+                f"{tuple(self.batch_shape)}; at most {len(self.batch_shape)} dims can become "
+                "event dims."
+            )
+        return self._like(self._full_shape, self._event_dim + number)
+
+    @property
+    def support(self) -> Any:
+        """±1 in every place."""
+        return dist.constraints.independent(signs, self.event_dim) if self.event_dim else signs
+
+    @property
+    def mean(self) -> Tensor:
+        """``2p - 1``."""
+        return self._mean.expand(self._full_shape)
+
+    @property
+    def variance(self) -> Tensor:
+        """``1 - mu^2``."""
+        return 1 - self.mean.square()
+
+    @property
+    def natural(self) -> Tensor:
+        """``lam = logit(p) / 2``."""
+        return self._natural.expand(self._full_shape)
+
+    @property
+    def natural_parameter(self) -> Tensor:
+        """``lam`` before broadcasting: one entry per variable that is learned."""
+        return self._natural
+
+    @property
+    def logits(self) -> Tensor:
+        """Log-odds of +1."""
+        return 2 * self.natural
+
+    @property
+    def probs(self) -> Tensor:
+        """``P(x = +1)``."""
+        return torch.sigmoid(self.logits)
+
+    def mean_path(self) -> Tensor:
+        """The mean, through which path estimators differentiate a draw."""
+        return self.mean
+
+    def state_log_prob(self, x: Tensor) -> Tensor:
+        """``log P(x)`` of every single variable at hard states, as a function of the mean."""
+        natural = self.natural
+        value = torch.nn.functional.logsigmoid(2 * natural * x)
+        if not self._in_mean:
+            return value
+        slope = x / (2 * torch.sigmoid(2 * natural * x).clamp_min(torch.finfo(x.dtype).tiny))
+        return value + _zero_with_slope(self.mean, slope)
+
+    def half_log_odds(self) -> Tensor:
+        """``(log P(+1) - log P(-1)) / 2``, the derivative of ``log_prob`` in x; finite."""
+        lam = self.natural.detach()
+        limit = -0.5 * math.log(torch.finfo(lam.dtype).tiny)
+        return lam.clamp(-limit, limit)
+
+    def entropy(self) -> Tensor:
+        """In nats, summed over event dims."""
+        value = -_expected_log_ratio(self.natural, None)
+        if self._in_mean:
+            value = value + _zero_with_slope(self.mean, -self.natural)
+        return sum_rightmost(value, self.event_dim)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """All joint states of the event, (2^n, *batch, *event); n at most 16."""
+        return enumerate_signs(self, self._natural, expand)
+
+
+def _check_parameter(name: str, value: Tensor) -> None:
+    if not value.is_floating_point():
+        raise TypeError(
+            f"SignBernoulli({name}=...): the {name} are {value.dtype}; they must be floating "
+            f"point. Write {name}.to(torch.get_default_dtype())."
+        )
+    low, high = {"logits": (-math.inf, math.inf), "probs": (0, 1), "mean": (-1, 1)}[name]
+    wrong = torch.isnan(value) | (value < low) | (value > high)
+    if wrong.any():
+        place = tuple(int(i) for i in wrong.nonzero()[0])
+        raise ValueError(
+            f"SignBernoulli({name}=...): the value at {place} is {value[place].item()}; {name} "
+            f"lie in [{low}, {high}]."
+        )
+
+
+def _zero_with_slope(mean: Tensor, slope: Tensor) -> Tensor:
+    return (mean - mean.detach()) * slope.detach()
+
+
+def _expected_log_ratio(lam: Tensor, lam0: Tensor | None) -> Tensor:
+    """``sum_x q(x) [log q(x) - log q0(x)]``, where 0 log 0 is 0; without lam0, ``E log q``."""
+    log_sigmoid = torch.nn.functional.logsigmoid
+    total = torch.zeros((), dtype=lam.dtype, device=lam.device)
+    for x in (1.0, -1.0):
+        q = torch.sigmoid(2 * lam * x)
+        ratio = log_sigmoid(2 * lam * x)
+        if lam0 is not None:
+            ratio = ratio - log_sigmoid(2 * lam0 * x)
+        total = total + q * torch.where(q > 0, ratio, 0.0)
+    return total
+
+
+@register_kl(SignBernoulli, SignBernoulli)
+def _kl_sign_bernoulli(q: SignBernoulli, p: SignBernoulli) -> Tensor:
+    """``sum_x q(x) [log q(x) - log p(x)]``; its derivative in the mean of q is lam - lam0."""
+    if q.event_shape != p.event_shape:
+        raise ValueError(
+            f"KL of SignBernoulli: the event shapes {tuple(q.event_shape)} and "
+            f"{tuple(p.event_shape)} differ; use .to_event on both."
+        )
+    # on the unexpanded parameters, which vectorised particles share
+    value = _expected_log_ratio(q._natural, p._natural)
+    if q._in_mean:
+        value = value + _zero_with_slope(q._mean, q._natural - p._natural)
+    shape = torch.broadcast_shapes(q._full_shape, p._full_shape)
+    value = value.expand(torch.broadcast_shapes(value.shape, q.event_shape))
+    return sum_rightmost(value, q.event_dim).expand(shape[: len(shape) - q.event_dim])

@@ -1,0 +1,69 @@
+r"""Weights in the dual: the leaf of a ±1 weight, its mean, and the one node between them.
+
+The trained leaf is the natural parameter ``lam = atanh(mu) = logit(p) / 2`` of a ±1 variable with
+mean ``mu``.  It enters a model through one node, whose value is ``mu = tanh(lam)`` and whose
+backward is the *identity*: so ``leaf.grad`` is the derivative of the loss in the **mean**, which
+is the natural gradient, whatever estimator or ELBO produced it.  The step of mirror descent is
+then ``lam <- lam - lr * leaf.grad``.
+
+Optimisers must know which tensors are such leaves, and by what path to name their state; modules
+register both here, weakly keyed by the tensor, each time they run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+DUAL_LIMIT = 8.0
+"""The largest |lam| that a step leaves: P(w = +1) is then within 1.2e-7 of 0 or 1, the resolution
+of a float32 uniform."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """What an optimiser knows of a parameter.
+
+    Args:
+        path: its module path, which names its state in files.
+        is_dual: whether it is the natural parameter of ±1 weights (step by mirror descent).
+    """
+
+    path: str
+    is_dual: bool
+
+
+_LEAVES: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+
+def register_leaf(parameter: Tensor, path: str, *, is_dual: bool) -> None:
+    """Tell optimisers the path of a parameter, and whether it is a dual leaf."""
+    _LEAVES[parameter] = Leaf(path, is_dual)
+
+
+def leaf_of(parameter: Tensor) -> Leaf | None:
+    """What is known of a parameter, or None."""
+    leaf = _LEAVES.get(parameter)
+    return leaf if isinstance(leaf, Leaf) else None
+
+
+class _MeanNode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, natural: Tensor) -> Tensor:
+        del ctx
+        return torch.tanh(natural)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        del ctx
+        return gradients[0]
+
+
+def mean_node(natural: Tensor) -> Tensor:
+    """``tanh(natural)`` with the identity as backward: gradients are those in the mean."""
+    mean: Tensor = _MeanNode.apply(natural)  # type: ignore[no-untyped-call]
+    return mean

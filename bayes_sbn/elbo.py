@@ -1,0 +1,341 @@
+r"""The evidence lower bound for stochastic binary networks, differentiated by estimators.
+
+    -ELBO_T = - E_q [ sum_n log p(y_n | x_n, states, weights) ] + T KL(q(weights) || p(weights)).
+
+Three things make it lean: the KL of ±1 weights is analytic; activations follow their own
+conditional in the guide, ``q(h | w) = p(h | w)``, so that their KL vanishes pointwise and is
+skipped; and a site is scored only where its estimator asks for it.  Any other latent site keeps
+the Monte Carlo terms of Pyro's ``Trace_ELBO``.
+
+At T = 1 this is the bound of the stock ELBOs.  Its value is E log p(y | states, weights), which
+lies below E_w log E_h p(y | h, w), which lies below log E p(y | h, w).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.infer import ELBO
+from pyro.infer.util import MultiFrameTensor, get_plate_stacks, is_validation_enabled, torch_item
+from pyro.poutine.util import prune_subsample_sites
+from pyro.util import check_model_guide_match, check_site_shape, warn_if_nan
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from bayes_sbn.distributions import (
+    AffineBernoulli,
+    AffineCategorical,
+    NoisySign,
+    SignBernoulli,
+    SignDistribution,
+)
+from bayes_sbn.dual import leaf_of, register_leaf
+from bayes_sbn.estimators import Estimator, Site, get_estimator
+from bayes_sbn.messenger import EstimatorMessenger, RerunMessenger
+
+
+class TraceEstimator_ELBO(ELBO):  # noqa: N801 - Pyro's way of naming ELBOs
+    """ELBO whose ±1 sites are differentiated by registered estimators.
+
+    Args:
+        estimator: a registered name (``"psa"``, ``"st"``, ``"score"``) or an instance; a site's
+            ``infer={"estimator": ...}`` goes before it.
+        temperature: what one nat of KL costs, a positive number; 1 is the bound itself.
+            ``"auto"`` is min(1, N h / (10 K ln 2)) for K ±1 weights and N data of h nats each
+            (log of the number of classes, log 2 a binary label, 1 otherwise), fixed at the first
+            call and readable as :attr:`temperature`.
+        weight_kl: whether the KL of the weights is part of the loss.
+        num_particles: draws averaged over.
+        max_plate_nesting: bound on nested plates, guessed when it is needed.
+        vectorize_particles: whether the draws are taken in one batched run.
+
+    Example:
+        >>> import bayes_sbn as sbn
+        >>> elbo = sbn.TraceEstimator_ELBO("psa", temperature="auto")
+    """
+
+    def __init__(
+        self,
+        estimator: str | Estimator = "psa",
+        *,
+        temperature: float | str = 1.0,
+        weight_kl: bool = True,
+        num_particles: int = 1,
+        max_plate_nesting: float = math.inf,
+        vectorize_particles: bool = False,
+    ) -> None:
+        is_number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+        if temperature != "auto" and not (is_number and 0 <= float(temperature) < math.inf):
+            raise ValueError(
+                f"TraceEstimator_ELBO(temperature={temperature!r}): the temperature is a number "
+                'of at least 0 (1 is the ELBO), or "auto".'
+            )
+        if num_particles < 1:
+            raise ValueError(
+                f"TraceEstimator_ELBO(num_particles={num_particles}): at least 1 draw is needed."
+            )
+        super().__init__(
+            num_particles=num_particles,
+            max_plate_nesting=max_plate_nesting,
+            vectorize_particles=vectorize_particles,
+        )
+        self.estimator = get_estimator(estimator)
+        self.temperature = temperature
+        self.weight_kl = weight_kl
+        self.passes = 0
+        """Network evaluations of the last call, reruns included."""
+
+    def loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
+        """An estimate of the loss, without gradients."""
+        with torch.no_grad():
+            loss, _ = self._loss_and_surrogate(model, guide, args, kwargs, gradients=False)
+        return float(loss)
+
+    def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """A tensor with the value of the loss and the gradient of the estimators."""
+        loss, surrogate = self._loss_and_surrogate(model, guide, args, kwargs, gradients=True)
+        return surrogate + (loss - surrogate.detach())
+
+    def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
+        """The loss, after its gradients have been added to the parameters' ``grad``."""
+        loss, surrogate = self._loss_and_surrogate(model, guide, args, kwargs, gradients=True)
+        if surrogate.requires_grad:
+            surrogate.backward()  # type: ignore[no-untyped-call]
+        return float(torch_item(loss))
+
+    def _loss_and_surrogate(
+        self, model: Any, guide: Any, args: Any, kwargs: Any, *, gradients: bool
+    ) -> tuple[Tensor, Tensor]:
+        self.passes = 0
+        losses, surrogates = [], []
+        for run in self._get_traces(model, guide, args, kwargs):
+            loss, surrogate = _Particle(self, run, gradients).terms()
+            losses.append(loss)
+            surrogates.append(surrogate)
+        loss = torch.stack(losses).sum() / self.num_particles
+        surrogate = torch.stack(surrogates).sum() / self.num_particles
+        warn_if_nan(loss, "loss")
+        return loss, surrogate
+
+    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> _Run:
+        return _Run(self, model, guide, args, kwargs)
+
+    def resolve_temperature(self, model_trace: Any, guide_trace: Any) -> float:
+        """The temperature as a number; ``"auto"`` is worked out from the traces, once."""
+        if isinstance(self.temperature, str):
+            self.temperature = automatic_temperature(model_trace, guide_trace)
+        return float(self.temperature)
+
+
+class _Run:
+    """One execution of guide and model under the estimators, which can be repeated."""
+
+    def __init__(
+        self, elbo: TraceEstimator_ELBO, model: Any, guide: Any, args: Any, kwargs: Any
+    ) -> None:
+        self.elbo, self.model, self.guide = elbo, model, guide
+        self.args, self.kwargs = args, kwargs
+        self.handler = EstimatorMessenger(elbo.estimator)
+        self.model_trace, self.guide_trace = self._execute()
+        self.uniforms = dict(self.handler.uniforms)
+        if is_validation_enabled():
+            check_model_guide_match(self.model_trace, self.guide_trace, elbo.max_plate_nesting)
+        self.model_trace = prune_subsample_sites(self.model_trace)
+        self.guide_trace = prune_subsample_sites(self.guide_trace)
+        self.log_likelihoods(self.model_trace)
+
+    def _execute(self) -> tuple[Any, Any]:
+        self.elbo.passes += 1
+        unwrapped = poutine.unwrap(self.guide)
+        with self.handler:
+            if isinstance(unwrapped, poutine.messenger.Messenger):
+                self.guide(*self.args, **self.kwargs)
+                return unwrapped.get_traces()
+            guide_trace = poutine.trace(self.guide).get_trace(*self.args, **self.kwargs)
+            replayed = poutine.replay(self.model, trace=guide_trace)
+            return poutine.trace(replayed).get_trace(*self.args, **self.kwargs), guide_trace
+
+    def log_likelihoods(self, trace: Any) -> None:
+        """Score the observed sites of a model trace."""
+        trace.compute_log_prob(site_filter=lambda name, site: site["is_observed"])
+        if is_validation_enabled():
+            for site in trace.nodes.values():
+                if site["type"] == "sample" and site["is_observed"]:
+                    check_site_shape(site, self.elbo.max_plate_nesting)
+
+    def rerun_cost(self, name: str, frames: Any, values: Mapping[str, Tensor]) -> Tensor:
+        """The cost per batch element of a site for other values of it, by the same uniforms."""
+        others = {key: u for key, u in self.uniforms.items() if key not in values}
+        if set(values) != {name}:
+            raise ValueError(
+                f'rerun: values were given for {sorted(values)}; give those of site "{name}".'
+            )
+        with torch.no_grad(), RerunMessenger(values, others, self.guide_trace):
+            model_trace, _ = self._execute()
+            model_trace = prune_subsample_sites(model_trace)
+            self.log_likelihoods(model_trace)
+        stacks = get_plate_stacks(model_trace)
+        cost = MultiFrameTensor()
+        for key, site in model_trace.nodes.items():
+            if site["type"] == "sample" and site["is_observed"]:
+                cost.add((stacks[key], -site["log_prob"]))
+        total: Tensor = cost.sum_to(frames)
+        return total
+
+
+class _Particle:
+    """The terms of the loss that one run contributes."""
+
+    def __init__(self, elbo: TraceEstimator_ELBO, run: _Run, gradients: bool) -> None:
+        self.elbo, self.run, self.gradients = elbo, run, gradients
+        self.stacks = get_plate_stacks(run.model_trace)
+        self.cost = MultiFrameTensor()
+        like = next(iter(run.model_trace.nodes[name]["log_prob"] for name in self._observed()))
+        self.loss: Tensor = torch.zeros((), dtype=like.dtype, device=like.device)
+        self.surrogate = self.loss
+
+    def _observed(self) -> list[str]:
+        names = [
+            name
+            for name, site in self.run.model_trace.nodes.items()
+            if site["type"] == "sample" and site["is_observed"]
+        ]
+        if not names:
+            raise ValueError(
+                "TraceEstimator_ELBO: the model has no observed site, so there is nothing to "
+                "learn from. Pass the targets, as in svi.step(x, y), and give them to "
+                "pyro.sample(..., obs=y)."
+            )
+        return names
+
+    def terms(self) -> tuple[Tensor, Tensor]:
+        """The loss, a constant, and the surrogate whose gradient is the estimate."""
+        model_nodes, guide_nodes = self.run.model_trace.nodes, self.run.guide_trace.nodes
+        for name in self._observed():
+            self._add(-model_nodes[name]["log_prob"], self.stacks[name])
+        latents = [name for name, site in guide_nodes.items() if site["type"] == "sample"]
+        for name in latents:
+            self._add_latent(name, model_nodes.get(name), guide_nodes[name])
+        if self.gradients:
+            self._register_parameters(model_nodes)
+            self._register_parameters(guide_nodes)
+            for name in latents:
+                self._add_surrogate(name, guide_nodes[name])
+        return self.loss, self.surrogate
+
+    def _add(self, term: Tensor, stack: Any = None) -> None:
+        """Add a term to the loss; with a stack, also to the cost that scores are weighed by."""
+        self.loss = self.loss + term.detach().sum()
+        self.surrogate = self.surrogate + term.sum()
+        if stack is not None:
+            self.cost.add((stack, term.detach()))
+
+    def _add_latent(self, name: str, model_site: Any, guide_site: Any) -> None:
+        if model_site is None:
+            raise ValueError(
+                f'TraceEstimator_ELBO: the guide has a site "{name}" that the model has not; '
+                "rename it, or sample it in the model."
+            )
+        q, p = guide_site["fn"], model_site["fn"]
+        if isinstance(q, SignBernoulli) and isinstance(p, SignBernoulli):
+            if self.elbo.weight_kl:
+                temperature = self.elbo.resolve_temperature(
+                    self.run.model_trace, self.run.guide_trace
+                )
+                kl = scale_and_mask(kl_divergence(q, p), guide_site["scale"], guide_site["mask"])
+                self._add(temperature * kl)
+            return
+        if _follows_model(q, p, guide_site):
+            return
+        guide_site_parts = _score_parts(guide_site)
+        log_p = scale_and_mask(
+            p.log_prob(model_site["value"]), model_site["scale"], model_site["mask"]
+        )
+        log_q, entropy_term = guide_site_parts
+        # the value has log q; its gradient only if the draw is a path
+        self.loss = self.loss - (log_p - log_q).detach().sum()
+        self.surrogate = self.surrogate - log_p.sum()
+        if isinstance(entropy_term, Tensor):
+            self.surrogate = self.surrogate + entropy_term.sum()
+        self.cost.add((self.stacks[name], (log_q - log_p).detach()))
+
+    def _add_surrogate(self, name: str, site: Any) -> None:
+        estimator = site["infer"].get("drawn_by")
+        stack = site["cond_indep_stack"]
+        if estimator is None:
+            if not isinstance(site["fn"], SignDistribution) and not site["fn"].has_rsample:
+                score = site["fn"].score_parts(site["value"]).score_function
+                term = self.cost.sum_to(stack) * scale_and_mask(score, mask=site["mask"])
+                self.surrogate = self.surrogate + term.sum()
+            return
+        cost = self.cost.sum_to(stack)
+        term = estimator.surrogate(
+            Site(name, site["fn"], site["value"]),
+            cost,
+            lambda values: self.run.rerun_cost(name, stack, values),
+        )
+        if term is not None:
+            self.surrogate = self.surrogate + scale_and_mask(term, mask=site["mask"]).sum()
+
+    def _register_parameters(self, nodes: Any) -> None:
+        """Tell optimisers the names of parameters, which the global store may not know."""
+        for name, site in nodes.items():
+            if site["type"] == "param" and hasattr(site["value"], "unconstrained"):
+                parameter = site["value"].unconstrained()
+                if leaf_of(parameter) is None:
+                    register_leaf(parameter, name, is_dual=False)
+
+
+def _follows_model(q: Any, p: Any, guide_site: Any) -> bool:
+    """Whether a site is drawn from the model's own conditional, so that its KL is zero."""
+    if guide_site["infer"].get("follows_model"):
+        return True
+    return (
+        isinstance(q, NoisySign)
+        and isinstance(p, NoisySign)
+        and q.affine.source is p.affine.source
+        and q.noise == p.noise
+    )
+
+
+def _score_parts(site: Any) -> tuple[Tensor, Any]:
+    """``log q`` and the part of it that is differentiated pathwise, both scaled."""
+    parts = site["fn"].score_parts(site["value"])
+    parts = parts.scale_and_mask(site["scale"], site["mask"])
+    return parts.log_prob, parts.entropy_term
+
+
+def automatic_temperature(model_trace: Any, guide_trace: Any) -> float:
+    """``min(1, N h / (10 K ln 2))``: a tenth of what the data can pay for K bits.
+
+    N data are worth h nats each: the log of the number of classes, log 2 a binary label, 1 nat
+    otherwise; the prior asks K ln 2 for K ±1 weights.
+    """
+    bits = sum(
+        site["fn"].natural_parameter.numel()
+        for site in guide_trace.nodes.values()
+        if site["type"] == "sample" and isinstance(site["fn"], SignBernoulli)
+    )
+    nats = 0.0
+    for site in model_trace.nodes.values():
+        if site["type"] != "sample" or not site["is_observed"]:
+            continue
+        rows = math.prod(f.full_size or f.size for f in site["cond_indep_stack"] if _is_data(f))
+        fn = site["fn"]
+        if isinstance(fn, AffineCategorical):
+            each = math.log(fn.affine.shape[-1])
+        elif isinstance(fn, AffineBernoulli):
+            each = math.log(2) * fn.event_shape.numel()
+        else:
+            each = float(max(1, fn.event_shape.numel()))
+        nats += rows * each
+    return min(1.0, nats / (10 * bits * math.log(2))) if bits else 1.0
+
+
+def _is_data(frame: Any) -> bool:
+    return frame.name != "num_particles_vectorized"

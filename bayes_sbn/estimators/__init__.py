@@ -1,0 +1,26 @@
+"""Gradient estimators for ±1 sites, each in a file of its own, registered by name."""
+
+from bayes_sbn.estimators.estimator import (
+    Estimator,
+    Rerun,
+    Site,
+    get_estimator,
+    register_estimator,
+    table,
+)
+from bayes_sbn.estimators.path_sample_analytic import PathSampleAnalytic
+from bayes_sbn.estimators.score_function import ScoreFunction
+from bayes_sbn.estimators.straight_through import StraightThrough, straight_through
+
+__all__ = [
+    "Estimator",
+    "PathSampleAnalytic",
+    "Rerun",
+    "ScoreFunction",
+    "Site",
+    "StraightThrough",
+    "get_estimator",
+    "register_estimator",
+    "straight_through",
+    "table",
+]

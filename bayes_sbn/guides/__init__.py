@@ -1,0 +1,5 @@
+"""Variational posteriors over ±1 weights."""
+
+from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli, UnrolledGuide
+
+__all__ = ["AutoSignBernoulli", "UnrolledGuide"]

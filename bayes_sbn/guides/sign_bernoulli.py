@@ -1,0 +1,302 @@
+r"""The mean-field Bernoulli posterior over ±1 weights.
+
+    q(weights) = prod_i P(w_i = +1)^[w_i = +1] P(w_i = -1)^[w_i = -1],     lam_i = logit(p_i) / 2,
+
+one natural parameter a weight, trained in the dual (:mod:`bayes_sbn.dual`).  Activations follow
+the model's own conditional, ``q(h | w) = p(h | w)``, so one network pass makes both traces.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.distributions import constraints
+from pyro.infer.autoguide.effect import AutoMessenger
+from pyro.nn import PyroModule, PyroSample
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import effectful, get_plates
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from bayes_sbn.distributions import AffineLikelihood, SignBernoulli, SignDistribution
+from bayes_sbn.dual import register_leaf
+
+INITIAL_SPREAD = 1.5
+"""Standard deviation of lam at the start. Means near 0 drown in the noise of the weights; spread
+out, deep and wide networks learn quickly (the start decides more than any other setting)."""
+
+
+class AutoSignBernoulli(AutoMessenger):  # type: ignore[misc]
+    """Mean-field Bernoulli guide over the ±1 weights of a model.
+
+    The parameters are there from the start (eager) for a PyroModule, which tells its sites without
+    running, and for any callable if ``example`` is given; else the first call makes them.
+
+    Args:
+        model: a Pyro model whose latent sites are ``SignBernoulli`` weights, outside subsampled
+            plates, and ``NoisySign`` activations.
+        example: arguments of one call of the model, to find the sites of a callable.
+        init_scale: standard deviation of the natural parameters at the start.
+        gradient: ``"natural"`` (the leaf's gradient is that in the mean, for
+            :class:`bayes_sbn.optim.MirrorDescent`) or ``"euclidean"``.
+        generator: of the initial values; default torch's global one.
+
+    Example:
+        >>> import bayes_sbn as sbn
+        >>> model = sbn.models.BinaryMLP(4, [8], 3, num_data=100)
+        >>> guide = sbn.guides.AutoSignBernoulli(model)
+        >>> sorted(guide.state_dict())
+        ['posterior.hidden.0.weight', 'posterior.output.weight']
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        *,
+        example: tuple[Any, ...] | None = None,
+        init_scale: float = INITIAL_SPREAD,
+        gradient: str = "natural",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if gradient not in ("natural", "euclidean"):
+            raise ValueError(
+                f"AutoSignBernoulli(gradient={gradient!r}): it is 'natural' or 'euclidean'."
+            )
+        if not init_scale >= 0:
+            raise ValueError(
+                f"AutoSignBernoulli(init_scale={init_scale}): a standard deviation is at least 0."
+            )
+        super().__init__(model)
+        self.gradient = gradient
+        self.init_scale = init_scale
+        self._generator = generator
+        self._site_names: list[str] = []
+        self._priors: dict[str, Tensor] = {}
+        sites = None
+        if example is not None:
+            sites = _sites_of_run(model, example)
+        elif isinstance(model, PyroModule):
+            sites = dict(_sites_of_module(model))
+        if sites is not None:
+            self._make_parameters(sites)
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the parameters exist."""
+        return bool(self._site_names)
+
+    def _make_parameters(self, sites: Mapping[str, SignBernoulli]) -> None:
+        if not sites:
+            raise ValueError(
+                "AutoSignBernoulli: the model has no ±1 weights (no latent SignBernoulli site), "
+                "so there is nothing to infer. Sample its weights, for example "
+                'pyro.sample("w", sbn.SignBernoulli(logits=torch.zeros(out, inputs)).to_event(2)).'
+            )
+        self.posterior = torch.nn.Module()
+        for name, prior in sites.items():
+            shape = prior.shape()
+            like = prior.natural_parameter
+            start = torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
+            _set_at(self.posterior, name, torch.nn.Parameter(start.to(like.device)))
+            self._site_names.append(name)
+            self._priors[name] = prior.probs.detach().clone()
+        self._generator = None
+
+    def leaf(self, name: str) -> torch.nn.Parameter:
+        """The natural parameters ``lam`` of a site, as the optimiser sees them."""
+        self._need_parameters("leaf")
+        if name not in self._site_names:
+            raise KeyError(
+                f"AutoSignBernoulli.leaf({name!r}): the ±1 weights are {self._site_names}."
+            )
+        # not by attribute: inside a run a PyroModule would enter its children in the global store
+        module = self._modules["posterior"]
+        assert module is not None
+        leaf: torch.nn.Parameter = module.get_parameter(name)
+        return leaf
+
+    def _param_statement(self, name: str) -> Tensor:
+        """The leaf of a site, announced to the handlers of ``pyro.param`` as a local parameter."""
+        leaf = self.leaf(name)
+        path = f"posterior.{name}"
+        register_leaf(leaf, path, is_dual=self.gradient == "natural")
+        value = leaf.view_as(leaf)
+        value.unconstrained = weakref.ref(leaf)
+        announced = effectful(type="param")(lambda *_, **__: value)
+        result: Tensor = announced(path, constraint=constraints.real, event_dim=None, name=path)
+        return result
+
+    def _need_parameters(self, call: str) -> None:
+        if not self.is_set_up:
+            raise RuntimeError(
+                f"AutoSignBernoulli.{call}: the guide of a callable has no parameters before its "
+                "first call; write AutoSignBernoulli(model, example=(x[:2],)) to have them at once."
+            )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run guide and model together; returns the values of all sites by name."""
+        self._prepare(args, kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def _prepare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Make the parameters if need be, and tell optimisers the names of all of them."""
+        if not self.is_set_up:
+            self._make_parameters(_sites_of_run(self.model, args, kwargs))
+        if isinstance(self.model, torch.nn.Module):
+            for path, parameter in self.model.named_parameters():
+                register_leaf(parameter, path.removesuffix("_unconstrained"), is_dual=False)
+
+    def get_posterior(self, name: str, prior: Any) -> Any:
+        """The posterior of a weight site; an activation keeps the model's own conditional."""
+        if isinstance(prior, SignBernoulli):
+            _refuse_subsampled(name, get_plates())
+            if name not in self._site_names:
+                raise ValueError(
+                    f'AutoSignBernoulli: site "{name}" was not found when the guide was set up '
+                    f"(it has {self._site_names}); let a run of the model tell its sites, with "
+                    "AutoSignBernoulli(model, example=(x[:2],))."
+                )
+            lam = self._param_statement(name)
+            law = SignBernoulli.from_natural(lam, gradient=self.gradient)
+            return law.to_event(prior.event_dim)
+        if isinstance(prior, (SignDistribution, AffineLikelihood)):
+            return prior  # activations, and data that nobody observed, follow the model
+        raise _real_site_error(name, prior)
+
+    def unrolled(self) -> UnrolledGuide:
+        """The same guide as a plain Pyro function, for ELBOs that refuse messengers.
+
+        ``TraceEnum_ELBO`` is one: with ``config_enumerate(guide.unrolled())`` it computes the
+        exact gradient of tiny networks.
+        """
+        return UnrolledGuide(self)
+
+    def weight_probabilities(self) -> dict[str, Tensor]:
+        """``P(w = +1)`` of each ±1 weight site, in float64 on the CPU."""
+        self._need_parameters("weight_probabilities")
+        return {
+            name: torch.sigmoid(2 * self.leaf(name).detach().to("cpu", torch.float64))
+            for name in self._site_names
+        }
+
+    def prior_probabilities(self) -> dict[str, Tensor]:
+        """The prior ``P(w = +1)`` of each ±1 weight site, in float64 on the CPU."""
+        self._need_parameters("prior_probabilities")
+        return {name: p.to("cpu", torch.float64) for name, p in self._priors.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As torch's; a guide that has no parameters yet says so."""
+        self._need_parameters("load_state_dict")
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        sites = ", ".join(f"{n} {tuple(p.shape)}" for n, p in self._priors.items())
+        return f"AutoSignBernoulli({sites or 'not set up yet'})"
+
+
+class _PosteriorMessenger(Messenger):
+    """Replaces the laws of latent sites by the guide's, and marks what follows the model."""
+
+    def __init__(self, guide: AutoSignBernoulli) -> None:
+        super().__init__()
+        self.guide = guide
+
+    def _pyro_sample(self, msg: Any) -> None:
+        fn = msg["fn"]
+        if msg["is_observed"] or site_is_subsample(msg) or not isinstance(fn, SignDistribution):
+            return
+        posterior = self.guide.get_posterior(msg["name"], fn)
+        msg["infer"]["follows_model"] = posterior is fn
+        if posterior.batch_shape != fn.batch_shape:
+            posterior = posterior.expand(fn.batch_shape)
+        msg["fn"] = posterior
+
+
+class UnrolledGuide:
+    """A guide as a plain function: it runs the model with the posterior's laws of the weights."""
+
+    def __init__(self, guide: AutoSignBernoulli) -> None:
+        self.guide = guide
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Sample all latent ±1 sites; observed and other sites stay hidden."""
+        self.guide._prepare(args, kwargs)
+        with poutine.block(hide_fn=_is_not_sign), _PosteriorMessenger(self.guide):
+            self.guide.model(*args, **kwargs)
+
+
+def _is_not_sign(msg: Any) -> bool:
+    if msg["type"] != "sample" or site_is_subsample(msg):
+        return False
+    return msg["is_observed"] or not isinstance(msg["fn"], SignDistribution)
+
+
+def _set_at(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        if part not in module._modules:
+            module.add_module(part, torch.nn.Module())
+        module = module.get_submodule(part)
+    module.register_parameter(last, parameter)
+
+
+def _sites_of_module(model: PyroModule) -> Iterator[tuple[str, SignBernoulli]]:
+    """The ±1 weights that a PyroModule declares as PyroSample attributes."""
+    for path, module in model.named_modules():
+        if not isinstance(module, PyroModule):
+            continue
+        declared = {
+            name: sample.prior
+            for cls in reversed(type(module).__mro__)
+            for name, sample in vars(cls).items()
+            if isinstance(sample, PyroSample)
+        }
+        for attribute, prior in {**declared, **module._pyro_samples}.items():
+            name = f"{path}.{attribute}" if path else attribute
+            law = prior if hasattr(prior, "sample") else prior(module)
+            if isinstance(law, SignBernoulli):
+                yield name, law
+            elif not isinstance(law, (Tensor, SignDistribution)):
+                raise _real_site_error(name, law)
+
+
+def _sites_of_run(
+    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+) -> dict[str, SignBernoulli]:
+    """The ±1 weights that one run of the model samples, without touching the caller's handlers."""
+    with torch.no_grad(), poutine.block():
+        trace = poutine.trace(model).get_trace(*args, **(kwargs or {}))
+    sites = {}
+    for name, site in trace.nodes.items():
+        if site["type"] != "sample" or site["is_observed"] or site_is_subsample(site):
+            continue
+        if isinstance(site["fn"], SignBernoulli):
+            _refuse_subsampled(name, site["cond_indep_stack"])
+            sites[name] = site["fn"]
+        elif not isinstance(site["fn"], (SignDistribution, AffineLikelihood)):
+            raise _real_site_error(name, site["fn"])
+    return sites
+
+
+def _refuse_subsampled(name: str, frames: Any) -> None:
+    for frame in frames:
+        if frame.full_size is not None and frame.size != frame.full_size:
+            raise ValueError(
+                f'AutoSignBernoulli: the ±1 weights of site "{name}" are sampled inside the '
+                f'subsampled plate "{frame.name}", one set per row of a mini-batch. Sample them '
+                "before (outside) the plate; for weights of each datum write a guide of your own "
+                "with one SignBernoulli parameter per row."
+            )
+
+
+def _real_site_error(name: str, law: Any) -> TypeError:
+    return TypeError(
+        f'AutoSignBernoulli: site "{name}" has law {type(law).__name__}; this guide infers ±1 '
+        "sites only. Make it a parameter (pyro.param, PyroParam), or combine guides with "
+        "pyro.infer.autoguide.AutoGuideList: poutine.block(...) the real sites here and give them "
+        "to AutoNormal."
+    )

@@ -1,0 +1,170 @@
+r"""A fully connected network of ±1 weights and ±1 activations with a categorical head.
+
+    x_0 = data,   x_k = sign(s_k * (W_k x_{k-1}) + b_k - Z_k),   y ~ Categorical(s * (W x_L) + b),
+
+all W in {-1, +1}, ``Z_k`` noise of the chosen law.  The scale of the last layer is the learnable
+scale of the logits, without which confidence is capped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pyro
+import torch
+from pyro.nn import PyroModule
+from torch import Tensor
+
+from bayes_sbn.distributions import AffineCategorical, NoisySign
+from bayes_sbn.models.binary_layer import BinaryLinear
+from bayes_sbn.noise import Noise, get_noise
+
+INT16_HEADROOM = 4.0
+"""How far beyond the largest training input the 16-bit grid of the inputs reaches."""
+
+
+class BinaryMLP(PyroModule):
+    """Fully connected network with ±1 weights and activations, and class labels.
+
+    Args:
+        in_features: number of inputs; centre them and scale them to about unit size.
+        hidden: numbers of units of the hidden layers.
+        num_classes: number of classes.
+        num_data: number of training rows, by which mini-batches scale the likelihood.
+        noise: law of the activations' noise, by name or as an object.
+        prior_logit: log-odds of +1 of every weight in the prior.
+
+    Example:
+        >>> import torch, bayes_sbn as sbn
+        >>> model = sbn.models.BinaryMLP(64, [256, 256], 10, num_data=1437)
+        >>> labels = model(torch.randn(5, 64))  # a draw from the prior predictive
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden: Sequence[int],
+        num_classes: int,
+        *,
+        num_data: int | None = None,
+        noise: str | Noise = "logistic",
+        prior_logit: float = 0.0,
+    ) -> None:
+        if num_data is None:
+            raise ValueError(
+                "BinaryMLP(num_data=...) is missing: the number of training rows, by which "
+                "mini-batches scale the likelihood against the KL. Write num_data=len(x)."
+            )
+        sizes = [in_features, *hidden, num_classes]
+        for name, size in [("num_data", num_data), *((f"size {s}", s) for s in sizes)]:
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise ValueError(
+                    f"BinaryMLP: {name} is {size!r}; sizes and counts are integers of at least 1, "
+                    "as in BinaryMLP(64, [256, 256], 10, num_data=len(x))."
+                )
+        if num_classes < 2:
+            raise ValueError(f"BinaryMLP(num_classes={num_classes}): at least 2 classes.")
+        with pyro.settings.context(module_local_params=True):
+            super().__init__()
+            self.hidden = PyroModule[torch.nn.ModuleList](
+                [
+                    BinaryLinear(size, out, prior_logit=prior_logit)
+                    for size, out in zip(sizes[:-2], sizes[1:-1], strict=True)
+                ]
+            )
+            self.output = BinaryLinear(sizes[-2], num_classes, prior_logit=prior_logit)
+        self.in_features = in_features
+        self.num_classes = num_classes
+        self.num_data = num_data
+        self.noise = get_noise(noise)
+        self.register_buffer("input_range", torch.zeros(()))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model; its parameters are its own, whatever else lives in the process."""
+        context = self._pyro_context
+        if not (context.active or hasattr(context, "param_state")):
+            return super().__call__(*args, **kwargs)  # part of a module with shared parameters
+        with pyro.settings.context(module_local_params=True):
+            return super().__call__(*args, **kwargs)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Sample the labels of the rows of x, or score the labels y.
+
+        Args:
+            x: inputs, (rows, in_features).
+            y: integer labels, (rows,), or None.
+        """
+        self._check(x, y)
+        for layer in [*self.hidden, self.output]:
+            _ = layer.weight  # weights are drawn before the plate: the rows share them
+        size = len(x) if y is None else self.num_data
+        with pyro.plate("data", size, subsample=x, dim=-1):
+            for k, layer in enumerate(self.hidden, 1):
+                x = pyro.sample(f"x{k}", NoisySign(layer(x), noise=self.noise))
+            labels: Tensor = pyro.sample("y", AffineCategorical(self.output(x)), obs=y)
+            return labels
+
+    def _check(self, x: Tensor, y: Tensor | None) -> None:
+        call = "BinaryMLP(x, y)"
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            came = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(
+                f"{call}: x is {came}; it must be a floating point tensor. Write "
+                "torch.as_tensor(x, dtype=torch.get_default_dtype())."
+            )
+        if x.dim() != 2 or x.shape[1] != self.in_features:
+            raise ValueError(
+                f"{call}: x has shape {tuple(x.shape)}; it must be (rows, {self.in_features}). "
+                f"Write x.reshape(-1, {self.in_features}), or build the model for another width."
+            )
+        if not bool(torch.isfinite(x).all()):
+            row = int((~torch.isfinite(x)).any(1).nonzero()[0])
+            raise ValueError(
+                f"{call}: x has NaN or infinite values, first in row {row}. Drop such rows, or "
+                "fill them in."
+            )
+        if y is None:
+            return
+        if not isinstance(y, Tensor) or y.shape != x.shape[:1]:
+            came = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+            raise ValueError(
+                f"{call}: y is {came}; it must be a tensor of one label per row, shape "
+                f"({len(x)},)."
+            )
+        if len(x) > self.num_data:
+            raise ValueError(
+                f"{call}: {len(x)} rows with labels, but the model was built with num_data="
+                f"{self.num_data}. Write BinaryMLP(..., num_data={len(x)})."
+            )
+        if len(x):
+            self.input_range = torch.maximum(self.input_range, x.detach().abs().max())
+
+    def architecture(self) -> dict[str, Any]:
+        """The network as plain numbers, from which a :class:`bayes_sbn.Posterior` is made."""
+        layers = []
+        for name, layer in [*((f"hidden.{k}", m) for k, m in enumerate(self.hidden)),
+                            ("output", self.output)]:
+            noisy = name != "output"
+            layers.append(
+                {
+                    "name": name,
+                    "weight_site": f"{name}.weight",
+                    "scale": layer.scale.detach().clone(),
+                    "bias": layer.bias.detach().clone(),
+                    "noise": self.noise.name if noisy else None,
+                    "noise_scale": self.noise.scale if noisy else 1.0,
+                }
+            )
+        return {
+            "likelihood": "categorical",
+            "input_scale": _grid_step(float(self.input_range)),
+            "layers": layers,
+        }
+
+
+def _grid_step(largest: float) -> float:
+    """The size of a 16-bit step, a power of two, that covers the inputs with headroom."""
+    reach = INT16_HEADROOM * (largest if largest > 0 else 1.0)
+    return 2.0 ** math.ceil(math.log2(reach / 32767))

@@ -1,0 +1,288 @@
+r"""The injected noise: five symmetric laws, each also a mirror map.
+
+A stochastic binary unit is ``x = sign(a - Z)`` with ``Z ~ F``, so ``P(x = +1) = F(a)`` and
+``E[x] = 2 F(a) - 1``.  The same law read backwards is a mirror map: a latent weight
+``eta = F^{-1}(p)`` is the dual of a probability ``p`` under the potential ``psi`` with
+``psi' = F^{-1}`` (logistic: the logit, and Kullback-Leibler proximal steps; uniform: ``2p - 1``,
+and Euclidean ones).
+
+Each law is a frozen dataclass with one parameter, ``scale``: the law of ``scale * Z``.  With
+``z = a / scale``,
+
+==========  ==========================================  ===========================
+name        F(a)                                        support
+==========  ==========================================  ===========================
+logistic    1 / (1 + exp(-z))                           real line
+gaussian    (1 + erf(z / sqrt 2)) / 2                   real line
+laplace     exp(z) / 2 for z < 0, 1 - exp(-z) / 2 else  real line
+uniform     (1 + z) / 2 clipped to [0, 1]               [-scale, scale]
+triangular  (1 + z)^2 / 2 for z < 0, 1 - (1 - z)^2 / 2  [-scale, scale]
+==========  ==========================================  ===========================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A symmetric law on the real line, of a given ``scale``.
+
+    Args:
+        scale: the law is that of ``scale * Z``, with ``Z`` the standard member; positive.
+    """
+
+    scale: float = 1.0
+
+    name: ClassVar[str] = ""
+    """The name under which :func:`get_noise` finds the law."""
+    is_bounded: ClassVar[bool] = False
+    """Whether the support is ``[-scale, scale]``."""
+    is_smooth: ClassVar[bool] = False
+    """Whether the density has no kink, so that F has a Taylor series everywhere."""
+    third_derivative_bound: ClassVar[float] = math.inf
+    """The largest ``|F'''|`` of the standard member (infinite for the laws with kinks)."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(
+                f"{type(self).__name__}(scale={self.scale}): the scale of a noise is a positive "
+                f"finite number; write {type(self).__name__}(scale=1.0)."
+            )
+
+    def cdf(self, a: Tensor) -> Tensor:
+        """``F(a) = P(x = +1)``."""
+        return self._cdf(a / self.scale)
+
+    def density(self, a: Tensor) -> Tensor:
+        """``F'(a)``; at the edge of a bounded support the value inside."""
+        return self._density(a / self.scale) / self.scale
+
+    def log_cdf(self, a: Tensor) -> Tensor:
+        """``log F(a)``, finite far in the tails of unbounded laws, else -inf off the support."""
+        return self._log_cdf(a / self.scale)
+
+    def quantile(self, p: Tensor) -> Tensor:
+        """``F^{-1}(p)``, the derivative of the potential whose mirror map this law is."""
+        return self._quantile(p) * self.scale
+
+    def mean_sign(self, a: Tensor) -> Tensor:
+        """``2 F(a) - 1 = E[x]``, without cancellation near zero."""
+        return self._mean_sign(a / self.scale)
+
+    def curvature(self, a: Tensor) -> Tensor:
+        """``F''(a)``, where the law is smooth."""
+        raise TypeError(
+            f"{type(self).__name__}.curvature: the density of {self.name} noise has kinks, so F "
+            "has no second derivative; use exact flips (real_inputs='exact')."
+        )
+
+    def flip_difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
+        r"""``F(a | x = +1) - F(a | x = -1)`` where ``a`` contains the term ``c x`` and x is ±1.
+
+        The two arguments are ``a + c (1 - x)`` and ``a - c (1 + x)``; one of them is ``a``.
+        """
+        return self.cdf(a + c * (1 - x)) - self.cdf(a - c * (1 + x))
+
+    def _cdf(self, z: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _density(self, z: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _log_cdf(self, z: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _quantile(self, p: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _mean_sign(self, z: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Logistic(Noise):
+    """``F(a) = 1 / (1 + exp(-a))``: entropic mirror descent, the logit as dual."""
+
+    name: ClassVar[str] = "logistic"
+    is_smooth: ClassVar[bool] = True
+    third_derivative_bound: ClassVar[float] = 0.125
+
+    def _cdf(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(z)
+
+    def _density(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(z) * torch.sigmoid(-z)
+
+    def _log_cdf(self, z: Tensor) -> Tensor:
+        return torch.nn.functional.logsigmoid(z)
+
+    def _quantile(self, p: Tensor) -> Tensor:
+        return torch.logit(p)
+
+    def _mean_sign(self, z: Tensor) -> Tensor:
+        return torch.tanh(z / 2)
+
+    def curvature(self, a: Tensor) -> Tensor:
+        """``F'' = F' (1 - 2F)``."""
+        return -self.density(a) * self.mean_sign(a) / self.scale
+
+    def flip_difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
+        r"""The division form ``2 F'(a) s t / (1 - x t tau)``, ``t = tanh(c/s)``, ``tau = tanh(a/2s)``.
+
+        Equal to the difference of two cdfs, but with neither cancellation nor overflow:
+        ``|t tau| < 1``, and where both round to 1 the density has long been 0.
+        """
+        t = torch.tanh(c / self.scale)
+        tau = self.mean_sign(a)
+        # 1 - x t tau, kept off 0 where t and tau both round to one: the numerator is smaller still
+        denominator = (1 - x * t * tau).clamp_min(torch.finfo(a.dtype).eps)
+        return 2 * self._density(a / self.scale) * t / denominator
+
+
+@dataclass(frozen=True)
+class Gaussian(Noise):
+    """``F(a) = Phi(a)``: probit units."""
+
+    name: ClassVar[str] = "gaussian"
+    is_smooth: ClassVar[bool] = True
+    third_derivative_bound: ClassVar[float] = 1 / math.sqrt(2 * math.pi)
+
+    def _cdf(self, z: Tensor) -> Tensor:
+        return torch.special.ndtr(z)
+
+    def _density(self, z: Tensor) -> Tensor:
+        return torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+
+    def _log_cdf(self, z: Tensor) -> Tensor:
+        return torch.special.log_ndtr(z)
+
+    def _quantile(self, p: Tensor) -> Tensor:
+        return torch.special.ndtri(p)
+
+    def _mean_sign(self, z: Tensor) -> Tensor:
+        return torch.erf(z / math.sqrt(2))
+
+    def curvature(self, a: Tensor) -> Tensor:
+        """``F'' = -z F' / scale`` with ``z = a / scale``."""
+        return -a / self.scale**2 * self.density(a)
+
+
+@dataclass(frozen=True)
+class Laplace(Noise):
+    """Two-sided exponential noise; its density has a kink at 0."""
+
+    name: ClassVar[str] = "laplace"
+
+    def _cdf(self, z: Tensor) -> Tensor:
+        tail = 0.5 * torch.exp(-z.abs())
+        return torch.where(z < 0, tail, 1 - tail)
+
+    def _density(self, z: Tensor) -> Tensor:
+        return 0.5 * torch.exp(-z.abs())
+
+    def _log_cdf(self, z: Tensor) -> Tensor:
+        # each branch sees only arguments on which its gradient is finite
+        left = z.clamp_max(0) - math.log(2)
+        right = torch.log1p(-0.5 * torch.exp(-z.clamp_min(0)))
+        return torch.where(z < 0, left, right)
+
+    def _quantile(self, p: Tensor) -> Tensor:
+        return torch.where(p < 0.5, torch.log(2 * p), -torch.log(2 * (1 - p)))
+
+    def _mean_sign(self, z: Tensor) -> Tensor:
+        magnitude = -torch.expm1(-z.abs())
+        return torch.where(z < 0, -magnitude, magnitude)
+
+
+@dataclass(frozen=True)
+class Uniform(Noise):
+    """Uniform on ``[-scale, scale]``: the hard-tanh unit, and projected gradient as mirror map."""
+
+    name: ClassVar[str] = "uniform"
+    is_bounded: ClassVar[bool] = True
+
+    def _cdf(self, z: Tensor) -> Tensor:
+        return (0.5 * (1 + z)).clamp(0, 1)
+
+    def _density(self, z: Tensor) -> Tensor:
+        return 0.5 * (z.abs() <= 1).to(z.dtype)
+
+    def _log_cdf(self, z: Tensor) -> Tensor:
+        return _log_of_probability(self._cdf(z))
+
+    def _quantile(self, p: Tensor) -> Tensor:
+        return 2 * p - 1
+
+    def _mean_sign(self, z: Tensor) -> Tensor:
+        return z.clamp(-1, 1)
+
+
+@dataclass(frozen=True)
+class Triangular(Noise):
+    """Triangular on ``[-scale, scale]``, the sum of two uniform laws of half the width."""
+
+    name: ClassVar[str] = "triangular"
+    is_bounded: ClassVar[bool] = True
+
+    def _cdf(self, z: Tensor) -> Tensor:
+        tail = 0.5 * (1 - z.abs()).clamp_min(0).square()
+        return torch.where(z < 0, tail, 1 - tail)
+
+    def _density(self, z: Tensor) -> Tensor:
+        return (1 - z.abs()).clamp_min(0)
+
+    def _log_cdf(self, z: Tensor) -> Tensor:
+        return _log_of_probability(self._cdf(z))
+
+    def _quantile(self, p: Tensor) -> Tensor:
+        return torch.where(p < 0.5, torch.sqrt(2 * p) - 1, 1 - torch.sqrt(2 * (1 - p)))
+
+    def _mean_sign(self, z: Tensor) -> Tensor:
+        magnitude = 1 - (1 - z.abs()).clamp_min(0).square()
+        return torch.where(z < 0, -magnitude, magnitude)
+
+
+def _log_of_probability(p: Tensor) -> Tensor:
+    """``log p`` with the value -inf at 0, where the gradient uses the smallest normal number."""
+    tiny = torch.finfo(p.dtype).tiny
+    return torch.where(p > 0, torch.log(p.clamp_min(tiny)), -math.inf)
+
+
+NOISES: dict[str, type[Noise]] = {
+    law.name: law for law in (Logistic, Gaussian, Laplace, Uniform, Triangular)
+}
+"""The known laws by name."""
+
+
+def get_noise(noise: str | Noise, scale: float | None = None) -> Noise:
+    """The law of that name, or the law itself.
+
+    Args:
+        noise: a name in :data:`NOISES`, or a :class:`Noise`.
+        scale: the scale of a law given by name (default 1); a law given as an object has its own.
+
+    Raises:
+        ValueError: the name is not known; the message lists those that are.
+    """
+    if isinstance(noise, Noise):
+        if scale is not None and scale != noise.scale:
+            raise ValueError(
+                f"get_noise({noise}, scale={scale}): the law has a scale of its own; "
+                f"write get_noise({noise.name!r}, scale={scale})."
+            )
+        return noise
+    if noise not in NOISES:
+        raise ValueError(
+            f"noise={noise!r} is not known; it is one of {', '.join(map(repr, NOISES))}, "
+            "or an object such as bayes_sbn.noise.Uniform(scale=2.0)."
+        )
+    law: Callable[[float], Noise] = NOISES[noise]
+    return law(1.0 if scale is None else scale)

@@ -1,0 +1,98 @@
+r"""How a ±1 draw remembers what it is: the tag by which children choose their Jacobian.
+
+A draw of a ±1 site is an ordinary tensor that carries a :class:`SignTag`.  The tag says that the
+values are ±1, and by which rule a child differentiates its own conditional in them:
+
+* *derivative* (straight-through): the tensor is in the autograd graph and any torch operation
+  may follow;
+* *flip* (path sample-analytic): a child must answer with exact differences,
+  ``[h(x_i = +1) - h(x_i = -1)] / 2`` in place of ``dh/dx_i``.  Only functions that know the rule
+  can do that; they differentiate ``tag.open``.  The visible tensor is closed: an operation that
+  does not know the rule (a reshape, a product) would silently turn flips into derivatives, so a
+  gradient that arrives through one raises, naming the site.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FlipRule:
+    """Options of the flip rule that the children of a site follow.
+
+    Args:
+        real_inputs: how ±1 weights flip on real inputs, where the one-matmul identity does not
+            hold: ``"series"`` (the first two Taylor terms of F, smooth noises only; others are
+            always exact) or ``"exact"`` (each flip evaluated).
+    """
+
+    real_inputs: str = "series"
+
+    def __post_init__(self) -> None:
+        if self.real_inputs not in ("series", "exact"):
+            raise ValueError(
+                f"real_inputs={self.real_inputs!r} is not known; it is 'series' (two Taylor "
+                "terms, one matrix product each) or 'exact' (every flip evaluated)."
+            )
+
+
+@dataclass(frozen=True)
+class SignTag:
+    """What a ±1 draw tells its children.
+
+    Args:
+        site: the name of the site that was drawn.
+        flip: the flip rule, or None for derivatives.
+        open: the tensor to differentiate; for a closed draw not the visible one.
+    """
+
+    site: str
+    flip: FlipRule | None
+    open: Tensor
+
+
+class _Closed(torch.autograd.Function):
+    """Identity whose backward refuses: gradients of a flip site go through ``tag.open``."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, site: str) -> Tensor:
+        ctx.site = site
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None]:
+        raise RuntimeError(
+            f'the draw of site "{ctx.site}" is differentiated by exact flips, but between the '
+            "draw and the next stochastic layer it went through an operation that does not know "
+            "them (a reshape, a product, a pooling, ...). Pass the draw unchanged to "
+            'bayes_sbn.affine(), or give this site infer={"estimator": "st"}, whose derivatives '
+            "go through any operation."
+        )
+
+
+def tag_sign(value: Tensor, site: str, flip: FlipRule | None) -> Tensor:
+    """The same ±1 values, tagged for their children; closed if they are to be flipped."""
+    visible = value
+    if flip is not None and value.requires_grad:
+        visible = _Closed.apply(value, site)  # type: ignore[no-untyped-call]
+    elif not value.requires_grad:
+        visible = value.view_as(value)  # a fresh tensor: a caller's own one must not be tagged
+    visible._sbn_sign = SignTag(site, flip, value)
+    return visible
+
+
+def sign_tag(value: Tensor) -> SignTag | None:
+    """The tag of a ±1 draw, or None for any other tensor."""
+    tag = getattr(value, "_sbn_sign", None)
+    return tag if isinstance(tag, SignTag) else None
+
+
+def open_sign(value: Tensor) -> Tensor:
+    """The tensor that a function which knows flips differentiates: ``tag.open``, or the value."""
+    tag = sign_tag(value)
+    return value if tag is None else tag.open
