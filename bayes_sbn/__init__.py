@@ -23,7 +23,7 @@ _MODULES = (
 )
 
 _NAMES = {
-    "affine": "bayes_sbn.affine",
+    "affine": "bayes_sbn.affines",
     "SignBernoulli": "bayes_sbn.distributions",
     "NoisySign": "bayes_sbn.distributions",
     "AffineBernoulli": "bayes_sbn.distributions",
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from bayes_sbn import noise as noise
     from bayes_sbn import optim as optim
     from bayes_sbn import plots as plots
-    from bayes_sbn.affine import affine as affine
+    from bayes_sbn.affines import affine as affine
     from bayes_sbn.distributions import AffineBernoulli as AffineBernoulli
     from bayes_sbn.distributions import AffineCategorical as AffineCategorical
     from bayes_sbn.distributions import AffineNormal as AffineNormal

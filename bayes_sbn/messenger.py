@@ -141,15 +141,12 @@ class ForceMessenger(Messenger):
         given = self.values.get(name, self.uniforms.get(name))
         assert given is not None
         given = self._at_shape(name, given, fn, msg["cond_indep_stack"])
-        if name in self.uniforms:
-            msg["value"] = fn.draw(given) if fn.rule is None else fn.rule(fn, given)
-            return
-        if fn.rule is None:
-            msg["value"] = given
-            return
-        # a uniform below every probability gives +1, one above every probability gives -1
-        value = fn.rule(fn, torch.where(given > 0, -1.0, 2.0).to(given.dtype))
-        if not torch.equal(value.detach(), given):
+        # a uniform below every probability gives +1, one above every probability gives -1; drawing
+        # by it, rather than taking the value, keeps what handlers know of the law's parents
+        uniform = given if name in self.uniforms else torch.where(given > 0, -1.0, 2.0)
+        uniform = uniform.to(given.dtype)
+        value = fn.draw(uniform) if fn.rule is None else fn.rule(fn, uniform)
+        if name in self.values and not bool((value.detach() == given).all()):
             raise ValueError(
                 f'{self.call}: the rule of site "{name}" needs more than its value; give its '
                 f"uniforms, {self.call}({{}}, uniforms={{{name!r}: ...}})."

@@ -1,6 +1,6 @@
 r"""Likelihoods on a lazy affine: categorical, Bernoulli and normal.
 
-Each holds the :class:`~bayes_sbn.affine.Affine` whose value is its logits (or means), so that the
+Each holds the :class:`~bayes_sbn.affines.Affine` whose value is its logits (or means), so that the
 gradient of ``log p(y | a)`` reaches ±1 draws by exact flips where their estimator asks for them:
 
     categorical   log p = a_y - log sum_c exp(a_c)
@@ -17,7 +17,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
-from bayes_sbn.affine import (
+from bayes_sbn.affines import (
     Affine,
     BernoulliLogLikelihood,
     NormalLogLikelihood,

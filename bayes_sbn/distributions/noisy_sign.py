@@ -2,7 +2,7 @@ r"""Stochastic binary activations: ``x_j = sign(a_j - Z_j)``, ``Z_j ~ F``, for a
 
     P(x_j = +1) = F(a_j),     log P(x) = sum_j log F(x_j a_j)   (the noise is symmetric).
 
-The law holds the :class:`~bayes_sbn.affine.Affine` itself, so that the gradients of its mean and
+The law holds the :class:`~bayes_sbn.affines.Affine` itself, so that the gradients of its mean and
 of its log-probability reach inputs and weights by the rule of each: derivatives or exact flips.
 """
 
@@ -16,7 +16,7 @@ from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import register_kl
 
-from bayes_sbn.affine import Affine, MeanSign, SignLogProb
+from bayes_sbn.affines import Affine, MeanSign, SignLogProb
 from bayes_sbn.distributions.support import SignDistribution, enumerate_signs, signs
 from bayes_sbn.noise import Noise, get_noise
 

@@ -95,7 +95,7 @@ class SignDistribution(TorchDistribution):
     def draw(self, uniform: Tensor) -> Tensor:
         """``+1 where uniform < P(x = +1) else -1``, without gradient."""
         probs = self.probs.detach()
-        return (uniform < probs).to(probs.dtype).mul_(2).sub_(1)
+        return torch.where(uniform < probs, 1.0, -1.0).to(probs.dtype)
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """A draw, by the law's rule if it has one, without gradient."""

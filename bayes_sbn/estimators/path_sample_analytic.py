@@ -16,7 +16,7 @@ changes at most one unit of the next layer; elsewhere the bias is of second orde
 single flips.
 
 In an autograd graph ``g / 2`` is the gradient in x.  The draw is therefore straight-through's, and
-only the children differ: they answer with flips (:mod:`bayes_sbn.affine.flips`) where
+only the children differ: they answer with flips (:mod:`bayes_sbn.affines.flips`) where
 straight-through takes derivatives.  With ±1 weights on ±1 inputs all flips of a layer, of its
 inputs and of its weights, are one matrix product each.
 """

@@ -14,7 +14,7 @@ from pyro.distributions import constraints
 from pyro.nn import PyroModule, PyroParam, PyroSample
 from torch import Tensor
 
-from bayes_sbn.affine import Affine, affine
+from bayes_sbn.affines import Affine, affine
 from bayes_sbn.distributions import SignBernoulli
 
 

@@ -12,7 +12,7 @@ exponentials could lose a class are evaluated entry by entry instead.)
 
 A flip of a weight of class c moves only ``a_c``, so it is a flip of a unit function of ``a_c`` in
 which the log-sum-exp of the other classes is a constant
-(:class:`bayes_sbn.affine.function.ClassLogit`), and the one-matmul identity serves it.
+(:class:`bayes_sbn.affines.function.ClassLogit`), and the one-matmul identity serves it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bayes_sbn.affine.dense import Affine
-from bayes_sbn.affine.flips import ENTRIES_PER_BLOCK, flip_weights
-from bayes_sbn.affine.function import ClassLogit
+from bayes_sbn.affines.dense import Affine
+from bayes_sbn.affines.flips import ENTRIES_PER_BLOCK, flip_weights
+from bayes_sbn.affines.function import ClassLogit
 
 
 def categorical_log_likelihood(pre: Affine, label: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Lazy pre-activations that know how they change when one ±1 operand flips."""
 
-from bayes_sbn.affine.categorical import categorical_log_likelihood
-from bayes_sbn.affine.dense import Affine, Operand, affine
-from bayes_sbn.affine.function import (
+from bayes_sbn.affines.categorical import categorical_log_likelihood
+from bayes_sbn.affines.dense import Affine, Operand, affine
+from bayes_sbn.affines.function import (
     BernoulliLogLikelihood,
     MeanSign,
     NormalLogLikelihood,

@@ -4,7 +4,7 @@ r"""The lazy dense pre-activation ``a = s * (W x) + b`` and how it changes under
 followed by one axis of size 1 for the plate of the rows, ``s`` and ``b`` broadcast against
 (..., rows, out).  Each operand is differentiated by the rule that its draw carries
 (:mod:`bayes_sbn.signs`): by autograd, or by exact flips.  The flips themselves are in
-:mod:`bayes_sbn.affine.flips`.
+:mod:`bayes_sbn.affines.flips`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from bayes_sbn.affine.flips import flip_unit_function
-from bayes_sbn.affine.function import UnitFunction
+from bayes_sbn.affines.flips import flip_unit_function
+from bayes_sbn.affines.function import UnitFunction
 from bayes_sbn.signs import FlipRule, sign_tag
 
 
@@ -179,7 +179,7 @@ def affine(
 
     Example:
         >>> import torch
-        >>> from bayes_sbn.affine import affine
+        >>> from bayes_sbn.affines import affine
         >>> affine(torch.ones(3), torch.ones(2, 3), torch.tensor([0.5, 0.0])).tensor
         tensor([3.5000, 3.0000])
     """

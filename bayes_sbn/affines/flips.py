@@ -33,10 +33,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bayes_sbn.affine.function import UnitFunction
+from bayes_sbn.affines.function import UnitFunction
 
 if TYPE_CHECKING:
-    from bayes_sbn.affine.dense import Affine
+    from bayes_sbn.affines.dense import Affine
 
 ENTRIES_PER_BLOCK = 1 << 22
 """How many (row, unit, input) entries an exact flip evaluates at a time: 32 MB in float64."""
