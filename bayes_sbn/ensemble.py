@@ -1,0 +1,325 @@
+r"""Ensemble: draws of a posterior over binary networks, held packed, and what they predict.
+
+Draw s of an ensemble is one network of ±1 weights.  Its weights and the noise of its activations
+are functions of (seed, stream, draw, layer, unit, row) alone, by the definition in
+``bayes_sbn.kernels.reference``: neither the batch, the blocks, the order of rows nor how the draws
+are shared out changes a bit.  A slice of an ensemble keeps the indices of its draws, so slices
+computed anywhere put together are the whole.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
+
+from bayes_sbn.bits import PackedBits, num_words
+from bayes_sbn.kernels.reference.cdf64 import Float64
+from bayes_sbn.kernels.reference.inputs import Inputs, round_inputs
+from bayes_sbn.kernels.reference.network import (
+    Network,
+    Signs,
+    block_size,
+    draw_network,
+    network_thresholds,
+    output_dots,
+    output_logits,
+    signs_of_words,
+    softmax64,
+)
+from bayes_sbn.kernels.reference.sampling import Int64, UInt32
+from bayes_sbn.philox import fold_stream
+from bayes_sbn.predictions import Predictions
+
+BACKENDS = ("auto", "reference")
+NOISE_MODES = ("shared", "independent")
+MAX_MEMORY = 64 << 20
+"""Default bound on the working memory of a prediction, in bytes: 64 MiB."""
+
+_NUM_INDICES = 1 << 32  # draws and rows are numbered by a 32-bit word of the counter
+_WEIGHTS_AT_A_TIME = 1 << 21
+
+Number = TypeVar("Number", np.int64, np.float64)
+
+
+class Ensemble:
+    """Binary networks drawn from a posterior; made by :meth:`bayes_sbn.Posterior.draw`.
+
+    Weights are drawn when they are first needed, and then kept packed, one bit each.
+
+    Args:
+        network: the layers that are drawn from.
+        draws: indices of the draws.
+        seed: seed of every random bit, in ``[0, 2**64)``.
+        stream: stream of the seed, in ``[0, 2**64)``.
+        attrs: where the network comes from, handed on to the predictions.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        draws: Int64,
+        *,
+        seed: int = 0,
+        stream: int = 0,
+        attrs: Mapping[str, object] | None = None,
+    ) -> None:
+        self.network = network
+        self.draws = np.array(draws, np.int64)
+        self.draws.flags.writeable = False
+        self.seed = operator.index(seed)
+        self.stream = operator.index(stream)
+        self.attrs = dict(attrs or {})
+        self._key = fold_stream(self.seed, self.stream)
+
+    @property
+    def num_inputs(self) -> int:
+        """Number of input features."""
+        return self.network.layers[0].num_inputs
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.network.layers[-1].num_units
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the packed weights of all draws."""
+        words = (layer.num_units * num_words(layer.num_inputs) for layer in self.network.layers)
+        return 4 * len(self) * sum(words)
+
+    @cached_property
+    def weights(self) -> tuple[PackedBits, ...]:
+        """The ±1 weights of each layer, one bit a weight: shape (draws, out, in)."""
+        size = sum(layer.thresholds.size for layer in self.network.layers)
+        step = max(1, _WEIGHTS_AT_A_TIME // size)
+        words = [
+            np.empty((len(self), layer.num_units, num_words(layer.num_inputs)), np.uint32)
+            for layer in self.network.layers
+        ]
+        for start in range(0, len(self), step):
+            part = slice(start, start + step)
+            drawn = draw_network(self.network, self._key, self.draws[part])
+            for kept, new in zip(words, drawn, strict=True):
+                kept[part] = new
+        return tuple(
+            PackedBits(torch.from_numpy(w.view(np.int32)), layer.num_inputs)
+            for w, layer in zip(words, self.network.layers, strict=True)
+        )
+
+    def __len__(self) -> int:
+        """Number of draws."""
+        return len(self.draws)
+
+    def __getitem__(self, index: int | slice) -> Ensemble:
+        """The ensemble of one draw or of a slice of them, which keep their indices."""
+        if not isinstance(index, slice):
+            position = operator.index(index)
+            if not -len(self) <= position < len(self):
+                raise IndexError(
+                    f"ensemble[{position}]: the ensemble has {len(self)} draws; index from "
+                    f"{-len(self)} to {len(self) - 1}."
+                )
+            position %= len(self)
+            index = slice(position, position + 1)
+        part = Ensemble(
+            self.network, self.draws[index], seed=self.seed, stream=self.stream, attrs=self.attrs
+        )
+        if not len(part):
+            raise ValueError(
+                f"ensemble[{index.start}:{index.stop}:{index.step}] has no draws: the ensemble has "
+                f"{len(self)}. Take at least one."
+            )
+        forward = index.step is None or index.step > 0  # torch has no views with negative steps
+        if "weights" in self.__dict__ and forward:
+            part.__dict__["weights"] = tuple(
+                PackedBits(bits.data[index], bits.length) for bits in self.weights
+            )
+        return part
+
+    def __iter__(self) -> Iterator[Ensemble]:
+        """The draws, each as an ensemble of one."""
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        sizes = [self.num_inputs, *(layer.num_units for layer in self.network.layers)]
+        return (
+            f"Ensemble({len(self)} draws of {'-'.join(map(str, sizes))}, seed={self.seed}, "
+            f"stream={self.stream}, {self.memory:,} bytes packed)"
+        )
+
+    def predict(
+        self,
+        x: ArrayLike | torch.Tensor,
+        *,
+        backend: str = "auto",
+        noise: str = "shared",
+        row_offset: int = 0,
+        progress: bool | None = None,
+        max_memory: int = MAX_MEMORY,
+    ) -> Predictions:
+        """Class probabilities of each row under each draw.
+
+        Args:
+            x: rows, shape (rows, inputs).  They are rounded to the 16-bit grid of the posterior.
+            backend: ``"reference"``, or ``"auto"`` for the fastest one there is; all give the same
+                bits.
+            noise: ``"shared"``, where all rows of a draw see the same noise of the activations, so
+                that a row's result does not depend on its place; or ``"independent"``, where the
+                noise is keyed by the row's index.
+            row_offset: index of the first row, for ``"independent"`` noise: parts of a data set get
+                the results of the whole if each is given the index of its first row.
+            progress: whether to show a progress bar; by default only on a terminal.
+            max_memory: bound in bytes on the working memory, beside the inputs and the results.
+                It does not change the results.
+
+        Raises:
+            TypeError: x is not numbers.
+            ValueError: a shape, value or option is not allowed; the message says what is.
+        """
+
+        def probabilities(dots: Int64) -> Float64:
+            return softmax64(output_logits(self.network, dots))
+
+        probs = self._run(
+            "predict()", x, probabilities, backend, noise, row_offset, progress, max_memory
+        )
+        attrs = {
+            **self.attrs,
+            "seed": self.seed,
+            "stream": self.stream,
+            "draws": self.draws.tolist(),
+            "noise": noise,
+            "row_offset": row_offset,
+        }
+        return Predictions(probs, attrs=attrs)
+
+    def integer_logits(
+        self,
+        x: ArrayLike | torch.Tensor,
+        *,
+        backend: str = "auto",
+        noise: str = "shared",
+        row_offset: int = 0,
+        progress: bool | None = None,
+        max_memory: int = MAX_MEMORY,
+    ) -> Int64:
+        """The exact inner products of the last layer, int64, shape (draws, rows, classes).
+
+        They are what every backend agrees on to the bit; the logits are ``scale * dot + bias``.
+        Arguments as in :meth:`predict`.
+        """
+
+        def unchanged(dots: Int64) -> Int64:
+            return dots
+
+        return self._run(
+            "integer_logits()", x, unchanged, backend, noise, row_offset, progress, max_memory
+        )
+
+    def logits(
+        self,
+        x: ArrayLike | torch.Tensor,
+        *,
+        backend: str = "auto",
+        noise: str = "shared",
+        row_offset: int = 0,
+        progress: bool | None = None,
+        max_memory: int = MAX_MEMORY,
+    ) -> Float64:
+        """The logits, float64, shape (draws, rows, classes).  Arguments as in :meth:`predict`."""
+
+        def logits(dots: Int64) -> Float64:
+            return output_logits(self.network, dots)
+
+        return self._run("logits()", x, logits, backend, noise, row_offset, progress, max_memory)
+
+    def _run(
+        self,
+        call: str,
+        x: ArrayLike | torch.Tensor,
+        finish: Callable[[Int64], NDArray[Number]],
+        backend: str,
+        noise: str,
+        row_offset: int,
+        progress: bool | None,
+        max_memory: int,
+    ) -> NDArray[Number]:
+        """What ``finish`` makes of the integer logits, shape (draws, rows, classes)."""
+        inputs = self._check(call, x, backend, noise, row_offset)
+        # of no draws and no rows, for the dtype
+        empty = finish(np.empty((0, 0, self.num_classes), np.int64))
+        result = np.empty((len(self), len(inputs), self.num_classes), empty.dtype)
+        if not len(inputs):
+            return result
+        is_shared = noise == "shared"
+        draws_at_once, rows_at_once = block_size(
+            call, self.network, len(inputs), max_memory, is_shared=is_shared
+        )
+        # disable=None silences tqdm where standard error is not a terminal
+        disable = None if progress is None else not progress
+        total = len(self) * len(inputs)
+        with tqdm(total=total, desc=call, unit="row", leave=False, disable=disable) as bar:
+            for first_draw in range(0, len(self), draws_at_once):
+                part = slice(first_draw, first_draw + draws_at_once)
+                draws = self.draws[part]
+                weights = [_signs(bits, part) for bits in self.weights]
+                thresholds = (
+                    network_thresholds(self.network, self._key, draws) if is_shared else None
+                )
+                for first_row in range(0, len(inputs), rows_at_once):
+                    rows = slice(first_row, first_row + rows_at_once)
+                    dots = output_dots(
+                        self.network,
+                        weights,
+                        inputs[rows],
+                        key=self._key,
+                        draws=draws,
+                        thresholds=thresholds,
+                        first_row=row_offset + first_row,
+                    )
+                    result[part, rows] = finish(dots)
+                    bar.update(dots.shape[0] * dots.shape[1])
+        return result
+
+    def _check(
+        self,
+        call: str,
+        x: ArrayLike | torch.Tensor,
+        backend: str,
+        noise: str,
+        row_offset: int,
+    ) -> Inputs:
+        if backend == "native":
+            raise RuntimeError(
+                f"{call[:-1]}backend='native'): this version has no compiled ensemble kernel. "
+                "Write backend='auto', which has the same bits."
+            )
+        if backend not in BACKENDS:
+            raise ValueError(
+                f"{call[:-1]}backend={backend!r}): a backend is one of "
+                f"{', '.join(map(repr, BACKENDS))}. Write backend='auto'."
+            )
+        if noise not in NOISE_MODES:
+            raise ValueError(
+                f"{call[:-1]}noise={noise!r}): noise is 'shared' (by all rows of a draw) or "
+                "'independent' (for each row). The law of the noise is the posterior's."
+            )
+        inputs = round_inputs(call, x, self.num_inputs, self.network.input_scale)
+        if not 0 <= operator.index(row_offset) <= _NUM_INDICES - len(inputs):
+            raise ValueError(
+                f"{call[:-1]}row_offset={row_offset}) with {len(inputs)} rows: indices of rows lie "
+                "in [0, 2**32). Number the rows of your data set from 0."
+            )
+        return inputs
+
+
+def _signs(bits: PackedBits, part: slice) -> Signs:
+    words: UInt32 = bits.data[part].numpy().view(np.uint32)
+    return signs_of_words(words, bits.length)

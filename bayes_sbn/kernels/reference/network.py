@@ -1,0 +1,261 @@
+r"""The forward pass of a block of draws and rows of an ensemble of binary networks: the definition.
+
+Layer by layer, for draw s and row n,
+
+    ``dot = sum_k w_sjk x_snk`` (an exact integer),  ``a = scale_j * dot + bias_j``,
+    ``x' = +1 where u48 < rint(F64(a) * 2**48), else -1``,
+
+with weights ``w`` in {-1, +1} and uniforms of :mod:`bayes_sbn.kernels.reference.sampling`.  The
+first layer's inputs are 16-bit integers in steps of ``input_scale``, which multiplies its scale
+once: there ``scale_j`` stands for the rounded product ``scale_j * input_scale``.  The last layer
+has no noise; its dots are the integer logits.
+
+Dots are computed by float32 matrix products where every partial sum is an integer below
+:math:`2^{24}`, else by float64 ones (below :math:`2^{53}`): no rounding takes place, so the order
+of summation, and with it the library, the blocks and the threads, cannot matter.
+
+Logits are ``scale * dot + bias`` in float64, and :func:`softmax64` defines the probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_sbn.kernels.reference.cdf64 import Float64, exp64
+from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, Inputs
+from bayes_sbn.kernels.reference.sampling import (
+    Int64,
+    Key,
+    UInt32,
+    UInt64,
+    activation_thresholds,
+    draw_row_activations,
+    draw_weights,
+    orientation,
+    shared_thresholds,
+    shared_uniforms,
+    threshold_planes,
+)
+
+_ROWS_AT_A_TIME = 512
+_FLOAT32_IS_EXACT_BELOW = 1 << 24
+
+Signs = NDArray[np.float32]
+Real = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class DenseLayer:
+    """A dense layer as the kernels see it.
+
+    Args:
+        site: index of the layer, by which its random words are keyed.
+        thresholds: ``q = rint(p * 2**32)`` of ``P(w = +1) = p``, uint64, shape (out, in).
+        scale: float64, shape (out,).
+        bias: float64, shape (out,).
+        noise: name of the activations' noise, or None for the last layer.
+        noise_scale: scale of the noise.
+    """
+
+    site: int
+    thresholds: UInt64
+    scale: Float64
+    bias: Float64
+    noise: str | None
+    noise_scale: float
+
+    @cached_property
+    def planes(self) -> UInt32:
+        """The thresholds as bit planes."""
+        return threshold_planes(self.thresholds)
+
+    @property
+    def num_units(self) -> int:
+        """Number of output units."""
+        return int(self.thresholds.shape[0])
+
+    @property
+    def num_inputs(self) -> int:
+        """Number of inputs."""
+        return int(self.thresholds.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Layers with random weights, and the step of the 16-bit inputs of the first.
+
+    Args:
+        layers: the layers, of which the last alone has no noise.
+        input_scale: the size of one step of the inputs.
+    """
+
+    layers: tuple[DenseLayer, ...]
+    input_scale: float
+
+    def scale(self, index: int) -> Float64:
+        """What multiplies the integer dots of layer ``index``."""
+        layer = self.layers[index]
+        return layer.scale * self.input_scale if index == 0 else layer.scale
+
+    def largest_dot(self, index: int) -> int:
+        """Bound on the magnitude of the dots of layer ``index``."""
+        num_inputs = self.layers[index].num_inputs
+        return num_inputs * LARGEST_INPUT if index == 0 else num_inputs
+
+
+def draw_network(network: Network, key: Key, draws: Int64) -> list[UInt32]:
+    """Packed weights of every layer: words of shape (draws, out, words)."""
+    return [draw_weights(key, layer.site, draws, layer.planes) for layer in network.layers]
+
+
+def signs_of_words(words: UInt32, length: int) -> Signs:
+    """The ±1 values of packed words, as float32 of shape (..., length)."""
+    octets = np.ascontiguousarray(words.astype("<u4", copy=False)).view(np.uint8)
+    bits = np.unpackbits(octets, axis=-1, count=length, bitorder="little")
+    signs = bits.astype(np.float32)
+    signs *= 2.0
+    signs -= 1.0
+    return signs
+
+
+def network_thresholds(network: Network, key: Key, draws: Int64) -> list[Int64]:
+    """The integer thresholds of the hidden layers under shared noise, each (draws, out)."""
+    return [
+        shared_thresholds(
+            shared_uniforms(key, layer.site, draws, layer.num_units),
+            network.scale(index),
+            layer.bias,
+            layer.noise,
+            layer.noise_scale,
+            network.largest_dot(index),
+        )
+        for index, layer in enumerate(network.layers)
+        if layer.noise is not None
+    ]
+
+
+def output_dots(
+    network: Network,
+    weights: Sequence[Signs],
+    inputs: Inputs,
+    *,
+    key: Key,
+    draws: Int64,
+    thresholds: Sequence[Int64] | None,
+    first_row: int,
+) -> Int64:
+    """Integer logits of a block.
+
+    Args:
+        network: the layers.
+        weights: ±1 weights of every layer, shape (draws, out, in).
+        inputs: int16, shape (rows, in).
+        key: of :func:`bayes_sbn.philox.fold_stream`.
+        draws: indices of the draws.
+        thresholds: those of the hidden layers for shared noise, or None for a noise of its own for
+            each row.
+        first_row: index of the first row, which keys the rows' own noise.
+
+    Returns:
+        int64, shape (draws, rows, classes).
+    """
+    x: Real = _exact_inputs(inputs)
+    for index, layer in enumerate(network.layers):
+        dots = np.matmul(x, weights[index].astype(x.dtype, copy=False).swapaxes(1, 2))
+        if layer.noise is None:
+            break
+        if thresholds is not None:
+            sign = orientation(layer.scale).astype(dots.dtype)
+            # a float32 threshold beyond 2**24 may be rounded, but never to a dot's side of it
+            positive = dots * sign >= thresholds[index].astype(dots.dtype)[:, None, :]
+        else:
+            rule = activation_thresholds(
+                dots.astype(np.int64),
+                network.scale(index),
+                layer.bias,
+                layer.noise,
+                layer.noise_scale,
+            )
+            positive = draw_row_activations(key, layer.site, draws, first_row, rule)
+        x = positive.astype(np.float32)
+        x *= 2.0
+        x -= 1.0
+    integers: Int64 = dots.astype(np.int64)
+    return integers
+
+
+def output_logits(network: Network, dots: Int64) -> Float64:
+    """``scale * dot + bias`` of the last layer, in float64, the product rounded first."""
+    last = len(network.layers) - 1
+    return network.scale(last) * dots.astype(np.float64) + network.layers[last].bias
+
+
+def softmax64(logits: Float64) -> Float64:
+    """Class probabilities, shape (..., classes), defined by their operations.
+
+    ``e_c = exp64(l_c - max l)``; the sum adds the classes one after the other from the first;
+    ``p_c = e_c / sum``.
+    """
+    exponentials = exp64(logits - logits.max(axis=-1, keepdims=True))
+    total = exponentials[..., 0].copy()
+    for c in range(1, exponentials.shape[-1]):
+        total += exponentials[..., c]
+    return exponentials / total[..., None]
+
+
+def block_size(
+    call: str, network: Network, num_rows: int, max_memory: int, *, is_shared: bool
+) -> tuple[int, int]:
+    """How many draws and rows at a time fit into so many bytes.
+
+    Args:
+        call: the call to name in the error.
+        network: the layers.
+        num_rows: how many rows there are.
+        max_memory: the bytes.
+        is_shared: whether the rows of a draw share their noise.
+
+    Raises:
+        ValueError: not even one draw of one row fits.
+    """
+    per_draw, per_cell = _block_bytes(network, is_shared=is_shared)
+    rows = min(num_rows, _ROWS_AT_A_TIME)
+    draws = max_memory // (per_draw + rows * per_cell)
+    if draws >= 1:
+        return draws, rows
+    rows = (max_memory - per_draw) // per_cell
+    if rows < 1:
+        raise ValueError(
+            f"{call[:-1]}max_memory={max_memory}): one draw and one row of this network take "
+            f"{per_draw + per_cell} bytes. Write max_memory={per_draw + per_cell} or more."
+        )
+    return 1, rows
+
+
+def _block_bytes(network: Network, *, is_shared: bool) -> tuple[int, int]:
+    """Working memory of a block: bytes for each draw, and for each row of each draw.
+
+    A draw holds its unpacked weights (the first layer's perhaps in float64 too) and the words,
+    planes and uniforms they came from; a row of a draw holds the dots and activations of two
+    neighbouring layers and, with noise of its own, thresholds, uniforms and the generator's state.
+    """
+    weights = sum(layer.num_units * layer.num_inputs for layer in network.layers)
+    first = network.layers[0].num_units * network.layers[0].num_inputs
+    widest = max(layer.num_units for layer in network.layers)
+    if is_shared:
+        return 5 * weights + 8 * first, 25 * widest
+    # rows' own uniforms come in groups of 32 rows, of which a block may need a part of two
+    return 5 * weights + 8 * first + 62 * 24 * widest, 80 * widest
+
+
+def _exact_inputs(inputs: Inputs) -> Real:
+    """Inputs in the narrower floating point type in which their products with ±1 are exact."""
+    magnitudes = np.abs(inputs.astype(np.int64)).sum(axis=1)
+    if int(magnitudes.max(initial=0)) < _FLOAT32_IS_EXACT_BELOW:
+        return inputs.astype(np.float32)
+    return inputs.astype(np.float64)

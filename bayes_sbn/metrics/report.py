@@ -1,0 +1,307 @@
+r"""All metrics of a prediction in one table, each with its convention and an interval.
+
+The intervals say how far a metric would move with another test set of the same size.  They come
+from resampling the rows with replacement, all metrics on the same resamples; :math:`t` is the
+metric's value, :math:`t_{(1)} \le \dots \le t_{(B)}` its sorted values on the resamples and
+:math:`k = \lfloor (B + 1)(1 - \text{level}) / 2 \rfloor`.
+
+* Accuracy, nll and brier are means over rows.  Their interval is the percentile interval
+  :math:`[t_{(k)}, t_{(B+1-k)}]`.
+* The calibration errors are binned and biased upwards, and each resample adds the same bias again:
+  percentile intervals of a calibrated model lie above the truth nearly always.  They get the
+  basic interval :math:`[2t - t_{(B+1-k)}, 2t - t_{(k)}]`, in which that bias cancels, cut at 0 and
+  widened to contain t.  Its lower end is 0 unless the rows speak against calibration: t exceeds the
+  level-quantile of the errors on labels redrawn as if every confidence were true.
+
+References:
+    A. C. Davison, D. V. Hinkley. Bootstrap Methods and their Application. Cambridge University
+    Press 1997, chapter 5.
+
+    J. Bröcker, L. A. Smith. Increasing the reliability of reliability diagrams. Weather and
+    Forecasting 22, 2007 (labels redrawn from the forecast: consistency resampling).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bayes_sbn.metrics.arguments import (
+    Predicted,
+    ProbabilisticPrediction,
+    check_level,
+    probabilities_and_labels,
+)
+from bayes_sbn.metrics.calibration import (
+    bin_of,
+    calibration_gap,
+    ece_of_sums,
+    mce_of_sums,
+    rmsce_of_sums,
+)
+from bayes_sbn.metrics.scores import correctness, negative_log_probability, squared_distance
+
+NUM_BINS = 15
+"""Bins of the calibration errors in a report."""
+
+CONVENTIONS = {
+    "accuracy": "share of rows whose most probable class is the label",
+    "nll": "minus log mean probability of the label, nats, unclipped, mean over rows",
+    "brier": "squared error summed over classes (0 to 2, not halved), mean over rows",
+    "ece": f"top label, {NUM_BINS} equal-width bins (a, b], mean |confidence - accuracy|",
+    "mce": f"top label, {NUM_BINS} equal-width bins (a, b], largest |confidence - accuracy|",
+    "rmsce": f"top label, {NUM_BINS} equal-width bins (a, b], root mean square of the gaps",
+}
+"""What each row of a report measures, in words."""
+
+_CALIBRATION_ERRORS = {"ece": ece_of_sums, "mce": mce_of_sums, "rmsce": rmsce_of_sums}
+_BLOCK = 2**21  # entries of a block of resampling weights, 16 MB
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric: its name, value, the ends of its interval and its convention in words."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    convention: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The metrics of one prediction on one set of labels; ``print`` shows them as a table.
+
+    Args:
+        rows: the metrics.
+        num_rows: rows of the test set.
+        num_classes: classes.
+        num_draws: draws whose probabilities were averaged; None for an array of probabilities.
+        bootstrap: resamples behind each interval.
+        level: level of the intervals.
+        seed: seed of the resampling.
+    """
+
+    rows: tuple[MetricRow, ...]
+    num_rows: int
+    num_classes: int
+    num_draws: int | None
+    bootstrap: int
+    level: float
+    seed: int
+
+    def __getitem__(self, metric: str) -> MetricRow:
+        """The row of a metric, by its name."""
+        for row in self.rows:
+            if row.metric == metric:
+                return row
+        names = ", ".join(row.metric for row in self.rows)
+        raise KeyError(f"report[{metric!r}]: the report has {names}.")
+
+    def __iter__(self) -> Iterator[MetricRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __str__(self) -> str:
+        draws = "" if self.num_draws is None else f", mean of {_counted(self.num_draws, 'draw')}"
+        interval = f"{100 * self.level:g} % interval"
+        cells = [("metric", "value", interval, "convention")]
+        for row in self.rows:
+            ends = f"[{_number(row.low)}, {_number(row.high)}]"
+            cells.append((row.metric, _number(row.value), ends, row.convention))
+        widths = [max(len(line[i]) for line in cells) for i in range(3)]
+        return "\n".join(
+            [
+                f"{_counted(self.num_rows, 'row')}, {self.num_classes} classes{draws}",
+                *(
+                    f"{name:<{widths[0]}}  {value:>{widths[1]}}  {ends:<{widths[2]}}  {convention}"
+                    for name, value, ends, convention in cells
+                ),
+                f"Intervals: {self.bootstrap} resamples of the rows, seed {self.seed}; calibration "
+                "errors corrected for the bias of binning.",
+            ]
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """The report as plain numbers and strings, the metrics under their names."""
+        return {
+            "num_rows": self.num_rows,
+            "num_classes": self.num_classes,
+            "num_draws": self.num_draws,
+            "bootstrap": self.bootstrap,
+            "level": self.level,
+            "seed": self.seed,
+            "metrics": {
+                row.metric: {key: value for key, value in asdict(row).items() if key != "metric"}
+                for row in self.rows
+            },
+        }
+
+    def to_json(self) -> str:
+        """The same as JSON text; an infinite number, which JSON lacks, is the string "Infinity"."""
+        contents = self.to_dict()
+        contents["metrics"] = {
+            row.metric: {
+                "value": _json_number(row.value),
+                "low": _json_number(row.low),
+                "high": _json_number(row.high),
+                "convention": row.convention,
+            }
+            for row in self.rows
+        }
+        return json.dumps(contents, indent=2, allow_nan=False)
+
+
+def report(
+    pred: Predicted,
+    y: npt.ArrayLike,
+    *,
+    bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Report:
+    """Accuracy, nll, brier, ece, mce and rmsce with intervals.
+
+    The intervals describe the chance in which rows were observed; the Monte-Carlo error of a finite
+    number of draws is not in them (see ``Predictions.decompose`` for that of the entropies).
+
+    Args:
+        pred: a Predictions, or probabilities (rows, classes).
+        y: labels (rows,), integers in 0 ... classes - 1.
+        bootstrap: resamples of the rows.
+        level: level of the intervals, between 0 and 1.
+        seed: seed of the resampling; the same seed gives the same report.
+
+    Example:
+        >>> print(report([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], [0, 1, 1]))  # doctest: +ELLIPSIS
+        3 rows, 2 classes
+        metric     value  95 % interval     convention
+        accuracy  0.6667  [...]  share of rows whose most probable class is the label
+        ...
+    """
+    probs, labels = probabilities_and_labels("report()", pred, y)
+    rank = _rank(bootstrap, check_level("report()", level))
+    generator = np.random.default_rng(seed)
+
+    losses = negative_log_probability(probs, labels)
+    # An infinite loss is counted apart: 0 resamples of it times infinity would be NaN.
+    infinite = np.isinf(losses)
+    means = np.stack(
+        [
+            correctness(probs, labels),
+            np.where(infinite, 0, losses),
+            squared_distance(probs, labels),
+            infinite,
+        ],
+        axis=-1,
+    )
+    confidence = probs.max(axis=-1)
+    in_bin = np.eye(NUM_BINS)[bin_of(confidence, NUM_BINS)]
+    gaps = in_bin * calibration_gap(probs, labels)[:, None]
+    columns = np.concatenate([means, gaps, in_bin], axis=-1)
+    resampled = _resampled_sums(columns, bootstrap, generator)
+    redrawn = _gaps_if_calibrated(confidence, in_bin, bootstrap, generator)
+
+    rows = []
+    value_of_mean = _means(means.sum(axis=0), len(probs))
+    resampled_means = np.sort(_means(resampled[:, :4], len(probs)), axis=0)
+    for i, metric in enumerate(("accuracy", "nll", "brier")):
+        low, high = resampled_means[rank - 1, i], resampled_means[bootstrap - rank, i]
+        rows.append(_row(metric, value_of_mean[i], low, high))
+
+    bin_gap, bin_count = np.split(resampled[:, 4:], 2, axis=-1)
+    for metric, error in _CALIBRATION_ERRORS.items():
+        value = float(error(gaps.sum(axis=0), in_bin.sum(axis=0)))
+        errors = np.sort(error(bin_gap, bin_count))
+        if_calibrated = np.sort(error(redrawn, in_bin.sum(axis=0)))
+        is_rejected = value > if_calibrated[bootstrap - 2 * rank]
+        low = min(max(2 * value - errors[bootstrap - rank], 0), value) if is_rejected else 0
+        rows.append(_row(metric, value, low, max(2 * value - errors[rank - 1], value)))
+
+    num_draws = len(pred.probs_per_draw) if isinstance(pred, ProbabilisticPrediction) else None
+    num_rows, num_classes = probs.shape
+    return Report(tuple(rows), num_rows, num_classes, num_draws, bootstrap, float(level), seed)
+
+
+def _rank(bootstrap: int, level: float) -> int:
+    """How far from either end of the sorted resamples the interval's ends are."""
+    if isinstance(bootstrap, bool) or not isinstance(bootstrap, int):
+        raise TypeError(
+            f"report() needs an integer number of resamples: received bootstrap={bootstrap!r}. "
+            "Write bootstrap=1000, say."
+        )
+    # The slack keeps 40 * (1 - 0.95) / 2, which is 1 in exact numbers, at 1.
+    rank = math.floor((bootstrap + 1) * (1 - level) / 2 + 1e-9)
+    if rank < 1:
+        needed = math.ceil(2 / (1 - level) - 1 - 1e-6)
+        raise ValueError(
+            f"report() needs at least {needed} resamples for intervals of level {level:g}: "
+            f"received bootstrap={bootstrap}. Write bootstrap={max(1000, needed)}, say."
+        )
+    return rank
+
+
+def _resampled_sums(
+    columns: npt.NDArray[np.float64], bootstrap: int, generator: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Sums of the columns over rows drawn with replacement, (bootstrap, columns)."""
+    num_rows = len(columns)
+    sums = np.empty((bootstrap, columns.shape[1]))
+    for block in _blocks(bootstrap, num_rows):
+        size = block.stop - block.start
+        drawn = generator.integers(num_rows, size=(size, num_rows))
+        drawn += num_rows * np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=size * num_rows).reshape(size, num_rows)
+        sums[block] = times.astype(np.float64) @ columns
+    return sums
+
+
+def _gaps_if_calibrated(
+    confidence: npt.NDArray[np.float64],
+    in_bin: npt.NDArray[np.float64],
+    bootstrap: int,
+    generator: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """The bins' sums of gaps with every row correct at the rate it claims, (bootstrap, bins)."""
+    sums = np.empty((bootstrap, in_bin.shape[1]))
+    for block in _blocks(bootstrap, len(confidence)):
+        uniform = generator.random((block.stop - block.start, len(confidence)))
+        sums[block] = (confidence - (uniform < confidence)) @ in_bin
+    return sums
+
+
+def _blocks(bootstrap: int, num_rows: int) -> Iterator[slice]:
+    size = max(1, _BLOCK // num_rows)
+    for start in range(0, bootstrap, size):
+        yield slice(start, min(start + size, bootstrap))
+
+
+def _means(sums: npt.NDArray[np.float64], num_rows: int) -> npt.NDArray[np.float64]:
+    """Accuracy, nll and brier from sums of correct, finite losses, squares and infinite losses."""
+    means = sums[..., :3] / num_rows
+    means[..., 1] = np.where(sums[..., 3] > 0, np.inf, means[..., 1])
+    return np.asarray(means)
+
+
+def _row(metric: str, value: float, low: float, high: float) -> MetricRow:
+    return MetricRow(metric, float(value), float(low), float(high), CONVENTIONS[metric])
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _json_number(value: float) -> float | str:
+    return value if math.isfinite(value) else "Infinity"

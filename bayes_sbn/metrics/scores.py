@@ -1,0 +1,91 @@
+r"""Scores of predicted class probabilities, row by row, then averaged over the rows.
+
+With :math:`p_n` the probabilities of row n (those of a Predictions averaged over its draws) and
+:math:`y_n` its label,
+
+* accuracy: share of rows with :math:`\arg\max_c p_{nc} = y_n`, the lowest class winning a tie;
+* negative log-likelihood: :math:`-\log p_{n y_n}`, in nats, not clipped;
+* Brier score: :math:`\sum_c (p_{nc} - [c = y_n])^2`, between 0 and 2, not halved.
+
+The last two are proper: no other prediction has a better expectation than the true probabilities.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bayes_sbn.metrics.arguments import Predicted, probabilities_and_labels
+
+
+def accuracy(pred: Predicted, y: npt.ArrayLike) -> float:
+    """Share of rows whose most probable class is the label; the lowest class wins a tie.
+
+    Args:
+        pred: a Predictions, or probabilities (rows, classes).
+        y: labels (rows,), integers in 0 ... classes - 1.
+    """
+    probs, labels = probabilities_and_labels("accuracy()", pred, y)
+    return float(np.mean(correctness(probs, labels)))
+
+
+def nll(pred: Predicted, y: npt.ArrayLike) -> float:
+    """Mean negative log of the probability given to the label, in nats.
+
+    Of a Predictions it is the probability averaged over the draws whose logarithm is taken.
+    Nothing is clipped: one label of probability 0 makes the result infinite.
+
+    Args:
+        pred: a Predictions, or probabilities (rows, classes).
+        y: labels (rows,), integers in 0 ... classes - 1.
+    """
+    probs, labels = probabilities_and_labels("nll()", pred, y)
+    return float(np.mean(negative_log_probability(probs, labels)))
+
+
+def brier(pred: Predicted, y: npt.ArrayLike) -> float:
+    """Squared distance from the one-hot label, summed over classes and averaged over rows.
+
+    Between 0 and 2; never halved, also for two classes.
+
+    Args:
+        pred: a Predictions, or probabilities (rows, classes).
+        y: labels (rows,), integers in 0 ... classes - 1.
+
+    References:
+        G. W. Brier. Verification of forecasts expressed in terms of probability. Monthly Weather
+        Review 78, 1950.
+    """
+    probs, labels = probabilities_and_labels("brier()", pred, y)
+    return float(np.mean(squared_distance(probs, labels)))
+
+
+def correctness(
+    probs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Whether the most probable class of each row is its label."""
+    return np.asarray(probs.argmax(axis=-1) == labels)
+
+
+def negative_log_probability(
+    probs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Minus the log-probability of each row's label; infinite where the probability is 0."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(0.0 - np.log(_of_label(probs, labels)))
+
+
+def squared_distance(
+    probs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Squared Euclidean distance of each row of probabilities from its one-hot label."""
+    # Written out instead of |p|^2 - 2 p_y + 1, which cancels for confident predictions.
+    gap = probs.copy()
+    gap[np.arange(len(labels)), labels] -= 1
+    return np.asarray(np.einsum("rc,rc->r", gap, gap))
+
+
+def _of_label(
+    probs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    return np.take_along_axis(probs, labels[:, None], axis=-1)[:, 0]

@@ -1,0 +1,140 @@
+r"""How a fitted model and guide become plain numbers: the protocol that both must speak.
+
+* ``model.architecture()`` returns ``{"likelihood": str, "input_scale": float, "layers": [...]}``,
+  each layer ``{"name", "weight_site", "scale", "bias", "noise", "noise_scale"}``: scale and bias
+  with a number for each unit, noise a name or None, from the inputs to the logits;
+* ``guide.weight_probabilities()`` returns ``P(w = +1)`` of each weight site by name;
+* ``guide.prior_probabilities()`` returns the same of the prior.
+
+Whatever speaks it can be exported; nothing is looked for in Pyro's parameter store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from bayes_sbn.kernels.reference.cdf64 import Float64
+from bayes_sbn.posterior_layer import PosteriorLayer
+
+_ARCHITECTURE = ("likelihood", "input_scale", "layers")
+_LAYER = ("name", "weight_site", "scale", "bias", "noise", "noise_scale")
+
+
+@runtime_checkable
+class ExportableModel(Protocol):
+    """A model that states its architecture."""
+
+    def architecture(self) -> Mapping[str, object]:
+        """The network as plain numbers."""
+
+
+@runtime_checkable
+class ExportableGuide(Protocol):
+    """A guide over ±1 weights that states their probabilities."""
+
+    def weight_probabilities(self) -> Mapping[str, object]:
+        """``P(w = +1)`` by weight site."""
+
+    def prior_probabilities(self) -> Mapping[str, object]:
+        """The prior ``P(w = +1)`` by weight site."""
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """What a model and its guide say of the posterior."""
+
+    layers: tuple[PosteriorLayer, ...]
+    input_scale: float
+    likelihood: str
+
+
+def export(model: object, guide: object) -> Export:
+    """Read a model and its guide.
+
+    Raises:
+        TypeError: one of them does not speak the protocol.
+        ValueError: they do not fit each other, or a number is not allowed.
+    """
+    if not isinstance(model, ExportableModel):
+        raise TypeError(
+            "Posterior.from_guide() needs a model that states its architecture, such as "
+            f"bayes_sbn.models.BinaryMLP: received {_name(model)}, which has no architecture(). "
+            "PackedPredictive and Predictions.from_predictive are for models of your own; they "
+            "come in a later version. Until then give the class probabilities that "
+            "pyro.infer.Predictive samples to bayes_sbn.Predictions(probs_per_draw)."
+        )
+    if not isinstance(guide, ExportableGuide):
+        raise TypeError(
+            "Posterior.from_guide() needs a guide that states the probabilities of ±1 weights, "
+            f"such as bayes_sbn.guides.AutoSignBernoulli: received {_name(guide)}, which lacks "
+            "weight_probabilities() or prior_probabilities() and cannot be exported."
+        )
+    architecture = model.architecture()
+    _need("model.architecture()", architecture, _ARCHITECTURE)
+    posteriors, priors = dict(guide.weight_probabilities()), guide.prior_probabilities()
+    entries = architecture["layers"]
+    if not isinstance(entries, Sequence):
+        raise TypeError(
+            'Posterior.from_guide(): model.architecture()["layers"] is '
+            f"{type(entries).__name__}; it is a list of layers."
+        )
+    layers = []
+    for site, entry in enumerate(entries):
+        _need(f"layer {site} of model.architecture()", entry, _LAYER)
+        weight_site, noise = str(entry["weight_site"]), entry["noise"]
+        if weight_site not in posteriors or weight_site not in priors:
+            raise ValueError(
+                f'Posterior.from_guide(): the guide has no weights at site "{weight_site}" of '
+                f'layer "{entry["name"]}"; it has {", ".join(posteriors) or "none"}. Give the '
+                "guide that was made for this model."
+            )
+        layers.append(
+            PosteriorLayer(
+                name=str(entry["name"]),
+                site=site,
+                probabilities=_numbers(posteriors.pop(weight_site)),
+                scale=_numbers(entry["scale"]),
+                bias=_numbers(entry["bias"]),
+                noise=None if noise is None else str(noise),
+                noise_scale=1.0 if noise is None else float(_numbers(entry["noise_scale"])),
+                prior=_one_if_all_alike(_numbers(priors[weight_site])),
+            )
+        )
+    if posteriors:
+        raise ValueError(
+            f"Posterior.from_guide(): the guide has weights at {', '.join(posteriors)}, which no "
+            "layer of model.architecture() names. Give the model that the guide was made for."
+        )
+    step = float(_numbers(architecture["input_scale"]))
+    return Export(tuple(layers), step, str(architecture["likelihood"]))
+
+
+def _need(what: str, mapping: object, names: Sequence[str]) -> None:
+    missing = [n for n in names if not isinstance(mapping, Mapping) or n not in mapping]
+    if missing:
+        raise TypeError(
+            f"Posterior.from_guide(): {what} lacks {', '.join(missing)}; it is a dict with "
+            f"{', '.join(names)}."
+        )
+
+
+def _name(thing: object) -> str:
+    return str(getattr(thing, "__name__", type(thing).__name__))
+
+
+def _numbers(values: object) -> Float64:
+    if isinstance(values, torch.Tensor):
+        return np.asarray(values.detach().to("cpu", torch.float64).numpy())
+    return np.asarray(values, np.float64)
+
+
+def _one_if_all_alike(prior: Float64) -> Float64:
+    """A constant prior as one number, which takes no room in the file."""
+    if prior.size and (prior == prior.flat[0]).all():
+        return np.asarray(prior.flat[0])
+    return prior

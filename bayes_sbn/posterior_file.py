@@ -1,0 +1,167 @@
+r"""The file of a posterior: a fixed preamble, a JSON header and a safetensors payload.
+
+======  =====  ============================================================================
+offset  bytes  content
+======  =====  ============================================================================
+0       8      magic, ``93 53 42 4E 0D 0A 1A 0A`` (as PNG's, it shows transfers as text)
+8       4      format version, little-endian
+12      8      bytes of the header, little-endian
+20      8      bytes of the payload, little-endian
+28      32     SHA-256 of everything else: the bytes before it, the header, the payload
+60             header: a JSON object in UTF-8
+               payload: tensors in the safetensors format
+======  =====  ============================================================================
+
+Reading checks the magic, the version, the size of the file, the checksum, and then the syntax of
+both parts; nothing in a file is ever executed, and no part is a pickle.  Writing goes to a new file
+beside the target, which is flushed to the disk and renamed: a reader sees the old file or the new
+one, whole, whatever fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors_numpy
+
+MAGIC = b"\x93SBN\r\n\x1a\n"
+FORMAT_VERSION = 1
+
+Array = NDArray[np.generic]
+Json = dict[str, object]
+
+_PREAMBLE = struct.Struct("<8sIQQ")
+_CHECKSUM_BYTES = 32
+_START = _PREAMBLE.size + _CHECKSUM_BYTES
+_LARGEST_HEADER = 1 << 26  # 64 MiB of JSON; a real header has a kilobyte
+
+
+def write_posterior(
+    path: str | os.PathLike[str], header: Json, tensors: Mapping[str, Array]
+) -> None:
+    """Write a file whole, or leave the old one as it is.
+
+    Args:
+        path: the target; a symbolic link is followed.
+        header: what JSON can hold.
+        tensors: arrays by name.
+    """
+    text = json.dumps(header, allow_nan=False, sort_keys=True).encode()
+    payload = safetensors_numpy.save(dict(tensors))
+    preamble = _PREAMBLE.pack(MAGIC, FORMAT_VERSION, len(text), len(payload))
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            for part in (preamble, _checksum(preamble, text, payload), text, payload):
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)  # noqa: PTH105 - the call whose atomicity is documented
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
+def read_posterior(path: str | os.PathLike[str]) -> tuple[Json, dict[str, Array]]:
+    """The header and the tensors of a file.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is not a posterior, of another format version, truncated or damaged.
+    """
+    with Path(path).open("rb") as file:
+        start = file.read(_START)
+        if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
+            refuse(path, "it is not a file of Posterior.save()")
+        if len(start) < _START:
+            refuse(path, "it is truncated")
+        _, version, header_bytes, payload_bytes = _PREAMBLE.unpack_from(start)
+        if version != FORMAT_VERSION:
+            refuse(
+                path,
+                f"its format version is {version} and this package reads {FORMAT_VERSION}; load it "
+                "with the version of bayes_sbn that wrote it",
+            )
+        found = os.fstat(file.fileno()).st_size
+        expected = _START + header_bytes + payload_bytes
+        if found != expected or header_bytes > _LARGEST_HEADER:
+            refuse(path, f"it is truncated or damaged: {found} bytes instead of {expected}")
+        text = file.read(header_bytes)
+        payload = file.read(payload_bytes)
+    preamble, checksum = start[: _PREAMBLE.size], start[_PREAMBLE.size :]
+    if _checksum(preamble, text, payload) != checksum:
+        refuse(path, "its checksum does not match: it is damaged")
+    return _parse_header(path, text), _parse_payload(path, payload)
+
+
+def refuse(path: str | os.PathLike[str], reason: str) -> NoReturn:
+    """Raise the error of a file that is not a posterior.
+
+    Args:
+        path: the file.
+        reason: what is wrong with it, after "cannot be read:".
+    """
+    raise ValueError(
+        f"Posterior.load({os.fspath(path)!r}) cannot read the file: {reason}. Give a file that "
+        "posterior.save(path) wrote, or save it again."
+    )
+
+
+def _checksum(preamble: bytes, text: bytes, payload: bytes) -> bytes:
+    digest = hashlib.sha256(preamble)
+    digest.update(text)
+    digest.update(payload)
+    return digest.digest()
+
+
+def _parse_header(path: str | os.PathLike[str], text: bytes) -> Json:
+    try:
+        header = json.loads(
+            text.decode(), parse_constant=_no_constant, object_pairs_hook=_unique_names
+        )
+    except (ValueError, RecursionError) as error:
+        refuse(path, f"its header is not JSON ({error})")
+    if not isinstance(header, dict):
+        refuse(path, "its header is not a JSON object")
+    return header
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _unique_names(pairs: list[tuple[str, object]]) -> Json:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return result
+
+
+def _parse_payload(path: str | os.PathLike[str], payload: bytes) -> dict[str, Array]:
+    try:
+        return dict(safetensors_numpy.load(payload))
+    # a dtype that NumPy lacks is a KeyError or TypeError, a shape that does not fit a ValueError
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        refuse(path, f"its tensors cannot be read ({error})")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renaming durable, where folders can be opened (not on Windows)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,263 @@
+r"""PosteriorLayer: one dense layer of a posterior, its ±1 weights independent Bernoulli variables.
+
+The pre-activation of unit j is ``a_j = scale_j * sum_i w_ji x_i + bias_j`` with
+``P(w_ji = +1) = p_ji``; the activation is +1 with probability ``F(a_j)``, F the law of the noise.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_sbn.bits import num_words
+from bayes_sbn.kernels.reference.cdf64 import CDF64, Float64
+from bayes_sbn.kernels.reference.network import DenseLayer
+from bayes_sbn.kernels.reference.sampling import probability_thresholds
+
+T = TypeVar("T")
+
+TENSORS = {
+    "thresholds": "uint32",
+    "ones": "int64",
+    "scale": "float64",
+    "bias": "float64",
+    "prior": "float64",
+}
+"""The arrays of a layer in a file, and their types."""
+
+_LARGEST_SITE = 0xFFFF  # a site is named by 16 bits of the counter
+
+
+@dataclass(frozen=True, eq=False)
+class PosteriorLayer:
+    """A layer of a posterior; immutable, checked when it is made.
+
+    Args:
+        name: name of the layer, for people.
+        site: index that keys the layer's random bits, 0 to 65535; different for every layer.
+        probabilities: ``P(w = +1)``, shape (out, in); kept rounded to multiples of ``2**-32``.
+        scale: shape (out,).
+        bias: shape (out,).
+        noise: name of the law of the activations' noise, or None for the output layer.
+        noise_scale: scale of that law.
+        prior: the prior ``P(w = +1)``, shape (out, in), or a single number for all weights.
+    """
+
+    name: str
+    site: int
+    probabilities: Float64
+    scale: Float64
+    bias: Float64
+    noise: str | None = None
+    noise_scale: float = 1.0
+    prior: Float64 | float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.site <= _LARGEST_SITE:
+            raise ValueError(
+                f"{self._me()} has site {self.site}: a site is an integer from 0 to "
+                f"{_LARGEST_SITE}. Number the layers from 0."
+            )
+        p = self._probabilities("probabilities", self.probabilities)
+        if p.ndim != 2 or 0 in p.shape:
+            raise ValueError(
+                f"{self._me()} has probabilities of shape {p.shape}: they are those of a dense "
+                "layer, of shape (out, in). Other layers cannot be exported."
+            )
+        prior = self._probabilities("prior", self.prior)
+        if prior.shape not in ((), p.shape):
+            raise ValueError(
+                f"{self._me()} has a prior of shape {prior.shape}: it is a number or of shape "
+                f"{p.shape}, that of the probabilities."
+            )
+        if self.noise is not None and self.noise not in CDF64:
+            raise ValueError(
+                f"{self._me()} has noise {self.noise!r}: it is one of "
+                f"{', '.join(map(repr, CDF64))}, or None for the output layer."
+            )
+        if not (math.isfinite(self.noise_scale) and self.noise_scale > 0):
+            raise ValueError(
+                f"{self._me()} has noise_scale {self.noise_scale}: it is a positive finite number."
+            )
+        object.__setattr__(self, "noise_scale", float(self.noise_scale))
+        # p * 2**32 and the quotient are exact, so that only rint rounds
+        self._set("probabilities", np.rint(p * 2.0**32) / 2.0**32)
+        self._set("prior", prior)
+        for name in ("scale", "bias"):
+            values = self._finite(name, getattr(self, name))
+            if values.shape != p.shape[:1]:
+                raise ValueError(
+                    f"{self._me()} has a {name} of shape {values.shape}: it has one for each of "
+                    f"the {p.shape[0]} units, shape ({p.shape[0]},)."
+                )
+            self._set(name, values)
+
+    @property
+    def num_units(self) -> int:
+        """Number of output units."""
+        return int(self.probabilities.shape[0])
+
+    @property
+    def num_inputs(self) -> int:
+        """Number of inputs."""
+        return int(self.probabilities.shape[1])
+
+    @property
+    def num_weights(self) -> int:
+        """Number of ±1 weights."""
+        return int(self.probabilities.size)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of one packed draw of the weights."""
+        return 4 * self.num_units * num_words(self.num_inputs)
+
+    @property
+    def entropy(self) -> float:
+        """Entropy of all weights, in bits."""
+        p = self.probabilities[(self.probabilities > 0) & (self.probabilities < 1)]
+        return float(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)).sum())
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Mean entropy of a weight, in bits: 0 for a fixed sign, 1 for a fair coin."""
+        return self.entropy / self.num_weights
+
+    def to_entry(self) -> dict[str, object]:
+        """What of the layer JSON can hold."""
+        return {
+            "name": self.name,
+            "site": self.site,
+            "noise": self.noise,
+            "noise_scale": self.noise_scale,
+        }
+
+    def to_tensors(self) -> dict[str, NDArray[np.generic]]:
+        """The layer's arrays, by the names of :data:`TENSORS`.
+
+        A threshold has 33 bits: the low 32, and the places of those that equal ``2**32``.
+        """
+        thresholds = probability_thresholds(self.probabilities)
+        return {
+            "thresholds": thresholds.astype(np.uint32),
+            "ones": np.flatnonzero(thresholds == 1 << 32).astype(np.int64),
+            "scale": self.scale,
+            "bias": self.bias,
+            "prior": np.asarray(self.prior, np.float64),
+        }
+
+    @classmethod
+    def from_parts(
+        cls, entry: Mapping[str, object], tensors: Mapping[str, NDArray[np.generic]]
+    ) -> PosteriorLayer:
+        """The layer of an entry and tensors, neither of which is trusted.
+
+        Raises:
+            KeyError: something is missing.
+            TypeError: something has the wrong type.
+            ValueError: the numbers are not those of a layer.
+        """
+        for name, kind in TENSORS.items():
+            if tensors[name].dtype != kind:
+                raise TypeError(f"{name} is {tensors[name].dtype} and not {kind}")
+        ones = tensors["ones"].astype(np.int64)
+        q = tensors["thresholds"].astype(np.float64)
+        if ones.ndim != 1 or ((ones < 0) | (ones >= q.size)).any() or q.flat[ones].any():
+            raise ValueError("probabilities of 1 stand where there are none")
+        q.flat[ones] = 2.0**32
+        return cls(
+            name=typed(entry, "name", str),
+            site=typed(entry, "site", int),
+            probabilities=q / 2.0**32,
+            scale=tensors["scale"].astype(np.float64),
+            bias=tensors["bias"].astype(np.float64),
+            noise=None if entry["noise"] is None else typed(entry, "noise", str),
+            noise_scale=typed(entry, "noise_scale", float),
+            prior=tensors["prior"].astype(np.float64),
+        )
+
+    def kernel_layer(self) -> DenseLayer:
+        """The layer as the kernels see it."""
+        return DenseLayer(
+            site=self.site,
+            thresholds=probability_thresholds(self.probabilities),
+            scale=self.scale,
+            bias=self.bias,
+            noise=self.noise,
+            noise_scale=self.noise_scale,
+        )
+
+    def _me(self) -> str:
+        return f'PosteriorLayer: layer "{self.name}"'
+
+    def _set(self, name: str, values: Float64) -> None:
+        # a copy that nothing else can write to; the dataclass is frozen to everyone but itself
+        values = np.array(values, np.float64)
+        values.flags.writeable = False
+        object.__setattr__(self, name, values)
+
+    def _finite(self, name: str, values: object) -> Float64:
+        array: NDArray[np.float64] = np.asarray(values, np.float64)
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{self._me()} has {int((~np.isfinite(array)).sum())} values in {name} that are "
+                "NaN or infinite: the fit has diverged. Fit again with a smaller learning rate."
+            )
+        return array
+
+    def _probabilities(self, name: str, values: object) -> Float64:
+        array = self._finite(name, values)
+        if ((array < 0) | (array > 1)).any():
+            raise ValueError(
+                f"{self._me()} has {name} from {array.min():g} to {array.max():g}: probabilities "
+                "P(w = +1) lie in [0, 1]. A mean mu of ±1 weights is (1 + mu) / 2."
+            )
+        return array
+
+
+def check_chain(layers: Sequence[PosteriorLayer]) -> None:
+    """Raise unless the layers make one network, from the inputs to the logits of classes."""
+    if not layers:
+        raise ValueError("Posterior(layers=()): a network has at least one layer.")
+    if len({layer.site for layer in layers}) < len(layers):
+        raise ValueError(
+            f"Posterior: the sites {[layer.site for layer in layers]} are not all different, so "
+            "layers would share their random bits. Number the layers from 0."
+        )
+    for lower, upper in itertools.pairwise(layers):
+        if lower.num_units != upper.num_inputs:
+            raise ValueError(
+                f'Posterior: layer "{lower.name}" has {lower.num_units} units but layer '
+                f'"{upper.name}" has {upper.num_inputs} inputs. Give the layers from the inputs to '
+                "the logits."
+            )
+    for layer in layers:
+        if (layer.noise is None) != (layer is layers[-1]):
+            raise ValueError(
+                f'Posterior: layer "{layer.name}" has noise {layer.noise!r}: the last layer has '
+                "noise None, and every other one a law, such as 'logistic'."
+            )
+    if layers[-1].num_units < 2:
+        raise ValueError(
+            f'Posterior: the last layer "{layers[-1].name}" has one unit: a categorical likelihood '
+            "has a unit for each of at least two classes."
+        )
+
+
+def typed(mapping: Mapping[str, object], name: str, kind: type[T]) -> T:
+    """The entry of that name, which must be of that type (bool is no int).
+
+    Raises:
+        KeyError: there is none.
+        TypeError: it has another type.
+    """
+    value = mapping[name]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} is {type(value).__name__} and not {kind.__name__}")
+    return value

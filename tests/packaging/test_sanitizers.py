@@ -1,0 +1,74 @@
+"""The kernels under AddressSanitizer and UndefinedBehaviorSanitizer: no stray reads or writes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.building import ROOT, has_compiler, run, tool
+
+SANITIZERS = ("libasan.so", "libubsan.so")
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+from bayes_sbn.kernels.loader import NativeLibrary
+from bayes_sbn.kernels.native import packing as native
+from bayes_sbn.kernels.reference import packing as reference
+from tests.kernels.packing_cases import LENGTHS, NATIVE_DTYPES, as_dtype, signs
+
+library = NativeLibrary(Path(sys.argv[1]))
+overrun = int(sys.argv[2])
+for isa in library.available_isas:
+    library.set_isa(isa)
+    for length in (*LENGTHS, 511, 512, 513):
+        for dtype in NATIVE_DTYPES:
+            x = as_dtype(signs((3, length)), dtype)
+            if overrun and not length:
+                continue
+            words = native.pack(library, x)
+            assert torch.equal(words, reference.pack(x))
+            assert torch.equal(native.unpack(library, words, length, dtype), x)
+            counts = native.popcount(library, words, length + overrun)
+            assert overrun or torch.equal(counts, reference.popcount(words, length))
+print("clean")
+"""
+
+
+def sanitizer_paths() -> list[str]:
+    """The runtimes of GCC's sanitizers, which must be loaded before everything else."""
+    if sys.platform != "linux" or not has_compiler():
+        return []
+    found = []
+    for name in SANITIZERS:
+        result = subprocess.run(
+            ["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=False
+        )
+        found += [result.stdout.strip()] if Path(result.stdout.strip()).is_absolute() else []
+    return found if len(found) == len(SANITIZERS) else []
+
+
+@pytest.mark.slow
+@pytest.mark.native
+@pytest.mark.skipif(tool("gcc") is None or not sanitizer_paths(), reason="needs GCC's sanitizers")
+def test_kernels_are_clean_under_sanitizers(tmp_path):
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=all -g"
+    for command in ((tool("cmake"), "-S", ROOT, "-B", "."), (tool("cmake"), "--build", ".")):
+        result = run(*command, cwd=tmp_path, CC="gcc", CXX="g++", CXXFLAGS=flags)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    def run_kernels(overrun: int) -> subprocess.CompletedProcess[str]:
+        return run(
+            *(sys.executable, "-c", SCRIPT, tmp_path / "libbsbn.so", str(overrun)),
+            cwd=ROOT,
+            LD_PRELOAD=" ".join(sanitizer_paths()),
+            ASAN_OPTIONS="detect_leaks=0",
+            PYTHONPATH=str(ROOT),
+        )
+
+    clean = run_kernels(overrun=0)
+    assert (clean.stdout.strip(), clean.returncode) == ("clean", 0), clean.stderr
+    overrun = run_kernels(overrun=64)  # the sanitizers are awake: two words too many are noticed
+    assert overrun.returncode != 0
+    assert "heap-buffer-overflow" in overrun.stderr
