@@ -84,8 +84,10 @@ MAY_IMPORT_PYRO = (
     "elbo",
     "training",
     "predictive",
+    "demo",
 )
-"""The only modules that import Pyro directly; ``optim`` for its subclasses of PyroOptim."""
+"""The only modules that import Pyro directly; ``optim`` for its subclasses of PyroOptim, ``demo``
+because it fits by Pyro's own SVI."""
 
 NEVER_TORCH = ("predictions", "uncertainty", "metrics")
 """Neither torch nor Pyro anywhere inside, nor through what they import."""

@@ -105,6 +105,19 @@ class AutoSignBernoulli(AutoMessenger):  # type: ignore[misc]
             self._site_names.append(name)
             self._priors[name] = prior.probs.detach().clone()
         self._generator = None
+        if isinstance(self.model, torch.nn.Module):
+            self._refuse_shared_names(self.model)
+
+    def _refuse_shared_names(self, model: torch.nn.Module) -> None:
+        """Pyro captures parameters by name: of two of one name, only one would be trained."""
+        own = {path for path, _ in self.named_parameters()}
+        others = {path.removesuffix("_unconstrained") for path, _ in model.named_parameters()}
+        if own & others:
+            raise ValueError(
+                f"AutoSignBernoulli: {', '.join(sorted(own & others))} is the name of a parameter "
+                "in both model and guide, and Pyro would train only one of them. Rename the "
+                'model\'s submodule "posterior".'
+            )
 
     def leaf(self, name: str) -> torch.nn.Parameter:
         """The natural parameters ``lam`` of a site, as the optimiser sees them."""

@@ -114,6 +114,12 @@ class BinaryMLP(PyroModule):
                 f"{call}: x is {came}; it must be a floating point tensor. Write "
                 "torch.as_tensor(x, dtype=torch.get_default_dtype())."
             )
+        wanted = self.output.bias.dtype
+        if x.dtype != wanted:
+            raise TypeError(
+                f"{call}: x is {x.dtype} but the model's parameters are {wanted}. Write "
+                f"x.to({wanted}), or convert the model with model.to({x.dtype})."
+            )
         if x.dim() != 2 or x.shape[1] != self.in_features:
             raise ValueError(
                 f"{call}: x has shape {tuple(x.shape)}; it must be (rows, {self.in_features}). "

@@ -20,8 +20,8 @@ With ``z = a / scale`` (one division):
 and for all but the uniform law ``F = T`` where ``z < 0``, else ``1 - T``.
 
 **Monotonicity.**  The uniform and triangular routines never decrease because each of their rounded
-operations is monotone.  A tail that goes through a polynomial is not monotone in its last bit, so
-the other three are evaluated on a grid of step :math:`h = 2^{-26}` and interpolated:
+operations is monotone.  A tail that goes through a polynomial need not be monotone in its last bit,
+so the other three are evaluated on a grid of step :math:`h = 2^{-26}` and interpolated:
 ``y = |z| * 2**26``, ``i = floor(y)``, ``z0 = i * 2**-26``, ``z1 = (i + 1) * 2**-26``, and
 
     ``T = max(T(z0) - (T(z0) - T(z1)) * (y - i), T(z1))``.
@@ -34,8 +34,9 @@ F64 thus never decreases in ``a``, which makes a unit's noise a single integer t
 ``|z|`` is first clamped to 60 (logistic, laplace) or 9 (gaussian), where the tail is below
 :math:`2^{-62}` and every 48-bit threshold has long been 0 or :math:`2^{48}`.
 
-The largest absolute errors, measured against 40-digit arithmetic in the tests, are below
-:math:`2^{-52}`; ``F(0) = 1/2`` exactly; ``F(-a) = 1 - F(a)`` to one rounding.
+The largest absolute errors, measured against 40-digit arithmetic in the tests, are below 3e-16
+(the step of a 48-bit threshold is 3.6e-15); ``F(0) = 1/2`` exactly; ``F(-a) =
+1 - F(a)`` to one rounding.
 """
 
 from __future__ import annotations
