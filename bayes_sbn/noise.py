@@ -23,9 +23,9 @@ triangular  (1 + z)^2 / 2 for z < 0, 1 - (1 - z)^2 / 2  [-scale, scale]
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from numbers import Real
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -51,11 +51,12 @@ class Noise:
     """The largest ``|F'''|`` of the standard member (infinite for the laws with kinks)."""
 
     def __post_init__(self) -> None:
+        call = f"{type(self).__name__}(scale={self.scale!r})"
+        remedy = f"a positive finite number; write {type(self).__name__}(scale=1.0)."
+        if not isinstance(self.scale, Real):
+            raise TypeError(f"{call}: the scale of a noise is {remedy}")
         if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(
-                f"{type(self).__name__}(scale={self.scale}): the scale of a noise is a positive "
-                f"finite number; write {type(self).__name__}(scale=1.0)."
-            )
+            raise ValueError(f"{call}: the scale of a noise is {remedy}")
 
     def cdf(self, a: Tensor) -> Tensor:
         """``F(a) = P(x = +1)``."""
@@ -79,6 +80,7 @@ class Noise:
 
     def curvature(self, a: Tensor) -> Tensor:
         """``F''(a)``, where the law is smooth."""
+        del a
         raise TypeError(
             f"{type(self).__name__}.curvature: the density of {self.name} noise has kinks, so F "
             "has no second derivative; use exact flips (real_inputs='exact')."
@@ -135,16 +137,19 @@ class Logistic(Noise):
         return -self.density(a) * self.mean_sign(a) / self.scale
 
     def flip_difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
-        r"""The division form ``2 F'(a) s t / (1 - x t tau)``, ``t = tanh(c/s)``, ``tau = tanh(a/2s)``.
+        r"""The product form ``F(u) - F(v) = F(u) F(-v) (1 - exp(v - u))``, a constant to autograd.
 
-        Equal to the difference of two cdfs, but with neither cancellation nor overflow:
-        ``|t tau| < 1``, and where both round to 1 the density has long been 0.
+        For ``c > 0`` the arguments u and -v are ``z = x a`` and ``2c - z`` in one order or the
+        other; a negative c turns both signs.  The form neither cancels nor overflows, however
+        large a and c are.
         """
-        t = torch.tanh(c / self.scale)
-        tau = self.mean_sign(a)
-        # 1 - x t tau, kept off 0 where t and tau both round to one: the numerator is smaller still
-        denominator = (1 - x * t * tau).clamp_min(torch.finfo(a.dtype).eps)
-        return 2 * self._density(a / self.scale) * t / denominator
+        sign = torch.copysign(torch.ones_like(c), c)
+        step = (2 / self.scale) * c.abs()
+        height = -torch.expm1(-step) * sign
+        z = (x * sign) * (a / self.scale)
+        # in place: these temporaries have one entry for every flip
+        other = (step - z).sigmoid_()
+        return z.sigmoid_().mul_(other).mul_(height)
 
 
 @dataclass(frozen=True)
@@ -156,16 +161,19 @@ class Gaussian(Noise):
     third_derivative_bound: ClassVar[float] = 1 / math.sqrt(2 * math.pi)
 
     def _cdf(self, z: Tensor) -> Tensor:
-        return torch.special.ndtr(z)
+        probability: Tensor = torch.special.ndtr(z)
+        return probability
 
     def _density(self, z: Tensor) -> Tensor:
         return torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
 
     def _log_cdf(self, z: Tensor) -> Tensor:
-        return torch.special.log_ndtr(z)
+        log_probability: Tensor = _LogNormalCdf.apply(z)  # type: ignore[no-untyped-call]
+        return log_probability
 
     def _quantile(self, p: Tensor) -> Tensor:
-        return torch.special.ndtri(p)
+        z: Tensor = torch.special.ndtri(p)
+        return z
 
     def _mean_sign(self, z: Tensor) -> Tensor:
         return torch.erf(z / math.sqrt(2))
@@ -175,21 +183,45 @@ class Gaussian(Noise):
         return -a / self.scale**2 * self.density(a)
 
 
+class _LogNormalCdf(torch.autograd.Function):
+    """``log Phi(z)`` with a backward that does not cancel in the tail.
+
+    ``d log Phi / dz = phi(z) / Phi(z) = sqrt(2 / pi) / erfcx(-z / sqrt 2)``; torch's own backward
+    takes the exponential of the difference of two numbers of the size of ``z^2``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        ctx.save_for_backward(z)
+        log_probability: Tensor = torch.special.log_ndtr(z)
+        return log_probability
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        slope: Tensor = math.sqrt(2 / math.pi) / torch.special.erfcx(-z / math.sqrt(2))
+        return gradients[0] * slope
+
+
 @dataclass(frozen=True)
 class Laplace(Noise):
-    """Two-sided exponential noise; its density has a kink at 0."""
+    """Two-sided exponential noise; its density has a kink at 0.
+
+    Both sides are written by clamps and not by ``z.abs()``, whose derivative at 0 is 0: with ±1
+    operands a pre-activation of exactly 0 is common.
+    """
 
     name: ClassVar[str] = "laplace"
 
     def _cdf(self, z: Tensor) -> Tensor:
-        tail = 0.5 * torch.exp(-z.abs())
-        return torch.where(z < 0, tail, 1 - tail)
+        left = 0.5 * torch.exp(z.clamp_max(0))
+        right = 1 - 0.5 * torch.exp(-z.clamp_min(0))
+        return torch.where(z < 0, left, right)
 
     def _density(self, z: Tensor) -> Tensor:
         return 0.5 * torch.exp(-z.abs())
 
     def _log_cdf(self, z: Tensor) -> Tensor:
-        # each branch sees only arguments on which its gradient is finite
         left = z.clamp_max(0) - math.log(2)
         right = torch.log1p(-0.5 * torch.exp(-z.clamp_min(0)))
         return torch.where(z < 0, left, right)
@@ -198,8 +230,7 @@ class Laplace(Noise):
         return torch.where(p < 0.5, torch.log(2 * p), -torch.log(2 * (1 - p)))
 
     def _mean_sign(self, z: Tensor) -> Tensor:
-        magnitude = -torch.expm1(-z.abs())
-        return torch.where(z < 0, -magnitude, magnitude)
+        return torch.where(z < 0, torch.expm1(z.clamp_max(0)), -torch.expm1(-z.clamp_min(0)))
 
 
 @dataclass(frozen=True)
@@ -233,8 +264,9 @@ class Triangular(Noise):
     is_bounded: ClassVar[bool] = True
 
     def _cdf(self, z: Tensor) -> Tensor:
-        tail = 0.5 * (1 - z.abs()).clamp_min(0).square()
-        return torch.where(z < 0, tail, 1 - tail)
+        left = 0.5 * (1 + z).clamp(0, 1).square()
+        right = 1 - 0.5 * (1 - z).clamp(0, 1).square()
+        return torch.where(z < 0, left, right)
 
     def _density(self, z: Tensor) -> Tensor:
         return (1 - z.abs()).clamp_min(0)
@@ -246,12 +278,12 @@ class Triangular(Noise):
         return torch.where(p < 0.5, torch.sqrt(2 * p) - 1, 1 - torch.sqrt(2 * (1 - p)))
 
     def _mean_sign(self, z: Tensor) -> Tensor:
-        magnitude = 1 - (1 - z.abs()).clamp_min(0).square()
-        return torch.where(z < 0, -magnitude, magnitude)
+        inside = z.clamp(-1, 1)
+        return inside * (2 - inside.abs())
 
 
 def _log_of_probability(p: Tensor) -> Tensor:
-    """``log p`` with the value -inf at 0, where the gradient uses the smallest normal number."""
+    """``log p``; at 0 the value is -inf and the gradient 0, as the density is, not NaN."""
     tiny = torch.finfo(p.dtype).tiny
     return torch.where(p > 0, torch.log(p.clamp_min(tiny)), -math.inf)
 
@@ -270,7 +302,8 @@ def get_noise(noise: str | Noise, scale: float | None = None) -> Noise:
         scale: the scale of a law given by name (default 1); a law given as an object has its own.
 
     Raises:
-        ValueError: the name is not known; the message lists those that are.
+        ValueError: the name is not known (the message lists those that are), or the scale
+            contradicts that of the object.
     """
     if isinstance(noise, Noise):
         if scale is not None and scale != noise.scale:
@@ -279,10 +312,9 @@ def get_noise(noise: str | Noise, scale: float | None = None) -> Noise:
                 f"write get_noise({noise.name!r}, scale={scale})."
             )
         return noise
-    if noise not in NOISES:
+    if not isinstance(noise, str) or noise not in NOISES:
         raise ValueError(
             f"noise={noise!r} is not known; it is one of {', '.join(map(repr, NOISES))}, "
             "or an object such as bayes_sbn.noise.Uniform(scale=2.0)."
         )
-    law: Callable[[float], Noise] = NOISES[noise]
-    return law(1.0 if scale is None else scale)
+    return NOISES[noise](1.0 if scale is None else scale)

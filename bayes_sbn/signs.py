@@ -48,12 +48,13 @@ class SignTag:
     Args:
         site: the name of the site that was drawn.
         flip: the flip rule, or None for derivatives.
-        open: the tensor to differentiate; for a closed draw not the visible one.
+        open: the tensor to differentiate in place of a closed draw; None if that is the draw
+            itself (a tag that held its own tensor would keep it from being freed).
     """
 
     site: str
     flip: FlipRule | None
-    open: Tensor
+    open: Tensor | None = None
 
 
 class _Closed(torch.autograd.Function):
@@ -66,6 +67,7 @@ class _Closed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None]:
+        del gradients
         raise RuntimeError(
             f'the draw of site "{ctx.site}" is differentiated by exact flips, but between the '
             "draw and the next stochastic layer it went through an operation that does not know "
@@ -77,12 +79,13 @@ class _Closed(torch.autograd.Function):
 
 def tag_sign(value: Tensor, site: str, flip: FlipRule | None) -> Tensor:
     """The same ±1 values, tagged for their children; closed if they are to be flipped."""
-    visible = value
     if flip is not None and value.requires_grad:
-        visible = _Closed.apply(value, site)  # type: ignore[no-untyped-call]
-    elif not value.requires_grad:
-        visible = value.view_as(value)  # a fresh tensor: a caller's own one must not be tagged
-    visible._sbn_sign = SignTag(site, flip, value)
+        visible: Tensor = _Closed.apply(value, site)  # type: ignore[no-untyped-call]
+        tag = SignTag(site, flip, open=value)
+    else:
+        visible = value.view_as(value)  # a fresh tensor: that of the caller must not be tagged
+        tag = SignTag(site, flip)
+    visible._sbn_sign = tag  # type: ignore[attr-defined]
     return visible
 
 
@@ -95,4 +98,4 @@ def sign_tag(value: Tensor) -> SignTag | None:
 def open_sign(value: Tensor) -> Tensor:
     """The tensor that a function which knows flips differentiates: ``tag.open``, or the value."""
     tag = sign_tag(value)
-    return value if tag is None else tag.open
+    return value if tag is None or tag.open is None else tag.open

@@ -35,6 +35,8 @@ def categorical_log_likelihood(pre: Affine, label: Tensor) -> Tensor:
         pre: the logits, (..., rows, classes) or (..., classes).
         label: integers in [0, classes), broadcast against the batch shape of ``pre``.
     """
+    if pre.needs_flips:
+        pre = pre.expand(torch.broadcast_shapes(label.shape, pre.batch_shape))
     log_p = torch.log_softmax(pre.tensor, -1)
     index, log_p = torch.broadcast_tensors(label.long().unsqueeze(-1), log_p)
     index = index[..., :1]
@@ -78,9 +80,10 @@ def _per_class(g: Tensor, pre: Affine) -> Tensor:
 def _class_logit(pre: Affine, index: Tensor) -> ClassLogit:
     a = pre.tensor.detach()
     is_label = torch.zeros_like(a).scatter_(-1, index, 1.0)
-    itself = torch.eye(a.shape[-1], dtype=torch.bool, device=a.device)
-    others = a.unsqueeze(-2).masked_fill(itself, -torch.inf).logsumexp(-1)
-    return ClassLogit(is_label, others)
+    nothing = torch.full_like(a[..., :1], -torch.inf)
+    before = torch.cat([nothing, a.logcumsumexp(-1)[..., :-1]], -1)
+    after = torch.cat([a.flip(-1).logcumsumexp(-1).flip(-1)[..., 1:], nothing], -1)
+    return ClassLogit(is_label, torch.logaddexp(before, after))
 
 
 LARGEST_STEP = 15.0
@@ -90,6 +93,8 @@ LARGEST_STEP = 15.0
 def _flip_inputs(pre: Affine, index: Tensor, g: Tensor) -> Tensor:
     """Half the exact differences of the log-likelihood over each input, times g."""
     a, x = pre.tensor.detach(), pre.inputs.open.detach()
+    if not a.numel():
+        return torch.zeros_like(x)
     c = pre.unit_scale.unsqueeze(-1) * pre.matrix.open.detach()  # (..., classes, in)
     if not bool((2 * c.abs() <= LARGEST_STEP).all()):
         return _flip_inputs_entrywise(pre, c, index, g)
@@ -113,7 +118,7 @@ def _flip_inputs_entrywise(pre: Affine, c: Tensor, index: Tensor, g: Tensor) -> 
         return _input_differences(a, x, step, index, g).sum_to_size(x.shape)
     rows, entries = a.shape[-2], step.shape[-2] * step.shape[-1]
     size = max(1, ENTRIES_PER_BLOCK * rows // max(1, a[..., 0].numel() * entries))
-    step = step.unsqueeze(-3)
+    x, step = x.expand(*x.shape[:-2], rows, x.shape[-1]), step.unsqueeze(-3)
     parts = [
         _input_differences(
             a[..., start : start + size, :],
@@ -124,7 +129,7 @@ def _flip_inputs_entrywise(pre: Affine, c: Tensor, index: Tensor, g: Tensor) -> 
         )
         for start in range(0, rows, size)
     ]
-    return torch.cat(parts, -2).sum_to_size(x.shape)
+    return torch.cat(parts, -2).sum_to_size(pre.inputs.open.shape)
 
 
 def _input_differences(a: Tensor, x: Tensor, c: Tensor, index: Tensor, g: Tensor) -> Tensor:

@@ -10,14 +10,13 @@ followed by one axis of size 1 for the plate of the rows, ``s`` and ``b`` broadc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from bayes_sbn.affines.flips import flip_unit_function
 from bayes_sbn.affines.function import UnitFunction
-from bayes_sbn.signs import FlipRule, sign_tag
+from bayes_sbn.signs import FlipRule, open_sign, sign_tag
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Operand:
         tag = sign_tag(tensor)
         if tag is None:
             return cls(tensor)
-        return cls(tag.open, is_sign=True, flip=tag.flip, site=tag.site)
+        return cls(open_sign(tensor), is_sign=True, flip=tag.flip, site=tag.site)
 
     @property
     def by_flips(self) -> bool:
@@ -82,13 +81,14 @@ class Affine:
         self.scale = scale
         self.source = self if source is None else source
         """The affine that this one was expanded from: the same conditional."""
+        self._tensors: dict[bool, Tensor] = {}  # by whether autograd recorded the evaluation
 
     @property
     def has_rows(self) -> bool:
         """Whether the inputs are rows of a plate, rather than one vector."""
         return self.inputs.open.dim() > 1
 
-    @cached_property
+    @property
     def matrix(self) -> Operand:
         """The weight without the plate axis: (..., out, in)."""
         w = self.weight.open
@@ -96,16 +96,23 @@ class Affine:
             return self.weight
         return self.weight.with_open(w.squeeze(-3))
 
-    @cached_property
-    def product(self) -> Tensor:
-        """``W x``, in the graph of the operands that are differentiated by autograd."""
-        x, w = self.inputs.value, self.matrix.value
-        return torch.matmul(x, w.mT) if self.has_rows else torch.matmul(w, x)
-
-    @cached_property
+    @property
     def tensor(self) -> Tensor:
-        """The pre-activation ``a``; no gradient flows here to operands that are to be flipped."""
-        a = self.product if self.scale is None else self.scale * self.product
+        """The pre-activation ``a``; no gradient flows here to operands that are to be flipped.
+
+        Evaluated once; once more if the first time was under ``torch.no_grad`` and this is not.
+        """
+        is_recorded = torch.is_grad_enabled()
+        for key in (True, is_recorded):
+            if key in self._tensors:
+                return self._tensors[key]
+        self._tensors[is_recorded] = self._evaluate()
+        return self._tensors[is_recorded]
+
+    def _evaluate(self) -> Tensor:
+        x, w = self.inputs.value, self.matrix.value
+        product = torch.matmul(x, w.mT) if self.has_rows else torch.matmul(w, x)
+        a = product if self.scale is None else self.scale * product
         return a if self.bias is None else a + self.bias
 
     @property
@@ -142,20 +149,37 @@ class Affine:
         batch_shape = torch.Size(batch_shape)
         if batch_shape == self.batch_shape:
             return self
-        x = self.inputs.open
-        wanted = torch.broadcast_shapes(batch_shape, self.batch_shape)
-        if wanted != batch_shape:
+        if not broadcasts_to(self.batch_shape, batch_shape):
             raise ValueError(
                 f"Affine.expand({tuple(batch_shape)}): the pre-activation has batch shape "
                 f"{tuple(self.batch_shape)}, which does not broadcast to it."
             )
-        inputs = self.inputs.with_open(x.expand(*batch_shape, x.shape[-1]))
-        return Affine(inputs, self.weight, self.bias, self.scale, source=self.source)
+        x, w = self.inputs, self.weight
+        if self.has_rows or w.open.dim() == 2 or w.open.shape[-3] == 1:
+            x = x.with_open(x.open.expand(*batch_shape, x.open.shape[-1]))
+        else:  # a matrix for each place of the batch, and one vector
+            w = w.with_open(w.open.expand(*batch_shape, *w.open.shape[-2:]))
+        return _ExpandedAffine(x, w, self.bias, self.scale, source=self.source)
 
     def __repr__(self) -> str:
         kind = "±1" if self.weight.is_sign else "real"
         out, size = self.weight.open.shape[-2:]
         return f"Affine({kind} weights {out} x {size}, batch shape {tuple(self.batch_shape)})"
+
+
+class _ExpandedAffine(Affine):
+    """A broadcast of its source, whose pre-activation it shares."""
+
+    def _evaluate(self) -> Tensor:
+        x, w = self.inputs.open, self.weight.open
+        batch = x.shape[:-1] if self.has_rows else w.shape[:-2]
+        return self.source.tensor.expand(*batch, w.shape[-2])
+
+
+def broadcasts_to(shape: torch.Size, wanted: torch.Size) -> bool:
+    """Whether a tensor of a shape can be expanded to the wanted one."""
+    pairs = zip(reversed(shape), reversed(wanted), strict=False)
+    return len(shape) <= len(wanted) and all(size in (1, other) for size, other in pairs)
 
 
 def affine(
@@ -200,19 +224,25 @@ def affine(
             f"{call}: x is {x.dtype} and weight {weight.dtype}; both must be floating point. "
             "Write x.to(torch.get_default_dtype())."
         )
+    if x.dtype != weight.dtype:
+        raise TypeError(
+            f"{call}: x is {x.dtype} and weight {weight.dtype}; both must be the same. "
+            "Write x.to(weight.dtype)."
+        )
     if weight.dim() > 2 and x.dim() > 1 and weight.shape[-3] != 1:
         raise ValueError(
             f"{call}: weight has shape {tuple(weight.shape)}, one matrix per row of x "
             f"{tuple(x.shape)}. Weights are shared by the rows: draw them before (outside) "
-            "pyro.plate, so that their shape is (out, in), or (particles, 1, out, in)."
+            "pyro.plate, so that their shape is (out, in), or (particles, 1, out, in) under "
+            "vectorised particles, whose max_plate_nesting counts the plate of the rows."
         )
     out = weight.shape[-2]
-    for name, tensor in (("bias", bias), ("scale", scale)):
-        if not isinstance(tensor, Tensor) or tensor.dim() == 0:
+    for name, term in (("bias", bias), ("scale", scale)):
+        if not isinstance(term, Tensor) or term.dim() == 0:
             continue
-        if tensor.shape[-1] not in (1, out) or (name == "scale" and tensor.dim() > 1):
+        if term.shape[-1] not in (1, out) or (name == "scale" and term.dim() > 1):
             raise ValueError(
-                f"{call}: {name} has shape {tuple(tensor.shape)}; it must be a number or one per "
+                f"{call}: {name} has shape {tuple(term.shape)}; it must be a number or one per "
                 f"unit, ({out},)."
             )
     if scale is not None and not isinstance(scale, Tensor):

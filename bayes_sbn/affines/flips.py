@@ -19,7 +19,7 @@ the products that back-propagation needs, plus a rank-one term.
 remainder is at most ``sum_n |g_nj| max|h'''| |2 s_j x_ni|^3 / 6``.
 
 **Real weights on ±1 inputs.**  Exactly, entry by entry, in blocks of rows (for the mean of a
-logistic unit by the division form of :meth:`bayes_sbn.noise.Logistic.flip_difference`).
+logistic unit by the product form of :meth:`bayes_sbn.noise.Logistic.flip_difference`).
 
 The flips enter the graph as a term whose value is zero and whose gradient is theirs.
 """
@@ -79,6 +79,8 @@ class _UnitFlips(torch.autograd.Function):
 def flip_inputs(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
     """``1/2 sum_j g_j [h(a_j | x_i = +1) - h(a_j | x_i = -1)]``, of the shape of x."""
     x, w = pre.inputs.open.detach(), pre.matrix.open.detach()
+    if not pre.tensor.numel():
+        return torch.zeros_like(x)
     if pre.weight.is_sign:
         central, rest = _two_values(pre, h, g)
         full = _times_matrix(pre, central, w) + x * rest.sum(-1, keepdim=True)
@@ -95,12 +97,14 @@ def flip_weights(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
     """``1/2 sum_n g_nj [h(a_nj | w_ji = +1) - h(a_nj | w_ji = -1)]``, of the shape of W."""
     x, w = pre.inputs.open.detach(), pre.matrix.open.detach()
     rule = pre.weight.flip
+    if not pre.tensor.numel():
+        return torch.zeros_like(w)
+    by_series = rule is not None and rule.real_inputs == "series" and not pre.inputs.is_sign
+    series = h.derivatives(pre.tensor.detach()) if by_series else None
     if pre.inputs.is_sign:
         central, rest = _two_values(pre, h, g)
         full = _outer(pre, central, x) + w * _sum_rows(pre, rest).unsqueeze(-1)
-    elif rule is not None and rule.real_inputs == "series" and (
-        series := h.derivatives(pre.tensor.detach())
-    ):
+    elif series is not None:
         step = 2 * pre.unit_scale
         first, second = g * series[0] * step, 0.5 * g * series[1] * step * step
         full = _outer(pre, first, x) - w * _outer(pre, second, x * x)
@@ -131,6 +135,7 @@ def _blocks(
         yield h.for_flips(whole), a, g, s.unsqueeze(-1), w, x.unsqueeze(-2)
         return
     rows = a.shape[-2]
+    x = x.expand(*x.shape[:-2], rows, x.shape[-1])  # the bias may have the rows that x has not
     size = max(1, ENTRIES_PER_BLOCK // max(1, a.numel() // max(1, rows) * x.shape[-1]))
     for start in range(0, rows, size):
         block = slice(start, start + size)

@@ -82,9 +82,11 @@ class SignLogProb(UnitFunction):
 
     def difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
         """By two evaluations, where log 0 is the log of the smallest normal number."""
-        low = math.log(torch.finfo(a.dtype).tiny)
-        up = self.value(a + c * (1 - x)).clamp_min(low)
-        return up - self.value(a - c * (1 + x)).clamp_min(low)
+        up, down = self.value(a + c * (1 - x)), self.value(a - c * (1 + x))
+        if self.noise.is_bounded:
+            low = math.log(torch.finfo(a.dtype).tiny)
+            up, down = up.clamp_min(low), down.clamp_min(low)
+        return up - down
 
     def for_flips(self, rows: slice) -> SignLogProb:
         """See :meth:`UnitFunction.for_flips`."""
@@ -98,8 +100,9 @@ class BernoulliLogLikelihood(UnitFunction):
     label: Tensor
 
     def value(self, a: Tensor) -> Tensor:
-        """``y a - softplus(a)``."""
-        return self.label * a - torch.nn.functional.softplus(a)
+        """``log sigmoid(a)`` where y = 1 and ``log sigmoid(-a)`` where y = 0, without cancelling."""
+        log_sigmoid = torch.nn.functional.logsigmoid
+        return self.label * log_sigmoid(a) + (1 - self.label) * log_sigmoid(-a)
 
     def for_flips(self, rows: slice) -> BernoulliLogLikelihood:
         """See :meth:`UnitFunction.for_flips`."""
@@ -117,6 +120,15 @@ class NormalLogLikelihood(UnitFunction):
         """The log-density of the target."""
         z = (self.target - a) / self.sigma
         return -0.5 * z * z - torch.log(self.sigma) - 0.5 * math.log(2 * math.pi)
+
+    def difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
+        """``2 c (y - a + c x) / sigma^2``: the difference of two squares."""
+        return 2 * c * (self.target - a + c * x) / self.sigma.square()
+
+    def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``((y - a) / sigma^2, -1 / sigma^2)``; the series of a quadratic ends there."""
+        precision = self.sigma.detach().square().reciprocal()
+        return (self.target - a) * precision, -precision
 
     def for_flips(self, rows: slice) -> NormalLogLikelihood:
         """See :meth:`UnitFunction.for_flips`; sigma is a constant to the flips."""
