@@ -41,7 +41,7 @@ _NAMES = {
     "Predictions": "bayes_sbn.predictions",
 }
 
-__all__ = ["__version__", *_MODULES, *_NAMES]  # noqa: PLE0604 - names are strings
+__all__ = ["__version__", *_MODULES, *_NAMES]
 
 if TYPE_CHECKING:
     from bayes_sbn import distributions as distributions

@@ -27,19 +27,14 @@ from pyro.util import check_model_guide_match, check_site_shape, warn_if_nan
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from bayes_sbn.distributions import (
-    AffineBernoulli,
-    AffineCategorical,
-    NoisySign,
-    SignBernoulli,
-    SignDistribution,
-)
+from bayes_sbn.distributions import NoisySign, SignBernoulli, SignDistribution
 from bayes_sbn.dual import leaf_of, register_leaf
 from bayes_sbn.estimators import Estimator, Site, get_estimator
 from bayes_sbn.messenger import EstimatorMessenger, RerunMessenger
+from bayes_sbn.temperature import automatic_temperature
 
 
-class TraceEstimator_ELBO(ELBO):  # noqa: N801 - Pyro's way of naming ELBOs
+class TraceEstimator_ELBO(ELBO):
     """ELBO whose ±1 sites are differentiated by registered estimators.
 
     Args:
@@ -105,7 +100,7 @@ class TraceEstimator_ELBO(ELBO):  # noqa: N801 - Pyro's way of naming ELBOs
         """The loss, after its gradients have been added to the parameters' ``grad``."""
         loss, surrogate = self._loss_and_surrogate(model, guide, args, kwargs, gradients=True)
         if surrogate.requires_grad:
-            surrogate.backward()  # type: ignore[no-untyped-call]
+            surrogate.backward()
         return float(torch_item(loss))
 
     def _loss_and_surrogate(
@@ -155,14 +150,15 @@ class _Run:
         with self.handler:
             if isinstance(unwrapped, poutine.messenger.Messenger):
                 self.guide(*self.args, **self.kwargs)
-                return unwrapped.get_traces()
+                model_trace, guide_trace = unwrapped.get_traces()
+                return model_trace, guide_trace
             guide_trace = poutine.trace(self.guide).get_trace(*self.args, **self.kwargs)
             replayed = poutine.replay(self.model, trace=guide_trace)
             return poutine.trace(replayed).get_trace(*self.args, **self.kwargs), guide_trace
 
     def log_likelihoods(self, trace: Any) -> None:
         """Score the observed sites of a model trace."""
-        trace.compute_log_prob(site_filter=lambda name, site: site["is_observed"])
+        trace.compute_log_prob(site_filter=lambda _, site: site["is_observed"])
         if is_validation_enabled():
             for site in trace.nodes.values():
                 if site["type"] == "sample" and site["is_observed"]:
@@ -252,11 +248,10 @@ class _Particle:
             return
         if _follows_model(q, p, guide_site):
             return
-        guide_site_parts = _score_parts(guide_site)
         log_p = scale_and_mask(
             p.log_prob(model_site["value"]), model_site["scale"], model_site["mask"]
         )
-        log_q, entropy_term = guide_site_parts
+        log_q, entropy_term = _score_parts(guide_site)
         # the value has log q; its gradient only if the draw is a path
         self.loss = self.loss - (log_p - log_q).detach().sum()
         self.surrogate = self.surrogate - log_p.sum()
@@ -308,34 +303,3 @@ def _score_parts(site: Any) -> tuple[Tensor, Any]:
     parts = site["fn"].score_parts(site["value"])
     parts = parts.scale_and_mask(site["scale"], site["mask"])
     return parts.log_prob, parts.entropy_term
-
-
-def automatic_temperature(model_trace: Any, guide_trace: Any) -> float:
-    """``min(1, N h / (10 K ln 2))``: a tenth of what the data can pay for K bits.
-
-    N data are worth h nats each: the log of the number of classes, log 2 a binary label, 1 nat
-    otherwise; the prior asks K ln 2 for K ±1 weights.
-    """
-    bits = sum(
-        site["fn"].natural_parameter.numel()
-        for site in guide_trace.nodes.values()
-        if site["type"] == "sample" and isinstance(site["fn"], SignBernoulli)
-    )
-    nats = 0.0
-    for site in model_trace.nodes.values():
-        if site["type"] != "sample" or not site["is_observed"]:
-            continue
-        rows = math.prod(f.full_size or f.size for f in site["cond_indep_stack"] if _is_data(f))
-        fn = site["fn"]
-        if isinstance(fn, AffineCategorical):
-            each = math.log(fn.affine.shape[-1])
-        elif isinstance(fn, AffineBernoulli):
-            each = math.log(2) * fn.event_shape.numel()
-        else:
-            each = float(max(1, fn.event_shape.numel()))
-        nats += rows * each
-    return min(1.0, nats / (10 * bits * math.log(2))) if bits else 1.0
-
-
-def _is_data(frame: Any) -> bool:
-    return frame.name != "num_particles_vectorized"

@@ -90,7 +90,9 @@ class EstimatorMessenger(Messenger):
         try:
             estimator = self.estimator if chosen is None else get_estimator(chosen)
         except (TypeError, ValueError) as error:
-            raise type(error)(f'site "{msg["name"]}", infer={{"estimator": ...}}: {error}') from None
+            raise type(error)(
+                f'site "{msg["name"]}", infer={{"estimator": ...}}: {error}'
+            ) from None
         msg["infer"]["drawn_by"] = estimator
         msg["fn"] = fn.with_rule(DrawRule(msg["name"], estimator, self.uniforms))
 

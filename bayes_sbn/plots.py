@@ -75,7 +75,13 @@ def reliability_diagram(
         label="gap",
     )
     ax.plot(
-        curve.confidence[filled], curve.accuracy[filled], "o", color=BLUE, markersize=4, zorder=3
+        curve.confidence[filled],
+        curve.accuracy[filled],
+        "o",
+        color=BLUE,
+        markersize=4,
+        zorder=3,
+        clip_on=False,  # whole also at an accuracy of 0
     )
     ax.set(
         xlim=(0, 1),

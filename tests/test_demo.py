@@ -69,7 +69,7 @@ def test_the_picture_is_written_whole_or_not_at_all(full, tmp_path, monkeypatch)
 
 
 def test_the_split_is_stratified_and_seeded():
-    x, y, x_test, y_test = load_split(0)
+    x, _, x_test, y_test = load_split(0)
     assert (len(x), len(x_test)) == (1437, 360)
     assert float(x.min()) == -1.0
     assert float(x.max()) == 1.0

@@ -76,8 +76,10 @@ def test_rerun_by_the_same_uniforms_repeats_the_cost():
             with pytest.raises(ValueError, match="give those of site"):
                 rerun({"another": site.value})
 
-    net = PyroNetwork(problems.two_hidden_layers(num_data=3), infer={
-        "layers.0": {"estimator": Repeat()}, "layers.0.weight": {"estimator": Repeat()}})
+    net = PyroNetwork(
+        problems.two_hidden_layers(num_data=3),
+        infer={"layers.0": {"estimator": Repeat()}, "layers.0.weight": {"estimator": Repeat()}},
+    )
     sbn.TraceEstimator_ELBO("score").loss_and_grads(net.model, net.guide, net.x, net.y)
     assert len(seen) == 2
     for cost, again in seen:
@@ -220,7 +222,7 @@ def test_an_estimator_without_a_draw_or_with_a_wrong_shape_is_an_error():
             return site.fn.draw(uniform)[..., :1]
 
     net = tiny()
-    with pytest.raises(NotImplementedError, match="Nothing.* has no draw"):
+    with pytest.raises(NotImplementedError, match=r"Nothing.* has no draw"):
         sbn.TraceEstimator_ELBO(Nothing()).loss(net.model, net.guide, net.x, net.y)
     with pytest.raises(ValueError, match="must return the shape of the site"):
         sbn.TraceEstimator_ELBO(Narrow()).loss(net.model, net.guide, net.x, net.y)

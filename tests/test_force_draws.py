@@ -143,8 +143,9 @@ def test_wrong_kinds_are_errors():
     def model():
         pyro.sample("z", pyro.distributions.Normal(0.0, 1.0))
 
-    with pytest.raises(TypeError, match='site "z" has law Normal'), sbn.force_draws(
-        {"z": torch.ones(())}
+    with (
+        pytest.raises(TypeError, match='site "z" has law Normal'),
+        sbn.force_draws({"z": torch.ones(())}),
     ):
         model()
 

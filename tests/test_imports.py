@@ -39,7 +39,7 @@ LAYERS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         "L4",
-        ("force", "messenger", "elbo", "training"),
+        ("messenger", "temperature", "elbo", "training"),
         "the effect handlers, the ELBO that enters them, and training; models and guides come as "
         "arguments",
     ),
@@ -63,14 +63,14 @@ A name stands for a file or folder, and for the files it was split into: ``poste
 SAME_LEVEL: tuple[tuple[str, ...], ...] = (
     ("noise", "dual"),
     ("affines", "distributions"),
-    ("force", "messenger", "elbo", "training"),
+    ("messenger", "temperature", "elbo", "training"),
     ("uncertainty", "predictions", "ensemble", "posterior"),
     ("plots", "analysis", "report", "predictive", "sklearn", "demo", "cli"),
 )
 """Chains inside a level: a module may import those to its left."""
 
 ARGUMENTS_ONLY = {
-    importer: ("models", "guides") for importer in ("force", "messenger", "elbo", "training")
+    importer: ("models", "guides") for importer in ("messenger", "temperature", "elbo", "training")
 }
 """Lower modules that are not imported all the same: they come as arguments."""
 
@@ -79,7 +79,6 @@ MAY_IMPORT_PYRO = (
     "models",
     "guides",
     "optim",
-    "force",
     "messenger",
     "elbo",
     "training",

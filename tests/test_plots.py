@@ -105,7 +105,11 @@ def test_most_uncertain_bars_are_the_predictive_probabilities(pred, x, y):
         heights = [bar.get_height() for bar in ax.patches]
         np.testing.assert_array_equal(heights, pred.mean[row])
         orange = [i for i, bar in enumerate(ax.patches) if to_hex(bar.get_facecolor()) == "#e69f00"]
-        outlined = [i for i, bar in enumerate(ax.patches) if bar.get_linewidth() == 1.2]
+        outlined = [
+            i
+            for i, bar in enumerate(ax.patches)
+            if to_hex(bar.get_edgecolor(), keep_alpha=True) == "#000000ff"
+        ]
         assert orange == [pred.mode[row]]
         assert outlined == [y[row]]
         spread = np.array(ax.collections[0].get_segments())[:, :, 1]

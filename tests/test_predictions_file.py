@@ -70,7 +70,7 @@ def test_save_through_a_symbolic_link_keeps_the_link(pred, tmp_path):
     assert Predictions.load(target) == pred
 
 
-@pytest.mark.parametrize("failing", ["fsync", "savez"])
+@pytest.mark.parametrize("failing", ["fsync", "savez", "replace"])
 def test_save_that_fails_leaves_the_old_file_and_nothing_else(pred, tmp_path, monkeypatch, failing):
     path = tmp_path / "a.npz"
     Predictions(PROBS).save(path)
@@ -78,7 +78,7 @@ def test_save_that_fails_leaves_the_old_file_and_nothing_else(pred, tmp_path, mo
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(os if failing == "fsync" else np, failing, fail)
+    monkeypatch.setattr({"fsync": os, "savez": np, "replace": Path}[failing], failing, fail)
     with pytest.raises(OSError, match="No space left"):
         pred.save(path)
     monkeypatch.undo()

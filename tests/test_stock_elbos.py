@@ -54,7 +54,7 @@ def test_guide_side_enumeration_is_exact(name, num_data):
 
 @pytest.mark.parametrize("Elbo", [Trace_ELBO, TraceGraph_ELBO])
 @pytest.mark.parametrize(("name", "num_data"), [("one_hidden_layer", 2), ("two_hidden_layers", 1)])
-def test_stock_elbo_averaged_over_paths_is_exact(Elbo, name, num_data):  # noqa: N803
+def test_stock_elbo_averaged_over_paths_is_exact(Elbo, name, num_data):
     net = network(name, num_data)
     loss, found = expected_gradient(net, Elbo)
     value, gradient = oracle(net)
@@ -63,7 +63,7 @@ def test_stock_elbo_averaged_over_paths_is_exact(Elbo, name, num_data):  # noqa:
 
 
 @pytest.mark.parametrize("Elbo", [Trace_ELBO, TraceMeanField_ELBO])
-def test_stock_elbo_with_psa_messenger_is_exact_in_one_hidden_layer(Elbo):  # noqa: N803
+def test_stock_elbo_with_psa_messenger_is_exact_in_one_hidden_layer(Elbo):
     net = network("one_hidden_layer", 2)
     loss, found = expected_gradient(net, Elbo, sbn.EstimatorMessenger(EXACT_PSA))
     value, gradient = oracle(net)
@@ -113,9 +113,7 @@ def test_particles_one_by_one_and_vectorised_agree_in_value():
     torch.manual_seed(0)
     options = {"num_particles": 4000, "max_plate_nesting": 1}
     vectorised = sbn.TraceEstimator_ELBO("psa", vectorize_particles=True, **options)
-    values = torch.tensor(
-        [vectorised.loss(net.model, net.guide, net.x, net.y) for _ in range(3)]
-    )
+    values = torch.tensor([vectorised.loss(net.model, net.guide, net.x, net.y) for _ in range(3)])
     value, _ = oracle(net)
     # 12000 draws of a loss whose standard deviation is below 3: six standard errors
     assert abs(float(values.mean()) - value) < 6 * 3 / 12000**0.5

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bayes_sbn.affines.dense import Affine
-from bayes_sbn.affines.flips import ENTRIES_PER_BLOCK, flip_weights
+from bayes_sbn.affines.flips import ENTRIES_PER_BLOCK, flip_weights, row_inputs
 from bayes_sbn.affines.function import ClassLogit
 
 
@@ -54,9 +54,7 @@ def categorical_log_likelihood(pre: Affine, label: Tensor) -> Tensor:
 
 class _CategoricalFlips(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, pre: Affine, index: Tensor, x: Tensor | None, w: Tensor | None
-    ) -> Tensor:
+    def forward(ctx: Any, pre: Affine, index: Tensor, x: Tensor | None, w: Tensor | None) -> Tensor:
         ctx.pre, ctx.index = pre, index
         del x, w  # there so that autograd knows where the gradients go
         a = pre.tensor
@@ -113,12 +111,12 @@ def _flip_inputs(pre: Affine, index: Tensor, g: Tensor) -> Tensor:
 
 def _flip_inputs_entrywise(pre: Affine, c: Tensor, index: Tensor, g: Tensor) -> Tensor:
     """The same by two evaluations an input, in blocks of rows, for steps of any size."""
-    a, x, step = pre.tensor.detach(), pre.inputs.open.detach(), c.mT
+    a, x, step = pre.tensor.detach(), row_inputs(pre), c.mT
     if not pre.has_rows:
         return _input_differences(a, x, step, index, g).sum_to_size(x.shape)
     rows, entries = a.shape[-2], step.shape[-2] * step.shape[-1]
     size = max(1, ENTRIES_PER_BLOCK * rows // max(1, a[..., 0].numel() * entries))
-    x, step = x.expand(*x.shape[:-2], rows, x.shape[-1]), step.unsqueeze(-3)
+    step = step.unsqueeze(-3)
     parts = [
         _input_differences(
             a[..., start : start + size, :],

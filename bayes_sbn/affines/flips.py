@@ -95,16 +95,13 @@ def flip_inputs(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
 
 def flip_weights(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
     """``1/2 sum_n g_nj [h(a_nj | w_ji = +1) - h(a_nj | w_ji = -1)]``, of the shape of W."""
-    x, w = pre.inputs.open.detach(), pre.matrix.open.detach()
-    rule = pre.weight.flip
+    x, w = row_inputs(pre), pre.matrix.open.detach()
     if not pre.tensor.numel():
         return torch.zeros_like(w)
-    by_series = rule is not None and rule.real_inputs == "series" and not pre.inputs.is_sign
-    series = h.derivatives(pre.tensor.detach()) if by_series else None
     if pre.inputs.is_sign:
         central, rest = _two_values(pre, h, g)
         full = _outer(pre, central, x) + w * _sum_rows(pre, rest).unsqueeze(-1)
-    elif series is not None:
+    elif series := _series(pre, h):
         step = 2 * pre.unit_scale
         first, second = g * series[0] * step, 0.5 * g * series[1] * step * step
         full = _outer(pre, first, x) - w * _outer(pre, second, x * x)
@@ -114,6 +111,20 @@ def flip_weights(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
             entries = gain.unsqueeze(-1) * part.difference(a.unsqueeze(-1), c * x_block, w_block)
             full = full + (entries.sum(-3) if pre.has_rows else entries)
     return 0.5 * full.sum_to_size(w.shape)
+
+
+def row_inputs(pre: Affine) -> Tensor:
+    """The inputs as constants, with the rows of ``a``: a bias may have rows that x has not."""
+    x = pre.inputs.open.detach()
+    return x.expand(*x.shape[:-2], pre.shape[-2], x.shape[-1]) if pre.has_rows else x
+
+
+def _series(pre: Affine, h: UnitFunction) -> tuple[Tensor, Tensor] | None:
+    """``(h', h'')``, if the rule of the weights asks for them and h has them."""
+    rule = pre.weight.flip
+    if rule is None or rule.real_inputs != "series":
+        return None
+    return h.derivatives(pre.tensor.detach())
 
 
 def _two_values(pre: Affine, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,13 +140,12 @@ def _blocks(
 ) -> Iterator[tuple[UnitFunction, Tensor, Tensor, Tensor, Tensor, Tensor]]:
     """Blocks of rows: the function, a, g, s (..., out, 1), W (..., 1, out, in), x (..., 1, in)."""
     a, s = pre.tensor.detach(), pre.unit_scale
-    x, w = pre.inputs.open.detach(), pre.matrix.open.detach()
+    x, w = row_inputs(pre), pre.matrix.open.detach()
     if not pre.has_rows:
         whole = slice(None)
         yield h.for_flips(whole), a, g, s.unsqueeze(-1), w, x.unsqueeze(-2)
         return
     rows = a.shape[-2]
-    x = x.expand(*x.shape[:-2], rows, x.shape[-1])  # the bias may have the rows that x has not
     size = max(1, ENTRIES_PER_BLOCK // max(1, a.numel() // max(1, rows) * x.shape[-1]))
     for start in range(0, rows, size):
         block = slice(start, start + size)

@@ -10,7 +10,7 @@ gradient of ``log p(y | a)`` reaches ±1 draws by exact flips where their estima
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import pyro.distributions as dist
 import torch
@@ -24,6 +24,7 @@ from bayes_sbn.affines import (
     UnitFunction,
     categorical_log_likelihood,
 )
+from bayes_sbn.distributions.support import check_batch
 
 LikelihoodT = TypeVar("LikelihoodT", bound="AffineLikelihood")
 
@@ -31,7 +32,7 @@ LikelihoodT = TypeVar("LikelihoodT", bound="AffineLikelihood")
 class AffineLikelihood(TorchDistribution):
     """A law of the data whose parameter is a lazy affine."""
 
-    arg_constraints = {}  # noqa: RUF012 - operands are checked by affine()
+    arg_constraints: ClassVar[dict[str, Any]] = {}  # operands are checked by affine()
     target_dim = 1
 
     def __init__(self, affine: Affine, *, validate_args: bool | None = None) -> None:
@@ -49,7 +50,7 @@ class AffineLikelihood(TorchDistribution):
     def expand(self: LikelihoodT, batch_shape: torch.Size, _instance: Any = None) -> LikelihoodT:
         """The same law with its batch shape broadcast; keeps its structure."""
         del _instance
-        new = cast(LikelihoodT, type(self).__new__(type(self)))
+        new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
         new.affine = self.affine.expand(torch.Size(batch_shape))
         new._batch_shape = torch.Size(batch_shape)
@@ -62,6 +63,23 @@ class AffineLikelihood(TorchDistribution):
 
     def _sum_units(self, pre: Affine, h: UnitFunction) -> Tensor:
         return pre.through(h).sum(-1)
+
+    def _check_kind(self, value: Tensor, allowed: str) -> None:
+        """The target is a tensor of real numbers of the shape of a draw."""
+        name = type(self).__name__
+        if not isinstance(value, Tensor) or value.dtype == torch.bool or value.is_complex():
+            came = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(
+                f"{name}.log_prob(y): y is {came}; {allowed}. Write torch.as_tensor(y).long() "
+                "for labels, or torch.as_tensor(y, dtype=torch.get_default_dtype()) for numbers."
+            )
+        event = self.event_shape
+        if len(event) > value.dim() or value.shape[value.dim() - len(event) :] != event:
+            raise ValueError(
+                f"{name}.log_prob(y): y has shape {tuple(value.shape)}; it must end in the "
+                f"outputs, {tuple(event)}."
+            )
+        check_batch(self, value, "log_prob(y)")
 
     def _check_target(self, value: Tensor, wrong: Tensor, allowed: str, remedy: str) -> None:
         if wrong.any():
@@ -107,20 +125,19 @@ class AffineCategorical(AffineLikelihood):
         """``a_y - log sum_c exp(a_c)``."""
         if self._validate_args:
             classes = self.affine.shape[-1]
-            wrong = ~((value >= 0) & (value < classes) & (value == value.floor()))
+            allowed = f"labels are integers from 0 to {classes - 1}, one per row"
+            self._check_kind(value, allowed)
             self._check_target(
                 value,
-                wrong,
-                f"labels are integers from 0 to {classes - 1}, one per row",
+                ~((value >= 0) & (value < classes) & (value == value.floor())),
+                allowed,
                 f"Give the model {classes} classes' labels, or make the last layer wider.",
             )
         return categorical_log_likelihood(self._affine_at(value.shape), value)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All labels, (classes, *batch)."""
-        return cast(
-            Tensor, dist.Categorical(logits=self.logits).enumerate_support(expand=expand)
-        )
+        return cast(Tensor, dist.Categorical(logits=self.logits).enumerate_support(expand=expand))
 
 
 class AffineBernoulli(AffineLikelihood):
@@ -157,10 +174,9 @@ class AffineBernoulli(AffineLikelihood):
     def log_prob(self, value: Tensor) -> Tensor:
         """``sum_j y_j a_j - log(1 + exp(a_j))``."""
         if self._validate_args:
-            wrong = ~((value == 0) | (value == 1))
-            self._check_target(
-                value, wrong, "labels are 0 or 1", "Map labels in {-1, 1} with (y + 1) / 2."
-            )
+            allowed, remedy = "labels are 0 or 1", "Map labels in {-1, 1} with (y + 1) / 2."
+            self._check_kind(value, allowed)
+            self._check_target(value, ~((value == 0) | (value == 1)), allowed, remedy)
         pre = self._affine_at(value.shape[:-1])
         label = value.to(pre.tensor.dtype).expand(torch.broadcast_shapes(value.shape, pre.shape))
         return self._sum_units(pre, BernoulliLogLikelihood(label))
@@ -183,7 +199,7 @@ class AffineNormal(AffineLikelihood):
         super().__init__(affine, validate_args=validate_args)
         like = affine.tensor
         self.sigma = torch.as_tensor(sigma, dtype=like.dtype, device=like.device)
-        if validate_args is not False and not bool((self.sigma > 0).all()):
+        if self._validate_args and not bool((self.sigma > 0).all()):
             raise ValueError(
                 f"AffineNormal(sigma=...): sigma is {self.sigma.detach().flatten().tolist()[:4]}; "
                 "it must be positive. For a parameter use constraints.positive."
@@ -215,9 +231,9 @@ class AffineNormal(AffineLikelihood):
     def log_prob(self, value: Tensor) -> Tensor:
         """``sum_j log N(y_j; a_j, sigma_j^2)``."""
         if self._validate_args:
-            self._check_target(
-                value, torch.isnan(value), "targets are numbers", "Drop rows with missing targets."
-            )
+            allowed, remedy = "targets are numbers", "Drop rows with missing targets."
+            self._check_kind(value, allowed)
+            self._check_target(value, torch.isnan(value), allowed, remedy)
         pre = self._affine_at(value.shape[:-1])
         shape = torch.broadcast_shapes(value.shape, pre.shape)
         return self._sum_units(

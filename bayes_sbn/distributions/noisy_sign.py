@@ -9,7 +9,7 @@ of its log-probability reach inputs and weights by the rule of each: derivatives
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import constraints
@@ -30,7 +30,7 @@ class NoisySign(SignDistribution):
         validate_args: check the values that are scored.
     """
 
-    arg_constraints = {}  # noqa: RUF012 - operands are checked by affine()
+    arg_constraints: ClassVar[dict[str, Any]] = {}  # operands are checked by affine()
     has_enumerate_support = True
 
     def __init__(
@@ -59,7 +59,7 @@ class NoisySign(SignDistribution):
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> NoisySign:
         """The same law with its batch shape broadcast; keeps its structure and its rule."""
         del _instance
-        new = cast(NoisySign, type(self).__new__(type(self)))
+        new = type(self).__new__(type(self))
         new.affine = self.affine.expand(torch.Size(batch_shape))
         new.noise = self.noise
         new._copy_rule(self)
@@ -97,17 +97,18 @@ class NoisySign(SignDistribution):
     def half_log_odds(self) -> Tensor:
         """``(log F(a) - log F(-a)) / 2``, where log 0 is that of the smallest normal number."""
         a = self.affine.tensor.detach()
-        low = math.log(torch.finfo(a.dtype).tiny)
-        return 0.5 * (
-            self.noise.log_cdf(a).clamp_min(low) - self.noise.log_cdf(-a).clamp_min(low)
-        )
+        up, down = self.noise.log_cdf(a), self.noise.log_cdf(-a)
+        if self.noise.is_bounded:
+            low = math.log(torch.finfo(a.dtype).tiny)
+            up, down = up.clamp_min(low), down.clamp_min(low)
+        return 0.5 * (up - down)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All joint states of the units, (2^n, *batch, units); n at most 16."""
         return enumerate_signs(self, self.affine.tensor, expand)
 
 
-@register_kl(NoisySign, NoisySign)
+@register_kl(NoisySign, NoisySign)  # type: ignore[untyped-decorator]
 def _kl_noisy_sign(q: NoisySign, p: NoisySign) -> Tensor:
     """Zero where both are the same conditional; otherwise left to Monte Carlo."""
     if q.affine.source is p.affine.source and q.noise == p.noise:

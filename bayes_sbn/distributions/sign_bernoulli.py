@@ -7,21 +7,27 @@ With natural parameter ``lam = logit(p) / 2`` and mean ``mu = 2p - 1 = tanh(lam)
                 = mu (lam - lam0) - log cosh lam + log cosh lam0.
 
 ``log_prob`` has that value and, as a function of a differentiable x, the derivative of its
-multilinear extension, ``(log P(+1) - log P(-1)) / 2 = lam``.  Everything is a function of the mean
-(``dKL/dmu = lam - lam0``, ``d log P / dmu = x / (1 + x mu)``), evaluated from ``lam`` without
-cancellation.
+multilinear extension, ``(log P(+1) - log P(-1)) / 2 = lam``.
+
+A law given by ``logits`` is differentiated in ``lam``; one given by ``probs``, ``mean`` or
+:meth:`SignBernoulli.from_natural` in its mean.  Its values are computed from ``lam``, and its
+derivatives stated, so that neither cancels or is NaN where P is 0 or 1:
+
+    d log P(x) / dmu = x / 2 P(x),     dKL/dmu = lam - lam0,
+    dKL/dmu0 = -(q(+1) / p0(+1) - q(-1) / p0(-1)) / 2.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import register_kl
 
+from bayes_sbn.affines import broadcasts_to
 from bayes_sbn.distributions.support import (
     SignDistribution,
     enumerate_signs,
@@ -50,15 +56,15 @@ class SignBernoulli(SignDistribution):
         tensor(-4.1589)
     """
 
-    arg_constraints = {}  # noqa: RUF012 - the parameter is checked in __init__, once, with its name
+    arg_constraints: ClassVar[dict[str, Any]] = {}  # __init__ checks the one parameter, by its name
     has_enumerate_support = True
 
     def __init__(
         self,
-        logits: Tensor | None = None,
+        logits: Tensor | float | None = None,
         *,
-        probs: Tensor | None = None,
-        mean: Tensor | None = None,
+        probs: Tensor | float | None = None,
+        mean: Tensor | float | None = None,
         validate_args: bool | None = None,
     ) -> None:
         given = {"logits": logits, "probs": probs, "mean": mean}
@@ -68,16 +74,19 @@ class SignBernoulli(SignDistribution):
                 f"{_ONE_PARAMETER}, but {len(chosen)} were given; write "
                 "SignBernoulli(logits=torch.zeros(out, inputs))."
             )
-        name, value = chosen[0]
-        value = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.get_default_dtype())
-        if validate_args is not False:
+        name, parameter = chosen[0]
+        if isinstance(parameter, Tensor):
+            value = parameter
+        else:
+            value = torch.as_tensor(parameter, dtype=torch.get_default_dtype())
+        if self._validate_args if validate_args is None else validate_args:
             _check_parameter(name, value)
         if name == "logits":
             self._set(value / 2, torch.tanh(value / 2), False, value.shape, 0)
         elif name == "probs":
-            self._set(torch.logit(value) / 2, 2 * value - 1, False, value.shape, 0)
+            self._set(torch.logit(value) / 2, 2 * value - 1, True, value.shape, 0)
         else:
-            self._set(torch.atanh(value), value, False, value.shape, 0)
+            self._set(torch.atanh(value), value, True, value.shape, 0)
         super().__init__(value.shape, torch.Size(), validate_args=validate_args)
 
     @classmethod
@@ -93,7 +102,7 @@ class SignBernoulli(SignDistribution):
             return cls(logits=2 * natural, validate_args=False)
         if gradient != "natural":
             raise ValueError(f"gradient={gradient!r} is not known; it is 'natural' or 'euclidean'.")
-        new = cast(SignBernoulli, cls.__new__(cls))
+        new = cls.__new__(cls)
         new._set(natural.detach(), mean_node(natural), True, natural.shape, 0)
         super(SignBernoulli, new).__init__(natural.shape, torch.Size(), validate_args=False)
         return new
@@ -101,14 +110,14 @@ class SignBernoulli(SignDistribution):
     def _set(
         self, natural: Tensor, mean: Tensor, in_mean: bool, shape: torch.Size, event_dim: int
     ) -> None:
-        self._natural = natural  # lam; constant if gradients are taken in the mean
-        self._mean = mean  # the node that gradients in the mean enter
+        self._natural = natural  # lam
+        self._mean = mean  # the node that gradients in the mean enter, if in_mean
         self._in_mean = in_mean
         self._full_shape = shape
         self._event_dim = event_dim
 
     def _like(self, shape: torch.Size, event_dim: int) -> SignBernoulli:
-        new = cast(SignBernoulli, type(self).__new__(type(self)))
+        new = type(self).__new__(type(self))
         new._set(self._natural, self._mean, self._in_mean, shape, event_dim)
         new._copy_rule(self)
         split = len(shape) - event_dim
@@ -120,7 +129,11 @@ class SignBernoulli(SignDistribution):
         """The same law with its batch shape broadcast; keeps its type and its rule."""
         del _instance
         shape = torch.Size(batch_shape) + self.event_shape
-        torch.broadcast_shapes(shape, self._full_shape)
+        if not broadcasts_to(self._full_shape, shape):
+            raise ValueError(
+                f"SignBernoulli.expand({tuple(batch_shape)}): the law has batch shape "
+                f"{tuple(self.batch_shape)}, which does not broadcast to it."
+            )
         return self._like(shape, self._event_dim)
 
     def to_event(self, reinterpreted_batch_ndims: int | None = None) -> SignBernoulli:
@@ -169,7 +182,18 @@ class SignBernoulli(SignDistribution):
     @property
     def probs(self) -> Tensor:
         """``P(x = +1)``."""
-        return torch.sigmoid(self.logits)
+        value = torch.sigmoid(2 * self._lam())
+        if self._slopes_in_mean():
+            value = value + _zero_with_slope(self._mean, torch.full_like(value, 0.5))
+        return value.expand(self._full_shape)
+
+    def _lam(self) -> Tensor:
+        """``lam`` before broadcasting, a constant if the law is differentiated in its mean."""
+        return self._natural.detach() if self._in_mean else self._natural
+
+    def _slopes_in_mean(self) -> bool:
+        """Whether values get their derivatives through the mean."""
+        return self._in_mean and self._mean.requires_grad and torch.is_grad_enabled()
 
     def mean_path(self) -> Tensor:
         """The mean, through which path estimators differentiate a draw."""
@@ -177,25 +201,26 @@ class SignBernoulli(SignDistribution):
 
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log P(x)`` of every single variable at hard states, as a function of the mean."""
-        natural = self.natural
-        value = torch.nn.functional.logsigmoid(2 * natural * x)
-        if not self._in_mean:
-            return value
-        slope = x / (2 * torch.sigmoid(2 * natural * x).clamp_min(torch.finfo(x.dtype).tiny))
-        return value + _zero_with_slope(self.mean, slope)
+        argument = 2 * self._lam() * x
+        value = torch.nn.functional.logsigmoid(argument)
+        if self._slopes_in_mean():
+            tiny = torch.finfo(value.dtype).tiny
+            value = value + _zero_with_slope(
+                self._mean, x / (2 * torch.sigmoid(argument).clamp_min(tiny))
+            )
+        return value.expand(torch.broadcast_shapes(x.shape, self._full_shape))
 
     def half_log_odds(self) -> Tensor:
         """``(log P(+1) - log P(-1)) / 2``, the derivative of ``log_prob`` in x; finite."""
-        lam = self.natural.detach()
-        limit = -0.5 * math.log(torch.finfo(lam.dtype).tiny)
-        return lam.clamp(-limit, limit)
+        return _finite(self.natural.detach())
 
     def entropy(self) -> Tensor:
         """In nats, summed over event dims."""
-        value = -_expected_log_ratio(self.natural, None)
-        if self._in_mean:
-            value = value + _zero_with_slope(self.mean, -self.natural)
-        return sum_rightmost(value, self.event_dim)
+        lam = self._lam()
+        value = -_expected_log_ratio(lam, None)
+        if self._slopes_in_mean():
+            value = value + _zero_with_slope(self._mean, -_finite(lam))
+        return sum_rightmost(value.expand(self._full_shape), self.event_dim)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All joint states of the event, (2^n, *batch, *event); n at most 16."""
@@ -218,6 +243,12 @@ def _check_parameter(name: str, value: Tensor) -> None:
         )
 
 
+def _finite(lam: Tensor) -> Tensor:
+    """``lam``, where log 0 is the log of the smallest normal number."""
+    limit = -0.5 * math.log(torch.finfo(lam.dtype).tiny)
+    return torch.nan_to_num(lam, nan=math.nan, posinf=limit, neginf=-limit)
+
+
 def _zero_with_slope(mean: Tensor, slope: Tensor) -> Tensor:
     return (mean - mean.detach()) * slope.detach()
 
@@ -235,7 +266,15 @@ def _expected_log_ratio(lam: Tensor, lam0: Tensor | None) -> Tensor:
     return total
 
 
-@register_kl(SignBernoulli, SignBernoulli)
+def _mean_ratio(lam: Tensor, lam0: Tensor) -> Tensor:
+    """``E_q[x / p0(x)] / 2``, the derivative of ``E_q log p0`` in the mean of p0."""
+    tiny = torch.finfo(lam.dtype).tiny
+    up = torch.sigmoid(2 * lam) / torch.sigmoid(2 * lam0).clamp_min(tiny)
+    down = torch.sigmoid(-2 * lam) / torch.sigmoid(-2 * lam0).clamp_min(tiny)
+    return 0.5 * (up - down)
+
+
+@register_kl(SignBernoulli, SignBernoulli)  # type: ignore[untyped-decorator]
 def _kl_sign_bernoulli(q: SignBernoulli, p: SignBernoulli) -> Tensor:
     """``sum_x q(x) [log q(x) - log p(x)]``; its derivative in the mean of q is lam - lam0."""
     if q.event_shape != p.event_shape:
@@ -244,9 +283,12 @@ def _kl_sign_bernoulli(q: SignBernoulli, p: SignBernoulli) -> Tensor:
             f"{tuple(p.event_shape)} differ; use .to_event on both."
         )
     # on the unexpanded parameters, which vectorised particles share
-    value = _expected_log_ratio(q._natural, p._natural)
-    if q._in_mean:
-        value = value + _zero_with_slope(q._mean, q._natural - p._natural)
+    lam, lam0 = q._lam(), p._lam()
+    value = _expected_log_ratio(lam, lam0)
+    if q._slopes_in_mean():
+        value = value + _zero_with_slope(q._mean, _finite(lam) - _finite(lam0))
+    if p._slopes_in_mean():
+        value = value + _zero_with_slope(p._mean, -_mean_ratio(lam, lam0))
     shape = torch.broadcast_shapes(q._full_shape, p._full_shape)
     value = value.expand(torch.broadcast_shapes(value.shape, q.event_shape))
     return sum_rightmost(value, q.event_dim).expand(shape[: len(shape) - q.event_dim])

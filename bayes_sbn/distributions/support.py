@@ -94,8 +94,10 @@ class SignDistribution(TorchDistribution):
 
     def draw(self, uniform: Tensor) -> Tensor:
         """``+1 where uniform < P(x = +1) else -1``, without gradient."""
-        probs = self.probs.detach()
-        return torch.where(uniform < probs, 1.0, -1.0).to(probs.dtype)
+        with torch.no_grad():
+            probs = self.probs
+            one = torch.ones((), dtype=probs.dtype, device=probs.device)
+            return torch.where(uniform < probs, one, -one)
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """A draw, by the law's rule if it has one, without gradient."""
@@ -139,6 +141,7 @@ class SignDistribution(TorchDistribution):
                 f"{type(self).__name__}.log_prob(value): the value has shape "
                 f"{tuple(value.shape)}; it must end in the event shape {tuple(event)}."
             )
+        check_batch(self, value, "log_prob(value)")
 
 
 def check_signs(value: Tensor, call: str) -> None:
@@ -153,6 +156,19 @@ def check_signs(value: Tensor, call: str) -> None:
         "Map them with 2 * x - 1." if zero_one else "Map them with torch.where(x > 0, 1.0, -1.0)."
     )
     raise ValueError(f"{call}: received {came}; the states are exactly -1 and +1. {remedy}")
+
+
+def check_batch(law: TorchDistribution, value: Tensor, call: str) -> None:
+    """Raise unless the batch dims of a value can be broadcast against those of its law."""
+    batch = value.shape[: value.dim() - law.event_dim]
+    pairs = zip(reversed(batch), reversed(law.batch_shape), strict=False)
+    if all(size == other or 1 in (size, other) for size, other in pairs):
+        return
+    raise ValueError(
+        f"{type(law).__name__}.{call}: the value has shape {tuple(value.shape)}, which cannot be "
+        f"broadcast to the batch shape {tuple(law.batch_shape)} followed by the event shape "
+        f"{tuple(law.event_shape)}. Give it that shape."
+    )
 
 
 def sum_rightmost(value: Tensor, number: int) -> Tensor:

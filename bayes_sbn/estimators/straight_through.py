@@ -4,7 +4,7 @@ Estimates
 
     grad E[f(x)],   P(x_j = +1) = F(a_j),
 
-by drawing ``x = sign(a - Z)`` and back-propagating through ``dx_j / da_j := dE[x_j]/da_j = 2 F'(a_j)``
+by drawing ``x = sign(a - Z)`` and back-propagating through ``dx_j/da_j := dE[x_j]/da_j = 2F'(a_j)``
 with the density of the very noise that was injected; for a ±1 weight with mean mu,
 ``dx/dmu = 1``.  It is exact where the rest of the loss is multilinear in the bits of one layer:
 the exact derivative ``F'(a) [f(+1) - f(-1)]`` is replaced by ``F'(a) 2 df/dx``.

@@ -9,14 +9,14 @@ the model's own conditional, ``q(h | w) = p(h | w)``, so one network pass makes 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from pyro import poutine
 from pyro.distributions import constraints
 from pyro.infer.autoguide.effect import AutoMessenger
-from pyro.nn import PyroModule, PyroSample
+from pyro.nn import PyroModule
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import effectful, get_plates
 from pyro.poutine.util import site_is_subsample
@@ -24,13 +24,19 @@ from torch import Tensor
 
 from bayes_sbn.distributions import AffineLikelihood, SignBernoulli, SignDistribution
 from bayes_sbn.dual import register_leaf
+from bayes_sbn.guides.sites import (
+    real_site_error,
+    refuse_subsampled,
+    sites_of_module,
+    sites_of_run,
+)
 
 INITIAL_SPREAD = 1.5
 """Standard deviation of lam at the start. Means near 0 drown in the noise of the weights; spread
 out, deep and wide networks learn quickly (the start decides more than any other setting)."""
 
 
-class AutoSignBernoulli(AutoMessenger):  # type: ignore[misc]
+class AutoSignBernoulli(AutoMessenger):
     """Mean-field Bernoulli guide over the ±1 weights of a model.
 
     The parameters are there from the start (eager) for a PyroModule, which tells its sites without
@@ -78,9 +84,9 @@ class AutoSignBernoulli(AutoMessenger):  # type: ignore[misc]
         self._priors: dict[str, Tensor] = {}
         sites = None
         if example is not None:
-            sites = _sites_of_run(model, example)
+            sites = sites_of_run(model, example)
         elif isinstance(model, PyroModule):
-            sites = dict(_sites_of_module(model))
+            sites = dict(sites_of_module(model))
         if sites is not None:
             self._make_parameters(sites)
 
@@ -100,7 +106,9 @@ class AutoSignBernoulli(AutoMessenger):  # type: ignore[misc]
         for name, prior in sites.items():
             shape = prior.shape()
             like = prior.natural_parameter
-            start = torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
+            start = (
+                torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
+            )
             _set_at(self.posterior, name, torch.nn.Parameter(start.to(like.device)))
             self._site_names.append(name)
             self._priors[name] = prior.probs.detach().clone()
@@ -137,7 +145,7 @@ class AutoSignBernoulli(AutoMessenger):  # type: ignore[misc]
         leaf = self.leaf(name)
         path = f"posterior.{name}"
         register_leaf(leaf, path, is_dual=self.gradient == "natural")
-        value = leaf.view_as(leaf)
+        value: Any = leaf.view_as(leaf)
         value.unconstrained = weakref.ref(leaf)
         announced = effectful(type="param")(lambda *_, **__: value)
         result: Tensor = announced(path, constraint=constraints.real, event_dim=None, name=path)
@@ -158,7 +166,7 @@ class AutoSignBernoulli(AutoMessenger):  # type: ignore[misc]
     def _prepare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Make the parameters if need be, and tell optimisers the names of all of them."""
         if not self.is_set_up:
-            self._make_parameters(_sites_of_run(self.model, args, kwargs))
+            self._make_parameters(sites_of_run(self.model, args, kwargs))
         if isinstance(self.model, torch.nn.Module):
             for path, parameter in self.model.named_parameters():
                 register_leaf(parameter, path.removesuffix("_unconstrained"), is_dual=False)
@@ -166,7 +174,7 @@ class AutoSignBernoulli(AutoMessenger):  # type: ignore[misc]
     def get_posterior(self, name: str, prior: Any) -> Any:
         """The posterior of a weight site; an activation keeps the model's own conditional."""
         if isinstance(prior, SignBernoulli):
-            _refuse_subsampled(name, get_plates())
+            refuse_subsampled(name, get_plates())
             if name not in self._site_names:
                 raise ValueError(
                     f'AutoSignBernoulli: site "{name}" was not found when the guide was set up '
@@ -178,7 +186,7 @@ class AutoSignBernoulli(AutoMessenger):  # type: ignore[misc]
             return law.to_event(prior.event_dim)
         if isinstance(prior, (SignDistribution, AffineLikelihood)):
             return prior  # activations, and data that nobody observed, follow the model
-        raise _real_site_error(name, prior)
+        raise real_site_error(name, prior)
 
     def unrolled(self) -> UnrolledGuide:
         """The same guide as a plain Pyro function, for ELBOs that refuse messengers.
@@ -255,61 +263,3 @@ def _set_at(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -
             module.add_module(part, torch.nn.Module())
         module = module.get_submodule(part)
     module.register_parameter(last, parameter)
-
-
-def _sites_of_module(model: PyroModule) -> Iterator[tuple[str, SignBernoulli]]:
-    """The ±1 weights that a PyroModule declares as PyroSample attributes."""
-    for path, module in model.named_modules():
-        if not isinstance(module, PyroModule):
-            continue
-        declared = {
-            name: sample.prior
-            for cls in reversed(type(module).__mro__)
-            for name, sample in vars(cls).items()
-            if isinstance(sample, PyroSample)
-        }
-        for attribute, prior in {**declared, **module._pyro_samples}.items():
-            name = f"{path}.{attribute}" if path else attribute
-            law = prior if hasattr(prior, "sample") else prior(module)
-            if isinstance(law, SignBernoulli):
-                yield name, law
-            elif not isinstance(law, (Tensor, SignDistribution)):
-                raise _real_site_error(name, law)
-
-
-def _sites_of_run(
-    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
-) -> dict[str, SignBernoulli]:
-    """The ±1 weights that one run of the model samples, without touching the caller's handlers."""
-    with torch.no_grad(), poutine.block():
-        trace = poutine.trace(model).get_trace(*args, **(kwargs or {}))
-    sites = {}
-    for name, site in trace.nodes.items():
-        if site["type"] != "sample" or site["is_observed"] or site_is_subsample(site):
-            continue
-        if isinstance(site["fn"], SignBernoulli):
-            _refuse_subsampled(name, site["cond_indep_stack"])
-            sites[name] = site["fn"]
-        elif not isinstance(site["fn"], (SignDistribution, AffineLikelihood)):
-            raise _real_site_error(name, site["fn"])
-    return sites
-
-
-def _refuse_subsampled(name: str, frames: Any) -> None:
-    for frame in frames:
-        if frame.full_size is not None and frame.size != frame.full_size:
-            raise ValueError(
-                f'AutoSignBernoulli: the ±1 weights of site "{name}" are sampled inside the '
-                f'subsampled plate "{frame.name}", one set per row of a mini-batch. Sample them '
-                "before (outside) the plate; for weights of each datum write a guide of your own "
-                "with one SignBernoulli parameter per row."
-            )
-
-
-def _real_site_error(name: str, law: Any) -> TypeError:
-    return TypeError(
-        f'AutoSignBernoulli: site "{name}" has law {type(law).__name__}; this guide infers ±1 '
-        "sites only. Make it a parameter (pyro.param, PyroParam), or combine guides with "
-        "pyro.infer.autoguide.AutoGuideList: poutine.block(...) the real sites here and give them "
-        "to AutoNormal."
-    )

@@ -14,8 +14,8 @@ metric's value, :math:`t_{(1)} \le \dots \le t_{(B)}` its sorted values on the r
   level-quantile of the errors on labels redrawn as if every confidence were true.
 
 In simulations of ten classes with 360 and 2000 rows, from calibrated to strongly miscalibrated,
-95 % intervals covered the population's accuracy, nll and brier 93 to 96 times in 100, its ece and rmsce
-89 to 96 times, and its mce, which the emptiest bin rules, 83 to 99 times.
+95 % intervals covered the population's accuracy, nll and brier 93 to 96 times in 100, its ece and
+rmsce 89 to 96 times, and its mce, which the emptiest bin rules, 83 to 99 times.
 
 References:
     A. C. Davison, D. V. Hinkley. Bootstrap Methods and their Application. Cambridge University

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pyro
@@ -42,6 +43,8 @@ class BinaryMLP(PyroModule):
         >>> labels = model(torch.randn(5, 64))  # a draw from the prior predictive
     """
 
+    input_range: Tensor
+
     def __init__(
         self,
         in_features: int,
@@ -71,7 +74,7 @@ class BinaryMLP(PyroModule):
             self.hidden = PyroModule[torch.nn.ModuleList](
                 [
                     BinaryLinear(size, out, prior_logit=prior_logit)
-                    for size, out in zip(sizes[:-2], sizes[1:-1], strict=True)
+                    for size, out in pairwise(sizes[:-1])
                 ]
             )
             self.output = BinaryLinear(sizes[-2], num_classes, prior_logit=prior_logit)
@@ -134,10 +137,9 @@ class BinaryMLP(PyroModule):
         if y is None:
             return
         if not isinstance(y, Tensor) or y.shape != x.shape[:1]:
-            came = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+            got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise ValueError(
-                f"{call}: y is {came}; it must be a tensor of one label per row, shape "
-                f"({len(x)},)."
+                f"{call}: y is {got}; it must be a tensor of one label per row, shape ({len(x)},)."
             )
         if len(x) > self.num_data:
             raise ValueError(
@@ -150,8 +152,10 @@ class BinaryMLP(PyroModule):
     def architecture(self) -> dict[str, Any]:
         """The network as plain numbers, from which a :class:`bayes_sbn.Posterior` is made."""
         layers = []
-        for name, layer in [*((f"hidden.{k}", m) for k, m in enumerate(self.hidden)),
-                            ("output", self.output)]:
+        for name, layer in [
+            *((f"hidden.{k}", m) for k, m in enumerate(self.hidden)),
+            ("output", self.output),
+        ]:
             noisy = name != "output"
             layers.append(
                 {

@@ -4,8 +4,8 @@ The proximal step on a probability p with the Bregman divergence of the entropy,
 
     p+ = argmin_p <dL/dp, p> + (1 / eps) KL(p || p_t),
 
-is in the dual a gradient step: ``logit p+ = logit p_t - eps dL/dp``; with ``lam = logit(p) / 2`` and
-the mean ``mu = 2p - 1``,
+is in the dual a gradient step: ``logit p+ = logit p_t - eps dL/dp``; with ``lam = logit(p) / 2``
+and the mean ``mu = 2p - 1``,
 
     lam+ = lam - lr * dL/dmu        (plain; lr = eps).
 
@@ -85,4 +85,5 @@ class MirrorDescent(torch.optim.Optimizer):
         first: Tensor = state["first"].lerp_(leaf.grad, 1 - beta1)
         second: Tensor = state["second"].mul_(beta2).addcmul_(leaf.grad, leaf.grad, value=1 - beta2)
         root = (second / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
-        return first / (1 - beta1 ** state["step"]) / root
+        direction: Tensor = first / (1 - beta1 ** state["step"]) / root
+        return direction

@@ -7,7 +7,7 @@ module path, as registered in :mod:`bayes_sbn.dual`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyro
@@ -23,7 +23,7 @@ DEFAULT_REAL = ("Adam", {"lr": 0.01})
 """How scales, biases and other real parameters move unless told otherwise."""
 
 
-class MirrorDescent(PyroOptim):  # type: ignore[misc]
+class MirrorDescent(PyroOptim):
     """Mirror descent for ±1 weights, an ordinary optimiser for the rest; for Pyro's SVI.
 
     Args:
@@ -52,16 +52,14 @@ class MirrorDescent(PyroOptim):  # type: ignore[misc]
         _check_options(dual)
         super().__init__(MirrorDescentRule, dual, None if clip_args is None else dict(clip_args))
         self.optim_objs = WeakIdKeyDictionary()
-        self.grad_clip = WeakIdKeyDictionary()
 
     def __call__(self, params: Iterable[Tensor], *args: Any, **kwargs: Any) -> None:
         """One step of every parameter that was captured."""
         for parameter in params:
             if parameter not in self.optim_objs:
                 self.optim_objs[parameter] = self._make(parameter)
-                self.grad_clip[parameter] = self._get_grad_clip(parameter)
-            if self.grad_clip[parameter] is not None:
-                self.grad_clip[parameter](parameter)
+            if self.pt_clip_args:
+                self._clip_grad([parameter], **self.pt_clip_args)
             self.optim_objs[parameter].step(*args, **kwargs)
 
     def _make(self, parameter: Tensor) -> torch.optim.Optimizer:
@@ -77,10 +75,6 @@ class MirrorDescent(PyroOptim):  # type: ignore[misc]
             if state is not None:
                 made.load_state_dict(state)
         return made
-
-    def _get_grad_clip(self, param: Any) -> Callable[[Any], None] | None:
-        clip = self.pt_clip_args
-        return (lambda p: self._clip_grad([p], **clip)) if clip else None
 
     def get_state(self) -> dict[str, Any]:
         """The optimisers' states by module path; also those that wait for their parameter."""

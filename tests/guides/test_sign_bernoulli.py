@@ -231,7 +231,9 @@ def test_a_name_that_model_and_guide_share_is_an_error():
         def weight(self):
             return sbn.SignBernoulli(logits=torch.zeros(3, 4)).to_event(2)
 
-    with pytest.raises(ValueError, match="posterior.weight is the name .* in both model and guide"):
+    with pytest.raises(
+        ValueError, match=r"posterior.weight is the name .* in both model and guide"
+    ):
         sbn.guides.AutoSignBernoulli(Model())
 
 
@@ -250,7 +252,7 @@ def test_a_real_latent_site_is_an_error_that_names_it():
         pyro.sample("sigma", pyro.distributions.LogNormal(0.0, 1.0))
 
     x, _ = data()
-    with pytest.raises(TypeError, match='site "sigma" has law LogNormal.*AutoNormal'):
+    with pytest.raises(TypeError, match=r'site "sigma" has law LogNormal.*AutoNormal'):
         sbn.guides.AutoSignBernoulli(model, example=(x,))
 
     class Module(PyroModule):
@@ -295,7 +297,7 @@ def test_a_site_that_the_declaration_hides_asks_for_an_example():
     x, y = data()
     guide = sbn.guides.AutoSignBernoulli(Model())
     assert [n for n, _ in guide.named_parameters()] == ["posterior.first"]
-    with pytest.raises(ValueError, match='site "late" was not found.*example='):
+    with pytest.raises(ValueError, match=r'site "late" was not found.*example='):
         guide(x, y)
     assert sbn.guides.AutoSignBernoulli(Model(), example=(x, y)).is_set_up
 

@@ -53,6 +53,13 @@ def test_calibration_errors_hand_computed():
     assert rmsce(probs, labels, num_bins=4) == math.sqrt((0.1875**2 + 0.0625**2) / 2)
 
 
+def test_maximum_error_counts_modesty_as_much_as_confidence():
+    # One bin is 0.25 too modest, another 0.125 too confident.
+    probs, labels = two_classes([0.75, 0.75, 0.625, 0.625]), [0, 0, 0, 1]
+    assert mce(probs, labels, num_bins=8) == 0.25
+    assert rmsce(probs, labels, num_bins=8) == math.sqrt((0.25**2 + 0.125**2) / 2)
+
+
 def test_reliability_curve_hand_computed():
     curve = reliability_curve(two_classes([0.625, 0.75, 0.875, 1.0]), [0, 1, 0, 0], num_bins=4)
     np.testing.assert_array_equal(curve.edges, [0, 0.25, 0.5, 0.75, 1])

@@ -102,7 +102,7 @@ def test_it_works_as_part_of_a_users_module():
 
     model = Doubled()
     guide = sbn.guides.AutoSignBernoulli(model)
-    assert [n for n, _ in guide.named_parameters()][0] == "posterior.net.hidden.0.weight"
+    assert next(n for n, _ in guide.named_parameters()) == "posterior.net.hidden.0.weight"
     elbo = sbn.TraceEstimator_ELBO("st")
     svi = pyro.infer.SVI(model, guide, sbn.optim.MirrorDescent({"lr": 0.1}), loss=elbo)
     x, y = torch.randn(20, 4), torch.zeros(20, dtype=torch.long)

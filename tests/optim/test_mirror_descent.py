@@ -25,7 +25,9 @@ def test_plain_step_is_the_entropic_proximal_step():
     # argmin_p <dL/dp, p> + (1 / lr) KL(p || p_t), with dL/dp = 2 dL/dmu
     generator = numpy_generator("proximal")
     for lam, g, lr in zip(
-        generator.normal(0, 1, 30), generator.normal(0, 1, 30), generator.uniform(0.05, 1, 30),
+        generator.normal(0, 1, 30),
+        generator.normal(0, 1, 30),
+        generator.uniform(0.05, 1, 30),
         strict=True,
     ):
         old = 1 / (1 + torch.exp(torch.tensor(-2 * lam)).item())
@@ -70,9 +72,12 @@ def test_float32_stays_finite_from_saturation():
     optimizer = MirrorDescent([leaf], lr=0.5)
     for _ in range(1000):
         law = sbn.SignBernoulli.from_natural(leaf)
-        loss = torch.distributions.kl_divergence(
-            law, sbn.SignBernoulli(logits=torch.zeros(100, dtype=torch.float32))
-        ).sum() - 3.0 * law.mean.sum()
+        loss = (
+            torch.distributions.kl_divergence(
+                law, sbn.SignBernoulli(logits=torch.zeros(100, dtype=torch.float32))
+            ).sum()
+            - 3.0 * law.mean.sum()
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -130,7 +135,7 @@ def test_parameters_of_one_path_cannot_be_saved():
         register_leaf(leaf, "posterior.w", is_dual=True)
         leaf.grad = torch.ones(1)
     optim([a, b])
-    with pytest.raises(ValueError, match='two parameters are called "posterior.w"'):
+    with pytest.raises(ValueError, match=r'two parameters are called "posterior.w"'):
         optim.get_state()
 
 

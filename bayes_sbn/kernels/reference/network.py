@@ -248,7 +248,8 @@ def _block_bytes(network: Network, *, is_shared: bool) -> tuple[int, int]:
     first = network.layers[0].num_units * network.layers[0].num_inputs
     widest = max(layer.num_units for layer in network.layers)
     if is_shared:
-        return 5 * weights + 8 * first, 25 * widest
+        # the search for thresholds holds about a dozen numbers of 8 bytes a unit
+        return 5 * weights + 8 * first + 100 * widest, 25 * widest
     # rows' own uniforms come in groups of 32 rows, of which a block may need a part of two
     return 5 * weights + 8 * first + 62 * 24 * widest, 80 * widest
 

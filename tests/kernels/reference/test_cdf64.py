@@ -1,4 +1,4 @@
-"""F64: bits against a scalar transcription, accuracy against 40 digits, monotone without exception."""
+"""F64: the bits of a scalar transcription, accuracy to 40 digits, monotone without exception."""
 
 import mpmath
 import numpy as np

@@ -72,9 +72,7 @@ def test_row_uniforms_are_the_golden_ones(fields):
     seed, stream, draw, site, unit, row = map(int, fields[:-1])
     key = fold_stream(seed, stream)
     u16 = sampling.row_uniforms16(key, site, np.array([draw]), unit + 1, row, 1)[0, 0, unit]
-    v32 = sampling.row_uniforms32(
-        key, site, np.array([draw]), np.array([unit]), np.array([row])
-    )[0]
+    v32 = sampling.row_uniforms32(key, site, np.array([draw]), np.array([unit]), np.array([row]))[0]
     assert f"{(int(u16) << 32) + int(v32):012x}" == fields[-1]
 
 
@@ -109,7 +107,10 @@ def test_integer_logits_are_the_golden_ones(noise):
     words = draw_network(network, KEY, DRAWS)
     dots = output_dots(
         network,
-        [signs_of_words(w, layer.num_inputs) for w, layer in zip(words, network.layers, strict=True)],
+        [
+            signs_of_words(w, layer.num_inputs)
+            for w, layer in zip(words, network.layers, strict=True)
+        ],
         np.array(oracle.GOLDEN_INPUTS, np.int16),
         key=KEY,
         draws=DRAWS,

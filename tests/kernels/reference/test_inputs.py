@@ -37,7 +37,9 @@ def test_inputs_of_no_rows():
 def test_inputs_that_are_not_finite_name_their_row(bad):
     x = np.zeros((9, 2))
     x[4, 1] = x[7, 0] = bad
-    with pytest.raises(ValueError, match=r"predict\(\) needs finite inputs: row 4 has .* column 1.*2 values"):
+    with pytest.raises(
+        ValueError, match=r"predict\(\) needs finite inputs: row 4 has .* column 1.*2 values"
+    ):
         round_inputs("predict()", x, 2, 1.0)
 
 
@@ -58,7 +60,9 @@ def test_inputs_beyond_the_grid_are_refused_and_counted():
 
 
 def test_inputs_of_the_wrong_shape_are_refused():
-    with pytest.raises(ValueError, match=r"shape \(rows, 3\): received shape \(5, 4\).*reshape\(-1, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"shape \(rows, 3\): received shape \(5, 4\).*reshape\(-1, 3\)"
+    ):
         round_inputs("predict()", np.zeros((5, 4)), 3, 1.0)
     with pytest.raises(ValueError, match=r"received shape \(3,\)\. Write x\[None\]"):
         round_inputs("predict()", np.zeros(3), 3, 1.0)

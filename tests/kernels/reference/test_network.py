@@ -247,5 +247,7 @@ def test_block_size_stays_within_the_memory():
     few = block_size("predict()", network, 10**6, 1 << 21, is_shared=True)
     many = block_size("predict()", network, 10**6, 1 << 27, is_shared=True)
     assert few[0] * few[1] < many[0] * many[1]
-    with pytest.raises(ValueError, match=r"predict\(max_memory=1000\): one draw and one row .* Write"):
+    with pytest.raises(
+        ValueError, match=r"predict\(max_memory=1000\): one draw and one row .* Write"
+    ):
         block_size("predict()", network, 5, 1000, is_shared=True)

@@ -1,0 +1,46 @@
+r"""The temperature of the KL that fits a network to its data: ``T = min(1, N h / (10 K ln 2))``.
+
+N data can pay for N h nats, h the most that one of them tells: the log of the number of classes,
+log 2 a binary label, 1 nat a real output.  The prior asks K ln 2 nats for K ±1 weights.  Where it
+asks for more, the bound at T = 1 is best at the prior, and nothing is learned; a tenth of the ratio
+lets the data outweigh it and keeps the posterior wide.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from bayes_sbn.distributions import AffineBernoulli, AffineCategorical, SignBernoulli
+from bayes_sbn.messenger import PARTICLE_PLATE
+
+
+def automatic_temperature(model_trace: Any, guide_trace: Any) -> float:
+    """``min(1, N h / (10 K ln 2))``: a tenth of what the data can pay for K bits.
+
+    N data are worth h nats each: the log of the number of classes, log 2 a binary label, 1 nat
+    otherwise; the prior asks K ln 2 for K ±1 weights.
+    """
+    bits = sum(
+        site["fn"].natural_parameter.numel()
+        for site in guide_trace.nodes.values()
+        if site["type"] == "sample" and isinstance(site["fn"], SignBernoulli)
+    )
+    nats = 0.0
+    for site in model_trace.nodes.values():
+        if site["type"] != "sample" or not site["is_observed"]:
+            continue
+        rows = math.prod(f.full_size or f.size for f in site["cond_indep_stack"] if _is_data(f))
+        fn = site["fn"]
+        if isinstance(fn, AffineCategorical):
+            each = math.log(fn.affine.shape[-1])
+        elif isinstance(fn, AffineBernoulli):
+            each = math.log(2) * fn.event_shape.numel()
+        else:
+            each = float(max(1, fn.event_shape.numel()))
+        nats += rows * each
+    return min(1.0, nats / (10 * bits * math.log(2))) if bits else 1.0
+
+
+def _is_data(frame: Any) -> bool:
+    return bool(frame.name != PARTICLE_PLATE)
