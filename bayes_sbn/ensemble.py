@@ -194,7 +194,7 @@ class Ensemble:
             **self.attrs,
             "seed": self.seed,
             "stream": self.stream,
-            "draws": self.draws.tolist(),
+            "draws": _name_of_draws(self.draws),
             "noise": noise,
             "row_offset": row_offset,
         }
@@ -318,6 +318,13 @@ class Ensemble:
                 "in [0, 2**32). Number the rows of your data set from 0."
             )
         return inputs
+
+
+def _name_of_draws(draws: Int64) -> str | list[int]:
+    """``"0..199"`` for consecutive draws, else their list."""
+    if (np.diff(draws) == 1).all():
+        return f"{draws[0]}..{draws[-1]}"
+    return [int(draw) for draw in draws]
 
 
 def _signs(bits: PackedBits, part: slice) -> Signs:

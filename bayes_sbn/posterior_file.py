@@ -20,6 +20,7 @@ one, whole, whatever fails.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -157,11 +158,14 @@ def _parse_payload(path: str | os.PathLike[str], payload: bytes) -> dict[str, Ar
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming durable, where folders can be opened (not on Windows)."""
+    """Make the renaming durable, where a system can: Windows and some network drives cannot."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)

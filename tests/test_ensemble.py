@@ -192,7 +192,8 @@ def test_predict_probabilities_are_the_softmax_of_the_logits(ensemble):
 def test_predict_says_where_it_comes_from(ensemble):
     pred = ensemble[2:4].predict(rows(), noise="independent", row_offset=9)
     assert pred.attrs["posterior"] == random_posterior().digest
-    assert pred.attrs["draws"] == [2, 3]
+    assert pred.attrs["draws"] == "2..3"
+    assert ensemble[1:8:3].predict(rows()).attrs["draws"] == [1, 4, 7]
     assert (pred.attrs["seed"], pred.attrs["stream"]) == (5, 1)
     assert (pred.attrs["noise"], pred.attrs["row_offset"]) == ("independent", 9)
 

@@ -40,7 +40,7 @@ def categorical_log_likelihood(pre: Affine, label: Tensor) -> Tensor:
     log_p = torch.log_softmax(pre.tensor, -1)
     index, log_p = torch.broadcast_tensors(label.long().unsqueeze(-1), log_p)
     index = index[..., :1]
-    value = log_p.gather(-1, index).squeeze(-1)
+    value: Tensor = log_p.gather(-1, index).squeeze(-1)
     if not pre.needs_flips:
         return value
     flips: Tensor = _CategoricalFlips.apply(  # type: ignore[no-untyped-call]
@@ -61,7 +61,7 @@ class _CategoricalFlips(torch.autograd.Function):
         return torch.zeros((), dtype=a.dtype, device=a.device).expand(index.shape[:-1])
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[None, None, Tensor | None, Tensor | None]:
         pre, index = ctx.pre, ctx.index
         x_gradient = _flip_inputs(pre, index, g) if ctx.needs_input_grad[2] else None

@@ -68,7 +68,7 @@ class _UnitFlips(torch.autograd.Function):
         return torch.zeros((), dtype=a.dtype, device=a.device).expand(a.shape)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[None, None, Tensor | None, Tensor | None]:
         pre, h = ctx.pre, ctx.h
         x_gradient = flip_inputs(pre, h, g) if ctx.needs_input_grad[2] else None

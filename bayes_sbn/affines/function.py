@@ -100,7 +100,7 @@ class BernoulliLogLikelihood(UnitFunction):
     label: Tensor
 
     def value(self, a: Tensor) -> Tensor:
-        """``log sigmoid(a)`` where y = 1 and ``log sigmoid(-a)`` where y = 0, without cancelling."""
+        """``log sigmoid(a)`` where y = 1, ``log sigmoid(-a)`` where y = 0: without cancelling."""
         log_sigmoid = torch.nn.functional.logsigmoid
         return self.label * log_sigmoid(a) + (1 - self.label) * log_sigmoid(-a)
 

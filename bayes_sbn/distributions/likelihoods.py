@@ -133,7 +133,7 @@ class AffineCategorical(AffineLikelihood):
                 allowed,
                 f"Give the model {classes} classes' labels, or make the last layer wider.",
             )
-        return categorical_log_likelihood(self._affine_at(value.shape), value)
+        return categorical_log_likelihood(self.affine, value)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All labels, (classes, *batch)."""

@@ -68,7 +68,9 @@ def to_markdown(text: str, path: Callable[[str], str] = str) -> str:
 
 def mathml(latex: str, display: str) -> str:
     """A formula as one line of MathML."""
-    return " ".join(convert(" ".join(latex.split()), display=display).split())
+    formula = " ".join(convert(" ".join(latex.split()), display=display).split())
+    # A line that begins with <math> would be a block to Markdown, also in the midst of a sentence.
+    return formula if display == "block" else f"<span>{formula}</span>"
 
 
 def _reference(short: str, name: str, path: Callable[[str], str]) -> str:

@@ -24,11 +24,13 @@ operations is monotone.  A tail that goes through a polynomial need not be monot
 so the other three are evaluated on a grid of step :math:`h = 2^{-26}` and interpolated:
 ``y = |z| * 2**26``, ``i = floor(y)``, ``z0 = i * 2**-26``, ``z1 = (i + 1) * 2**-26``, and
 
-    ``T = max(T(z0) - (T(z0) - T(z1)) * (y - i), T(z1))``.
+    ``T = T(z0) - (T(z0) - T(z1)) * (y - i)``.
 
 On the grid a tail falls by at least a factor :math:`1 - h/2` a step, a million times its rounding
-error, so it is monotone there; within a cell each operation is monotone, and the maximum joins the
-cells.  The interpolation costs at most :math:`h^2/8 = 2^{-55}` relative for the exponential tails.
+error, so it is monotone there; within a cell each operation is monotone.  The cells join, because
+``T(z0) - T(z1)`` is exact (the two are within a factor of two), hence the rounded product at most
+that, and the last difference at least ``T(z1)``, which is a float64 number.  The interpolation
+costs at most :math:`h^2/8 = 2^{-55}` relative for the exponential tails.
 F64 thus never decreases in ``a``, which makes a unit's noise a single integer threshold.
 
 ``|z|`` is first clamped to 60 (logistic, laplace) or 9 (gaussian), where the tail is below
@@ -192,5 +194,5 @@ def _from_smooth_tail(
     i = np.floor(y)
     upper = tail(i / _GRID)
     lower = tail((i + 1.0) / _GRID)
-    value = np.maximum(upper - (upper - lower) * (y - i), lower)
+    value = upper - (upper - lower) * (y - i)
     return np.where(z < 0.0, value, 1.0 - value)

@@ -100,7 +100,7 @@ def cdf(noise: str, a: float, scale: float) -> float:
         y = min(abs(z), 9.0 if noise == "gaussian" else 60.0) * 2.0**26
         i = math.floor(y)
         upper, lower = tail(noise, i / 2.0**26), tail(noise, (i + 1) / 2.0**26)
-        value = max(upper - (upper - lower) * (y - i), lower)
+        value = upper - (upper - lower) * (y - i)
     return value if z < 0 else 1.0 - value
 
 
