@@ -60,7 +60,9 @@ class Predictions:
     def __init__(
         self, probs_per_draw: npt.ArrayLike, *, attrs: Mapping[str, object] | None = None
     ) -> None:
-        probs = check_probabilities("Predictions()", probs_per_draw, self.dims)
+        probs = check_probabilities(
+            "Predictions()", probs_per_draw, self.dims, may_have_no_rows=True
+        )
         self.__dict__["_probs"] = _read_only(probs.view())
         self.__dict__["_attrs"] = _as_json({} if attrs is None else attrs)
 

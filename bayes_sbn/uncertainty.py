@@ -162,6 +162,6 @@ def _jackknife_standard_error(
 
 def _blocks_of_draws(probs_per_draw: npt.NDArray[np.float64]) -> Iterator[slice]:
     num_draws = len(probs_per_draw)
-    size = max(1, _BLOCK // probs_per_draw[0].size)
+    size = max(1, _BLOCK // max(1, probs_per_draw[0].size))
     for start in range(0, num_draws, size):
         yield slice(start, min(start + size, num_draws))

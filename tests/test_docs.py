@@ -102,7 +102,7 @@ def execute(block: Block, name: str, namespace: dict[str, object]) -> tuple[str,
         if not expected:
             exec(code, namespace)
             return output.getvalue(), ""
-        with pytest.raises(Exception) as raised:  # noqa: B017, PT011 - its type is the page's
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - the page has its type
             exec(code, namespace)
     assert type(raised.value).__name__ == expected[1], f"{name}:{block.line}: {raised.value!r}"
     return output.getvalue(), str(raised.value)

@@ -209,6 +209,7 @@ def test_logits_of_no_rows_are_empty(ensemble, noise):
     nothing = np.zeros((0, 5))
     assert ensemble.logits(nothing, noise=noise).shape == (23, 0, 3)
     assert ensemble.integer_logits(nothing, noise=noise).shape == (23, 0, 3)
+    assert ensemble.predict(nothing, noise=noise).shape == (23, 0, 3)
     assert ensemble.integer_logits(nothing, noise=noise).dtype == np.int64
 
 

@@ -121,7 +121,7 @@ def test_predictions_attrs_that_json_lacks_are_refused(value):
         ([[0.5, 0.5]], r"shape \(draw, row, class\): received shape \(1, 2\).*write probs\[None\]"),
         (np.full((1, 1, 1, 2), 0.5), r"received shape \(1, 1, 1, 2\).*Give it 3 axes"),
         (np.empty((0, 3, 2)), r"at least one entry along every axis.*\(0, 3, 2\)"),
-        (np.empty((2, 0, 2)), "at least one entry along every axis"),
+        (np.empty((2, 3, 0)), "at least one entry along every axis"),
         (np.full((2, 3, 1), 1.0), r"at least two classes.*concatenate\(\[1 - p, p\]"),
         ([[[0.5, 0.5], [NAN, 1.0]]], "finite probabilities: nan at draw 0, row 1, class 0"),
         ([[[0.5, 0.5]], [[np.inf, 0.0]]], "finite probabilities: inf at draw 1, row 0, class 0"),
@@ -331,3 +331,19 @@ def test_predictions_and_metrics_import_neither_torch_nor_pyro():
     )
     root = Path(__file__).parents[1]
     subprocess.run([sys.executable, "-c", script], check=True, cwd=root)
+
+
+def test_no_rows_give_empty_results():
+    pred = Predictions(np.empty((4, 0, 3)))
+    assert len(pred) == 0
+    assert pred.mean.shape == (0, 3)
+    for array in (pred.mode, pred.entropy, pred.aleatoric, pred.epistemic):
+        assert array.shape == (0,)
+    assert pred.credible_set(0.9).shape == (0, 3)
+    low, high = pred.interval(0.9)
+    assert low.shape == high.shape == (0, 3)
+    assert pred.decompose(correction="jackknife").total.shape == (0,)
+    assert repr(pred)
+    for shape in ((0, 5, 3), (4, 5, 0)):
+        with pytest.raises(ValueError, match="at least one entry"):
+            Predictions(np.empty(shape))

@@ -48,7 +48,7 @@ def to_numpy(values: object) -> npt.NDArray[np.generic]:
 
 
 def check_probabilities(
-    call: str, values: object, dims: tuple[str, ...]
+    call: str, values: object, dims: tuple[str, ...], *, may_have_no_rows: bool = False
 ) -> npt.NDArray[np.float64]:
     """Class probabilities as float64, of the named dims, of which the last is the classes.
 
@@ -56,6 +56,7 @@ def check_probabilities(
         call: the call to name in errors, such as ``"nll()"``.
         values: array or tensor of probabilities, each in [0, 1], summing to 1 over the last axis.
         dims: the name of each axis, such as ``("row", "class")``.
+        may_have_no_rows: whether the axis before the last may be empty.
     """
     raw = to_numpy(values)
     if raw.dtype.kind not in "fiub":
@@ -69,7 +70,8 @@ def check_probabilities(
             f"{call} needs probabilities of shape {expected}: received shape {raw.shape}. "
             + _shape_advice(raw.ndim, dims)
         )
-    if 0 in raw.shape:
+    needed = raw.shape[:-2] + raw.shape[-1:] if may_have_no_rows else raw.shape
+    if 0 in needed:
         raise ValueError(
             f"{call} needs at least one entry along every axis of {expected}: received shape "
             f"{raw.shape}. Pass at least one row."
@@ -81,6 +83,8 @@ def check_probabilities(
             "np.concatenate([1 - p, p], axis=-1)."
         )
     probs = raw.astype(np.float64, copy=False)
+    if not probs.size:
+        return probs
     _check_range(call, probs, dims)
     # A product with ones is several times faster than a sum over a short last axis.
     sums = probs @ np.ones(probs.shape[-1])

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -103,6 +103,15 @@ class Unit:
 
     torch: UnitFunction
     numpy: Callable[[Array], Array]
+
+    def at(self, dtype: torch.dtype) -> UnitFunction:
+        """The package's function with its states, labels, targets in another type."""
+        tensors = {
+            field.name: value.to(dtype)
+            for field in fields(self.torch)
+            if isinstance(value := getattr(self.torch, field.name), torch.Tensor)
+        }
+        return replace(self.torch, **tensors)
 
 
 def unit(name: str, shape: tuple[int, ...], noise: str = "logistic", seed: int = 1) -> Unit:

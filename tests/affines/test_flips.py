@@ -6,7 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import bayes_sbn.affines.flips as flips_module
-from bayes_sbn.affines import MeanSign, affine
+from bayes_sbn.affines import MeanSign, SignLogProb, affine
 from bayes_sbn.affines.flips import flip_inputs, flip_weights
 from bayes_sbn.noise import get_noise
 from bayes_sbn.signs import FlipRule, tag_sign
@@ -113,10 +113,7 @@ def test_flips_in_float32_track_float64(kind, name, noise):
     results = []
     for dtype in (torch.float64, torch.float32):
         pre, _, _ = case.affine(dtype=dtype)
-        h = unit(name, (4, 2), noise).torch
-        for field in ("state", "label", "target", "sigma"):
-            if hasattr(h, field):
-                object.__setattr__(h, field, getattr(h, field).to(dtype))
+        h = unit(name, (4, 2), noise).at(dtype)
         g = torch.tensor(np.random.default_rng(2).normal(size=(4, 2)), dtype=dtype)
         results.append((flip_inputs(pre, h, g), flip_weights(pre, h, g)))
     for double, single in zip(*results, strict=True):
@@ -144,9 +141,7 @@ def test_log_probability_flips_of_unbounded_noise_are_not_cut_off_in_float32(noi
     w = tag_sign(torch.ones(1, 1, dtype=torch.float32, requires_grad=True), "w", FlipRule())
     pre = affine(x, w, torch.full((1,), -60.0, dtype=torch.float32), scale=20.0)
     law = get_noise(noise)
-    h = unit("log_prob", (1, 1), noise).torch
-    object.__setattr__(h, "noise", law)
-    object.__setattr__(h, "state", torch.ones(1, 1, dtype=torch.float32))
+    h = SignLogProb(law, torch.ones(1, 1, dtype=torch.float32))
     wanted = law.log_cdf(torch.tensor(-40.0)) - law.log_cdf(torch.tensor(-80.0))
     found = flip_inputs(pre, h, torch.ones(1, 1, dtype=torch.float32))
     assert found.item() == pytest.approx(0.5 * wanted.item(), rel=1e-6)
