@@ -85,7 +85,7 @@ def run_page(name: str, text: str) -> int:
         elif block.title == "says":
             pieces = [re.escape(words(piece)) for piece in block.text.split("…")]
             wanted = r"\s*.*\s*".join(pieces)
-            assert re.match(wanted, words(said)), f"{where}: the error was\n{said}"
+            assert re.fullmatch(wanted, words(said)), f"{where}: the error was\n{said}"
         else:
             assert not block.title, f"{where}: title {block.title!r} is none of {list(FENCES)}"
     return count
