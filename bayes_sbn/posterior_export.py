@@ -64,8 +64,8 @@ def export(model: object, guide: object) -> Export:
         raise TypeError(
             "Posterior.from_guide() needs a model that states its architecture, such as "
             f"bayes_sbn.models.BinaryMLP: received {_name(model)}, which has no architecture(). "
-            "PackedPredictive and Predictions.from_predictive are for models of your own; they "
-            "come in a later version. Until then give the class probabilities that "
+            "PackedPredictive and Predictions.from_predictive, which are meant for models of your "
+            "own, are not in this version: give the class probabilities that "
             "pyro.infer.Predictive samples to bayes_sbn.Predictions(probs_per_draw)."
         )
     if not isinstance(guide, ExportableGuide):
