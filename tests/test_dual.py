@@ -59,12 +59,14 @@ def test_register_goes_by_identity_and_not_by_value():
 @pytest.mark.parametrize("make", [torch.nn.Parameter, lambda t: t.requires_grad_()])
 def test_register_is_weak(make):
     parameter = make(torch.zeros(3))
-    register_leaf(parameter, "w", is_dual=True)
-    number, reference = len(dual._LEAVES), weakref.ref(parameter)
+    leaf = Leaf("a path that no other test has", is_dual=True)
+    register_leaf(parameter, leaf.path, is_dual=leaf.is_dual)
+    assert leaf in dual._LEAVES.values()
+    reference = weakref.ref(parameter)
     del parameter
     gc.collect()
     assert reference() is None
-    assert len(dual._LEAVES) == number - 1
+    assert leaf not in dual._LEAVES.values()
 
 
 def test_register_forgets_so_that_no_later_tensor_is_taken_for_a_leaf():

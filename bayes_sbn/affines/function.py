@@ -59,7 +59,7 @@ class MeanSign(UnitFunction):
         return self.noise.mean_sign(a)
 
     def difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
-        """Twice the difference of the cdfs, which logistic noise has in a division form."""
+        """Twice the difference of the cdfs, which logistic noise has in a product form."""
         return 2 * self.noise.flip_difference(a, c, x)
 
     def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
