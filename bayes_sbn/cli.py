@@ -42,8 +42,8 @@ def _parser() -> argparse.ArgumentParser:
         "activations, predict 360 test images with an ensemble of binary networks in packed "
         "bits, print scores with intervals, and write one picture.",
     )
-    demo.add_argument("--seed", type=_at_least(0), default=0, help="of everything random (0)")
-    demo.add_argument("--epochs", type=_at_least(1), default=150, help="passes over the data (150)")
+    demo.add_argument("--seed", type=_at_least(0), default=1, help="of everything random (1)")
+    demo.add_argument("--epochs", type=_at_least(1), default=200, help="passes over the data (200)")
     demo.add_argument("--draws", type=_at_least(1), default=200, help="networks (200)")
     demo.add_argument("--estimator", default="psa", help="gradient estimator (psa)")
     demo.add_argument(

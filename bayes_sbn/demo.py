@@ -11,9 +11,8 @@ rest: there a network of any kind is several points worse.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 import time
+import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 
 IMAGE_SHAPE = (8, 8)
 BATCH_SIZE = 128
+TEMPERATURE = 0.003
+"""Of the KL; about half of what ``temperature="auto"`` gives here."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class DemoSettings:
     """
 
     estimator: str = "psa"
-    epochs: int = 150
+    epochs: int = 200
     draws: int = 200
-    seed: int = 0
+    seed: int = 1
 
     def __post_init__(self) -> None:
         get_estimator(self.estimator)
@@ -74,7 +75,6 @@ class DemoResult:
     images: np.ndarray[Any, np.dtype[np.float64]]
     labels: np.ndarray[Any, np.dtype[np.int64]]
     single_draw_accuracy: float
-    temperature: float
     fit_seconds: float
     predict_seconds: float
 
@@ -83,7 +83,7 @@ class DemoResult:
         return "\n".join(
             [
                 f"fitted 64-256-256-10, {bits} ±1 weights, by {self.settings.estimator!r} in "
-                f"{self.fit_seconds:.1f} s (temperature {self.temperature:.4f}, "
+                f"{self.fit_seconds:.1f} s (temperature {TEMPERATURE}, "
                 f"{self.posterior.bits_per_weight:.2f} bits of entropy a weight)",
                 f"predicted {len(self.labels)} test images with {self.settings.draws} binary "
                 f"networks in {self.predict_seconds:.1f} s",
@@ -97,7 +97,7 @@ class DemoResult:
         """Settings, scores and timings as plain values."""
         return {
             "settings": asdict(self.settings),
-            "temperature": self.temperature,
+            "temperature": TEMPERATURE,
             "entropy_bits_per_weight": self.posterior.bits_per_weight,
             "single_draw_accuracy": self.single_draw_accuracy,
             "scores": self.report.to_dict(),
@@ -118,11 +118,11 @@ def run_demo(settings: DemoSettings | None = None, *, progress: bool | None = No
     settings = settings or DemoSettings()
     x, y, x_test, y_test = load_split(settings.seed)
     started = time.perf_counter()
-    model, guide, temperature = fit_digits(x, y, settings, progress=progress)
+    model, guide = fit_digits(x, y, settings, progress=progress)
     fit_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
-    posterior = Posterior.from_guide(model, guide, temperature=temperature)
+    posterior = Posterior.from_guide(model, guide, temperature=TEMPERATURE)
     ensemble = posterior.draw(settings.draws, seed=settings.seed)
     predictions = ensemble.predict(x_test, progress=progress)
     predict_seconds = time.perf_counter() - started
@@ -136,7 +136,6 @@ def run_demo(settings: DemoSettings | None = None, *, progress: bool | None = No
         images=x_test.numpy().astype(np.float64),
         labels=labels,
         single_draw_accuracy=float(single),
-        temperature=temperature,
         fit_seconds=fit_seconds,
         predict_seconds=predict_seconds,
     )
@@ -162,7 +161,7 @@ def load_split(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def fit_digits(
     x: Tensor, y: Tensor, settings: DemoSettings, *, progress: bool | None = None
-) -> tuple[BinaryMLP, AutoSignBernoulli, float]:
+) -> tuple[BinaryMLP, AutoSignBernoulli]:
     """Fit by SVI: mini-batches, mirror descent, step sizes that decay to 0 as a cosine.
 
     The draws of the activations come from torch's global generator, which is seeded here and put
@@ -176,7 +175,7 @@ def fit_digits(
         model = BinaryMLP(x.shape[1], [256, 256], 10, num_data=len(x))
         guide = AutoSignBernoulli(model)
         optim = MirrorDescent({"lr": 0.05, "real": ("Adam", {"lr": 0.01})})
-        elbo = TraceEstimator_ELBO(settings.estimator, temperature="auto")
+        elbo = TraceEstimator_ELBO(settings.estimator, temperature=TEMPERATURE)
         svi = SVI(model, guide, optim, loss=elbo)
         hidden = None if progress is None else not progress
         bar = tqdm(range(settings.epochs), desc="fitting", unit="epoch", disable=hidden)
@@ -187,7 +186,7 @@ def fit_digits(
                 for rows in torch.randperm(len(x), generator=generator).split(BATCH_SIZE)
             ]
             bar.set_postfix(loss_per_image=f"{np.mean(losses) / len(x):.3f}")
-    return model, guide, float(elbo.temperature)
+    return model, guide
 
 
 def save_figure(result: DemoResult, path: Path) -> None:
@@ -197,11 +196,10 @@ def save_figure(result: DemoResult, path: Path) -> None:
     figure = plots.summary_figure(
         result.predictions, result.images, result.labels, image_shape=IMAGE_SHAPE
     )
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".png")
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         figure.savefig(temporary, format="png", dpi=150)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -38,8 +38,8 @@ class DrawRule:
     def __call__(self, fn: SignDistribution, uniform: Tensor | None = None) -> Tensor:
         """The value of the site, tagged; chance only where no uniforms are given."""
         if uniform is None:
-            probs = fn.probs
-            uniform = torch.rand(probs.shape, dtype=probs.dtype, device=probs.device)
+            like = fn.parameter
+            uniform = torch.rand(fn.shape(), dtype=like.dtype, device=like.device)
         value = self.estimator.draw(Site(self.name, fn), uniform)
         if value.shape != fn.shape():
             raise ValueError(
@@ -47,7 +47,8 @@ class DrawRule:
                 f"{tuple(value.shape)}; it must return the shape of the site, "
                 f"{tuple(fn.shape())}."
             )
-        fn.has_rsample = value.requires_grad
+        # a path even where no parent needs a gradient, so that no ELBO adds a score to it
+        fn.has_rsample = value.requires_grad or self.estimator.is_path
         self.record[self.name] = uniform
         if self.estimator.output == "sign":
             value = tag_sign(value, self.name, self.estimator.flip)
@@ -176,8 +177,8 @@ class ForceMessenger(Messenger):
         if name in self.values:
             check_signs(given, f'{self.call}, site "{name}"')
         if given.shape == single:
-            return given.to(fn.probs.dtype).expand(full)
-        return given.to(fn.probs.dtype).reshape(full[:1] + (1,) * ones + single).reshape(full)
+            return given.to(fn.parameter.dtype).expand(full)
+        return given.to(fn.parameter.dtype).reshape(full[:1] + (1,) * ones + single).reshape(full)
 
 
 def force_draws(

@@ -22,7 +22,7 @@ def automatic_temperature(model_trace: Any, guide_trace: Any) -> float:
     otherwise; the prior asks K ln 2 for K ±1 weights.
     """
     bits = sum(
-        site["fn"].natural_parameter.numel()
+        site["fn"].parameter.numel()
         for site in guide_trace.nodes.values()
         if site["type"] == "sample" and isinstance(site["fn"], SignBernoulli)
     )

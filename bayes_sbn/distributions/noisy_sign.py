@@ -70,6 +70,11 @@ class NoisySign(SignDistribution):
         return new
 
     @property
+    def parameter(self) -> Tensor:
+        """The pre-activation."""
+        return self.affine.tensor
+
+    @property
     def probs(self) -> Tensor:
         """``F(a)``; no gradient reaches operands that are to be flipped."""
         return self.noise.cdf(self.affine.tensor)

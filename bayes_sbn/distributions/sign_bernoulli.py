@@ -170,7 +170,7 @@ class SignBernoulli(SignDistribution):
         return self._natural.expand(self._full_shape)
 
     @property
-    def natural_parameter(self) -> Tensor:
+    def parameter(self) -> Tensor:
         """``lam`` before broadcasting: one entry per variable that is learned."""
         return self._natural
 

@@ -65,6 +65,11 @@ class SignDistribution(TorchDistribution):
         """``P(x = +1)``, of the shape of a draw."""
         raise NotImplementedError
 
+    @property
+    def parameter(self) -> Tensor:
+        """A tensor of the dtype and on the device of a draw."""
+        raise NotImplementedError
+
     def mean_path(self) -> Tensor:
         """``E[x]``, differentiable by the rules of the law's operands."""
         raise NotImplementedError

@@ -71,6 +71,11 @@ class Estimator:
     flip: FlipRule | None = None
     """How children differentiate in the value: by exact flips, or (None) by derivatives."""
 
+    @property
+    def is_path(self) -> bool:
+        """Whether the draw alone carries the gradient: there is no surrogate of its own."""
+        return type(self).surrogate is Estimator.surrogate
+
     def draw(self, site: Site, uniform: Tensor) -> Tensor:
         """The value of the site from its uniforms, with its backward rule."""
         raise NotImplementedError(

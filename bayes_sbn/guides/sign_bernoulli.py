@@ -105,7 +105,7 @@ class AutoSignBernoulli(AutoMessenger):
         self.posterior = torch.nn.Module()
         for name, prior in sites.items():
             shape = prior.shape()
-            like = prior.natural_parameter
+            like = prior.parameter
             start = (
                 torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
             )

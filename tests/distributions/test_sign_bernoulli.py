@@ -149,7 +149,7 @@ def test_log_prob_of_a_certain_law_is_never_nan(name, dtype):
 
 @pytest.mark.parametrize("lam", [50.0, 1e4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_log_prob_far_out_is_the_natural_parameter(lam, dtype):
+def test_log_prob_far_out_is_the_parameter(lam, dtype):
     leaf = torch.tensor(lam, dtype=dtype, requires_grad=True)
     q = SignBernoulli.from_natural(leaf)
     x = torch.tensor(-1.0, dtype=dtype, requires_grad=True)
@@ -203,7 +203,7 @@ def test_expand_and_to_event_stay_sign_bernoulli(law):
     assert chain.sample().shape == (5, 2, 3)
     assert chain.sample((7,)).shape == (7, 5, 2, 3)
     assert q.to_event().event_shape == (3,)
-    assert chain.natural_parameter.shape == (3,)
+    assert chain.parameter.shape == (3,)
 
 
 @pytest.mark.parametrize("batch", [(2,), (1,), (3, 1)])

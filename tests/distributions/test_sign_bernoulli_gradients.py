@@ -87,7 +87,7 @@ def test_euclidean_gradient_is_the_natural_one_times_the_variance():
 # the Kullback-Leibler divergence ---------------------------------------------------------------
 
 
-def test_kl_equals_enumeration_and_its_gradient_the_difference_of_natural_parameters():
+def test_kl_equals_enumeration_and_its_gradient_the_difference_of_parameters():
     lam, lam0 = leaf(), torch.atanh(PRIOR)
     q = SignBernoulli.from_natural(lam).to_event(2)
     kl = kl_divergence(q, SignBernoulli(mean=PRIOR).to_event(2))
@@ -220,7 +220,7 @@ def test_kl_does_not_touch_the_graph_under_no_grad():
 # entropy ---------------------------------------------------------------------------------------
 
 
-def test_entropy_equals_enumeration_and_its_gradient_the_natural_parameter():
+def test_entropy_equals_enumeration_and_its_gradient_the_parameter():
     lam = leaf()
     law = SignBernoulli.from_natural(lam).to_event(2)
     log_p = law.log_prob(law.enumerate_support()).detach()
