@@ -81,16 +81,17 @@ def flip_inputs(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
     x, w = pre.inputs.open.detach(), pre.matrix.open.detach()
     if not pre.tensor.numel():
         return torch.zeros_like(x)
+    g = 0.5 * g
     if pre.weight.is_sign:
         central, rest = _two_values(pre, h, g)
-        full = _times_matrix(pre, central, w) + x * rest.sum(-1, keepdim=True)
+        full = torch.addcmul(_times_matrix(pre, central, w), x, rest.sum(-1, keepdim=True))
     else:
         blocks = [
             (gain.unsqueeze(-1) * part.difference(a.unsqueeze(-1), c * w_block, x_block)).sum(-2)
             for part, a, gain, c, w_block, x_block in _blocks(pre, h, g)
         ]
         full = torch.cat(blocks, -2) if pre.has_rows else blocks[0]
-    return 0.5 * full.sum_to_size(x.shape)
+    return full.sum_to_size(x.shape)
 
 
 def flip_weights(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
@@ -98,19 +99,20 @@ def flip_weights(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
     x, w = row_inputs(pre), pre.matrix.open.detach()
     if not pre.tensor.numel():
         return torch.zeros_like(w)
+    g = 0.5 * g
     if pre.inputs.is_sign:
         central, rest = _two_values(pre, h, g)
-        full = _outer(pre, central, x) + w * _sum_rows(pre, rest).unsqueeze(-1)
+        full = torch.addcmul(_outer(pre, central, x), w, _sum_rows(pre, rest).unsqueeze(-1))
     elif series := _series(pre, h):
         step = 2 * pre.unit_scale
         first, second = g * series[0] * step, 0.5 * g * series[1] * step * step
-        full = _outer(pre, first, x) - w * _outer(pre, second, x * x)
+        full = torch.addcmul(_outer(pre, first, x), w, _outer(pre, second, x * x), value=-1)
     else:
         full = torch.zeros((), dtype=w.dtype, device=w.device)
         for part, a, gain, c, w_block, x_block in _blocks(pre, h, g):
             entries = gain.unsqueeze(-1) * part.difference(a.unsqueeze(-1), c * x_block, w_block)
             full = full + (entries.sum(-3) if pre.has_rows else entries)
-    return 0.5 * full.sum_to_size(w.shape)
+    return full.sum_to_size(w.shape)
 
 
 def row_inputs(pre: Affine) -> Tensor:

@@ -36,6 +36,9 @@ from bayes_sbn.distributions.support import (
 )
 from bayes_sbn.dual import mean_node
 
+CERTAIN = 400.0
+"""|lam| from which on a variable is certain: 1 - |mu| and its entropy are below all numbers."""
+
 _ONE_PARAMETER = "SignBernoulli takes exactly one of logits=, probs=, mean="
 
 
@@ -191,6 +194,10 @@ class SignBernoulli(SignDistribution):
         """``lam`` before broadcasting, a constant if the law is differentiated in its mean."""
         return self._natural.detach() if self._in_mean else self._natural
 
+    def _constant_mean(self) -> Tensor:
+        """The mean before broadcasting, a constant if the law is differentiated in its mean."""
+        return self._mean.detach() if self._in_mean else self._mean
+
     def _slopes_in_mean(self) -> bool:
         """Whether values get their derivatives through the mean."""
         return self._in_mean and self._mean.requires_grad and torch.is_grad_enabled()
@@ -217,7 +224,7 @@ class SignBernoulli(SignDistribution):
     def entropy(self) -> Tensor:
         """In nats, summed over event dims."""
         lam = self._lam()
-        value = -_expected_log_ratio(lam, None)
+        value = -_expected_log_prob(self._constant_mean(), lam.clamp(-CERTAIN, CERTAIN))
         if self._slopes_in_mean():
             value = value + _zero_with_slope(self._mean, -_finite(lam))
         return sum_rightmost(value.expand(self._full_shape), self.event_dim)
@@ -253,17 +260,33 @@ def _zero_with_slope(mean: Tensor, slope: Tensor) -> Tensor:
     return (mean - mean.detach()) * slope.detach()
 
 
-def _expected_log_ratio(lam: Tensor, lam0: Tensor | None) -> Tensor:
-    """``sum_x q(x) [log q(x) - log q0(x)]``, where 0 log 0 is 0; without lam0, ``E log q``."""
-    log_sigmoid = torch.nn.functional.logsigmoid
-    total = torch.zeros((), dtype=lam.dtype, device=lam.device)
-    for x in (1.0, -1.0):
-        q = torch.sigmoid(2 * lam * x)
-        ratio = log_sigmoid(2 * lam * x)
-        if lam0 is not None:
-            ratio = ratio - log_sigmoid(2 * lam0 * x)
-        total = total + q * torch.where(q > 0, ratio, 0.0)
-    return total
+class _WithSlope(torch.autograd.Function):
+    """A value that was computed elsewhere, with a given derivative in the mean."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, mean: Tensor, slope: Tensor) -> Tensor:
+        del mean
+        ctx.save_for_backward(slope)
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return gradients[0], gradients[0] * slope, None
+
+
+def _expected_log_prob(mean: Tensor, lam: Tensor) -> Tensor:
+    """``E_q log p(x)`` for the mean of q and the natural parameter ``lam`` of p.
+
+    ``log p(x) = x lam - log(2 cosh lam)``, so it is ``mean lam - |lam| - log(1 + exp(-2 |lam|))``.
+    Where p is certain, the state that it excludes counts only if q has it.
+    """
+    size = lam.abs()
+    if size.numel() and bool(size.amax() == math.inf):
+        up, down = 0.5 * (1 + mean), 0.5 * (1 - mean)
+        log_up, log_down = (torch.nn.functional.logsigmoid(2 * x * lam) for x in (1, -1))
+        return torch.where(up > 0, up * log_up, 0.0) + torch.where(down > 0, down * log_down, 0.0)
+    return mean * lam - size - torch.nn.functional.softplus(-2 * size)
 
 
 def _mean_ratio(lam: Tensor, lam0: Tensor) -> Tensor:
@@ -283,10 +306,11 @@ def _kl_sign_bernoulli(q: SignBernoulli, p: SignBernoulli) -> Tensor:
             f"{tuple(p.event_shape)} differ; use .to_event on both."
         )
     # on the unexpanded parameters, which vectorised particles share
-    lam, lam0 = q._lam(), p._lam()
-    value = _expected_log_ratio(lam, lam0)
+    lam, lam0, mean = q._lam(), p._lam(), q._constant_mean()
+    value = _expected_log_prob(mean, lam.clamp(-CERTAIN, CERTAIN)) - _expected_log_prob(mean, lam0)
     if q._slopes_in_mean():
-        value = value + _zero_with_slope(q._mean, _finite(lam) - _finite(lam0))
+        gap = _finite(lam) - _finite(lam0)
+        value = _WithSlope.apply(value, q._mean, gap)  # type: ignore[no-untyped-call]
     if p._slopes_in_mean():
         value = value + _zero_with_slope(p._mean, -_mean_ratio(lam, lam0))
     shape = torch.broadcast_shapes(q._full_shape, p._full_shape)
