@@ -60,6 +60,10 @@ class BinaryMLP(PyroModule):
                 "BinaryMLP(num_data=...) is missing: the number of training rows, by which "
                 "mini-batches scale the likelihood against the KL. Write num_data=len(x)."
             )
+        if isinstance(hidden, int):
+            raise TypeError(
+                f"BinaryMLP(hidden={hidden}): hidden is a list of layer widths; write [{hidden}]."
+            )
         sizes = [in_features, *hidden, num_classes]
         for name, size in [("num_data", num_data), *((f"size {s}", s) for s in sizes)]:
             if not isinstance(size, int) or isinstance(size, bool) or size < 1:

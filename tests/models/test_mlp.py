@@ -131,6 +131,8 @@ def test_wrong_options_are_errors(options, words):
 def test_wrong_sizes_are_errors():
     with pytest.raises(ValueError, match="size 0"):
         sbn.models.BinaryMLP(4, [0], 3, num_data=5)
+    with pytest.raises(TypeError, match=r"a list of layer widths; write \[5\]"):
+        sbn.models.BinaryMLP(4, 5, 3, num_data=5)
     with pytest.raises(ValueError, match="at least 2 classes"):
         sbn.models.BinaryMLP(4, [5], 1, num_data=5)
 
