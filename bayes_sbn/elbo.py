@@ -226,8 +226,9 @@ class _Particle:
 
     def _add(self, term: Tensor, stack: Any = None) -> None:
         """Add a term to the loss; with a stack, also to the cost that scores are weighed by."""
-        self.loss = self.loss + term.detach().sum()
-        self.surrogate = self.surrogate + term.sum()
+        total = term.sum()
+        self.loss = self.loss + total.detach()
+        self.surrogate = self.surrogate + total
         if stack is not None:
             self.cost.add((stack, term.detach()))
 

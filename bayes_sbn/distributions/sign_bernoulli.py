@@ -61,6 +61,7 @@ class SignBernoulli(SignDistribution):
 
     arg_constraints: ClassVar[dict[str, Any]] = {}  # __init__ checks the one parameter, by its name
     has_enumerate_support = True
+    _probs: Tensor | None = None  # a constant, where it was needed anyway
 
     def __init__(
         self,
@@ -106,7 +107,9 @@ class SignBernoulli(SignDistribution):
         if gradient != "natural":
             raise ValueError(f"gradient={gradient!r} is not known; it is 'natural' or 'euclidean'.")
         new = cls.__new__(cls)
-        new._set(natural.detach(), mean_node(natural), True, natural.shape, 0)
+        probs = torch.sigmoid(2 * natural.detach())
+        new._set(natural.detach(), mean_node(natural, probs), True, natural.shape, 0)
+        new._probs = probs
         super(SignBernoulli, new).__init__(natural.shape, torch.Size(), validate_args=False)
         return new
 
@@ -122,6 +125,7 @@ class SignBernoulli(SignDistribution):
     def _like(self, shape: torch.Size, event_dim: int) -> SignBernoulli:
         new = type(self).__new__(type(self))
         new._set(self._natural, self._mean, self._in_mean, shape, event_dim)
+        new._probs = self._probs
         new._copy_rule(self)
         split = len(shape) - event_dim
         super(SignBernoulli, new).__init__(shape[:split], shape[split:], validate_args=False)
@@ -185,7 +189,7 @@ class SignBernoulli(SignDistribution):
     @property
     def probs(self) -> Tensor:
         """``P(x = +1)``."""
-        value = torch.sigmoid(2 * self._lam())
+        value = torch.sigmoid(2 * self._lam()) if self._probs is None else self._probs
         if self._slopes_in_mean():
             value = value + _zero_with_slope(self._mean, torch.full_like(value, 0.5))
         return value.expand(self._full_shape)
@@ -275,18 +279,27 @@ class _WithSlope(torch.autograd.Function):
         return gradients[0], gradients[0] * slope, None
 
 
+def _log_two_cosh(lam: Tensor) -> Tensor:
+    """``log(2 cosh lam) = |lam| + log(1 + exp(-2 |lam|))``."""
+    size = lam.abs()
+    return size + torch.nn.functional.softplus(-2 * size)
+
+
 def _expected_log_prob(mean: Tensor, lam: Tensor) -> Tensor:
     """``E_q log p(x)`` for the mean of q and the natural parameter ``lam`` of p.
 
-    ``log p(x) = x lam - log(2 cosh lam)``, so it is ``mean lam - |lam| - log(1 + exp(-2 |lam|))``.
-    Where p is certain, the state that it excludes counts only if q has it.
+    ``log p(x) = x lam - log(2 cosh lam)``.  Where p is certain, the state that it excludes counts
+    only if q has it.
     """
-    size = lam.abs()
-    if size.numel() and bool(size.amax() == math.inf):
-        up, down = 0.5 * (1 + mean), 0.5 * (1 - mean)
-        log_up, log_down = (torch.nn.functional.logsigmoid(2 * x * lam) for x in (1, -1))
-        return torch.where(up > 0, up * log_up, 0.0) + torch.where(down > 0, down * log_down, 0.0)
-    return mean * lam - size - torch.nn.functional.softplus(-2 * size)
+    if _largest(lam) < math.inf:
+        return mean * lam - _log_two_cosh(lam)
+    up, down = 0.5 * (1 + mean), 0.5 * (1 - mean)
+    log_up, log_down = (torch.nn.functional.logsigmoid(2 * x * lam) for x in (1, -1))
+    return torch.where(up > 0, up * log_up, 0.0) + torch.where(down > 0, down * log_down, 0.0)
+
+
+def _largest(lam: Tensor) -> float:
+    return float(lam.detach().abs().amax()) if lam.numel() else 0.0
 
 
 def _mean_ratio(lam: Tensor, lam0: Tensor) -> Tensor:
@@ -307,12 +320,18 @@ def _kl_sign_bernoulli(q: SignBernoulli, p: SignBernoulli) -> Tensor:
         )
     # on the unexpanded parameters, which vectorised particles share
     lam, lam0, mean = q._lam(), p._lam(), q._constant_mean()
-    value = _expected_log_prob(mean, lam.clamp(-CERTAIN, CERTAIN)) - _expected_log_prob(mean, lam0)
-    if q._slopes_in_mean():
+    if max(_largest(lam), _largest(lam0)) <= CERTAIN:
+        gap = lam - lam0
+        value = mean * gap - _log_two_cosh(lam) + _log_two_cosh(lam0)
+    else:
         gap = _finite(lam) - _finite(lam0)
+        inside = lam.clamp(-CERTAIN, CERTAIN)
+        value = _expected_log_prob(mean, inside) - _expected_log_prob(mean, lam0)
+    if q._slopes_in_mean():
         value = _WithSlope.apply(value, q._mean, gap)  # type: ignore[no-untyped-call]
     if p._slopes_in_mean():
         value = value + _zero_with_slope(p._mean, -_mean_ratio(lam, lam0))
-    shape = torch.broadcast_shapes(q._full_shape, p._full_shape)
-    value = value.expand(torch.broadcast_shapes(value.shape, q.event_shape))
-    return sum_rightmost(value, q.event_dim).expand(shape[: len(shape) - q.event_dim])
+    if q.event_dim and value.shape[-q.event_dim :] != q.event_shape:
+        value = value.expand(torch.broadcast_shapes(value.shape, q.event_shape))
+    batch = torch.broadcast_shapes(q.batch_shape, p.batch_shape)
+    return sum_rightmost(value, q.event_dim).expand(batch)

@@ -101,7 +101,9 @@ class SignDistribution(TorchDistribution):
         """``+1 where uniform < P(x = +1) else -1``, without gradient."""
         with torch.no_grad():
             probs = self.probs
-            shape = torch.broadcast_shapes(uniform.shape, probs.shape)
+            shape = uniform.shape
+            if shape != probs.shape:
+                shape = torch.broadcast_shapes(shape, probs.shape)
             # compared straight into floats: twenty times faster than torch.where on a CPU
             below = torch.empty(shape, dtype=probs.dtype, device=probs.device)
             return torch.lt(uniform, probs, out=below).mul_(2).sub_(1)

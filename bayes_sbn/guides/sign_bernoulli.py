@@ -23,7 +23,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from bayes_sbn.distributions import AffineLikelihood, SignBernoulli, SignDistribution
-from bayes_sbn.dual import register_leaf
+from bayes_sbn.dual import leaf_of, register_leaf
 from bayes_sbn.guides.sites import (
     real_site_error,
     refuse_subsampled,
@@ -168,6 +168,8 @@ class AutoSignBernoulli(AutoMessenger):
         if not self.is_set_up:
             self._make_parameters(sites_of_run(self.model, args, kwargs))
         if isinstance(self.model, torch.nn.Module):
+            if all(leaf_of(parameter) is not None for parameter in self.model.parameters()):
+                return
             for path, parameter in self.model.named_parameters():
                 register_leaf(parameter, path.removesuffix("_unconstrained"), is_dual=False)
 

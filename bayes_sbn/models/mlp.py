@@ -132,7 +132,8 @@ class BinaryMLP(PyroModule):
                 f"{call}: x has shape {tuple(x.shape)}; it must be (rows, {self.in_features}). "
                 f"Write x.reshape(-1, {self.in_features}), or build the model for another width."
             )
-        if not bool(torch.isfinite(x).all()):
+        largest = x.detach().abs().amax() if len(x) else self.input_range
+        if not math.isfinite(largest):
             row = int((~torch.isfinite(x)).any(1).nonzero()[0])
             raise ValueError(
                 f"{call}: x has NaN or infinite values, first in row {row}. Drop such rows, or "
@@ -150,8 +151,7 @@ class BinaryMLP(PyroModule):
                 f"{call}: {len(x)} rows with labels, but the model was built with num_data="
                 f"{self.num_data}. Write BinaryMLP(..., num_data={len(x)})."
             )
-        if len(x):
-            self.input_range = torch.maximum(self.input_range, x.detach().abs().max())
+        self.input_range = torch.maximum(self.input_range, largest)
 
     def architecture(self) -> dict[str, Any]:
         """The network as plain numbers, from which a :class:`bayes_sbn.Posterior` is made."""

@@ -69,11 +69,14 @@ class MirrorDescent(torch.optim.Optimizer):
             for leaf in group["params"]:
                 if leaf.grad is None:
                     continue
-                direction = self._moments(leaf, group) if group["adaptive"] else leaf.grad
-                leaf.sub_(direction, alpha=group["lr"]).clamp_(-group["clamp"], group["clamp"])
+                if group["adaptive"]:
+                    self._adaptive_step(leaf, group)
+                else:
+                    leaf.sub_(leaf.grad, alpha=group["lr"])
+                leaf.clamp_(-group["clamp"], group["clamp"])
         return loss
 
-    def _moments(self, leaf: Tensor, group: dict[str, Any]) -> Tensor:
+    def _adaptive_step(self, leaf: Tensor, group: dict[str, Any]) -> None:
         state = self.state[leaf]
         if not state:
             state["step"] = 0
@@ -82,8 +85,8 @@ class MirrorDescent(torch.optim.Optimizer):
         state["step"] += 1
         beta1, beta2 = group["betas"]
         assert leaf.grad is not None
-        first: Tensor = state["first"].lerp_(leaf.grad, 1 - beta1)
-        second: Tensor = state["second"].mul_(beta2).addcmul_(leaf.grad, leaf.grad, value=1 - beta2)
-        root = (second / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
-        direction: Tensor = first / (1 - beta1 ** state["step"]) / root
-        return direction
+        first, second = state["first"], state["second"]
+        first.lerp_(leaf.grad, 1 - beta1)
+        second.mul_(beta2).addcmul_(leaf.grad, leaf.grad, value=1 - beta2)
+        root = second.sqrt().div_(math.sqrt(1 - beta2 ** state["step"])).add_(group["eps"])
+        leaf.addcdiv_(first, root, value=-group["lr"] / (1 - beta1 ** state["step"]))
