@@ -11,6 +11,10 @@ from bayes_sbn.estimators.estimator import (
 from bayes_sbn.estimators.path_sample_analytic import PathSampleAnalytic
 from bayes_sbn.estimators.score_function import ScoreFunction
 from bayes_sbn.estimators.straight_through import StraightThrough, straight_through
+from bayes_sbn.estimators.trapezoid_straight_through import (
+    TrapezoidStraightThrough,
+    trapezoid_straight_through,
+)
 
 __all__ = [
     "Estimator",
@@ -19,8 +23,10 @@ __all__ = [
     "ScoreFunction",
     "Site",
     "StraightThrough",
+    "TrapezoidStraightThrough",
     "get_estimator",
     "register_estimator",
     "straight_through",
     "table",
+    "trapezoid_straight_through",
 ]

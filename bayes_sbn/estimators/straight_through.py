@@ -33,6 +33,14 @@ class _StraightThrough(torch.autograd.Function):
         return gradients[0], None
 
 
+def hard_with_path(hard: Tensor, path: Tensor) -> Tensor:
+    """The values of ``hard`` with the backward of ``path``, a tensor of the same shape."""
+    if not path.requires_grad:
+        return hard
+    value: Tensor = _StraightThrough.apply(path, hard)  # type: ignore[no-untyped-call]
+    return value
+
+
 def straight_through(fn: SignDistribution, uniform: Tensor) -> Tensor:
     """The draw ``+1 where uniform < P(+1) else -1`` with the backward of the mean.
 
@@ -40,12 +48,7 @@ def straight_through(fn: SignDistribution, uniform: Tensor) -> Tensor:
         fn: the law of a ±1 site.
         uniform: of the shape of a draw.
     """
-    mean = fn.mean_path()
-    hard = fn.draw(uniform)
-    if not mean.requires_grad:
-        return hard
-    value: Tensor = _StraightThrough.apply(mean, hard)  # type: ignore[no-untyped-call]
-    return value
+    return hard_with_path(fn.draw(uniform), fn.mean_path())
 
 
 @register_estimator("st")
