@@ -8,6 +8,7 @@ from bayes_sbn.estimators.estimator import (
     register_estimator,
     table,
 )
+from bayes_sbn.estimators.local_expectation import LocalExpectation
 from bayes_sbn.estimators.path_sample_analytic import PathSampleAnalytic
 from bayes_sbn.estimators.score_function import ScoreFunction
 from bayes_sbn.estimators.straight_through import StraightThrough, straight_through
@@ -18,6 +19,7 @@ from bayes_sbn.estimators.trapezoid_straight_through import (
 
 __all__ = [
     "Estimator",
+    "LocalExpectation",
     "PathSampleAnalytic",
     "Rerun",
     "ScoreFunction",
