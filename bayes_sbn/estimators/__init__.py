@@ -1,5 +1,6 @@
 """Gradient estimators for ±1 sites, each in a file of its own, registered by name."""
 
+from bayes_sbn.estimators.disarm import DisARM
 from bayes_sbn.estimators.estimator import (
     Estimator,
     Rerun,
@@ -18,6 +19,7 @@ from bayes_sbn.estimators.trapezoid_straight_through import (
 )
 
 __all__ = [
+    "DisARM",
     "Estimator",
     "LocalExpectation",
     "PathSampleAnalytic",
