@@ -146,6 +146,7 @@ def test_float32_follows_float64():
         guide = sbn.guides.AutoSignBernoulli(model)
         leaf = guide.leaf("hidden.0.weight")
         leaf.data.copy_(torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(4, 3))
+        guide.leaf("output.weight").data.fill_(0.1)
         elbo = sbn.TraceEstimator_ELBO("local", weight_kl=False)
         with sbn.force_draws({}, uniforms):
             elbo.loss_and_grads(model, guide, x.to(dtype), y)
