@@ -2,10 +2,11 @@ r"""Estimators other than psa, st and score by their definitions, in NumPy, and 
 
 *Trapezoid straight-through* is back-propagation along a path in which a unit has slope
 :math:`dx_j / da_j = F'(a_j) / P(x_j)`, and the mean of a ±1 weight gets the derivative in the
-weight divided by :math:`1 + w \mu`.
+weight divided by :math:`1 + w \mu`.  *Straight-through by proxy* has the slope
+:math:`2 p(a_j)` with the density of a noise that is not the one that was injected.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,25 +23,59 @@ def _over(numerator: Array, probability: Array) -> Array:
     return np.divide(numerator, probability, out=out, where=np.broadcast_to(probability > 0, shape))
 
 
-def _zgr_of_datum(
-    net: Net, weights: Sequence[Array], states: Sequence[Array], x: Array, y: ArrayLike
+def _backward(
+    net: Net,
+    weights: Sequence[Array],
+    states: Sequence[Array],
+    x: Array,
+    y: ArrayLike,
+    slope: Callable[[Array, Array], Array],
+    weigh: Callable[[Array, Array, Array], Array],
 ) -> Gradient:
+    """Back-propagation along a path, with dx/da = slope(a, x) and d/dmu = weigh(d/dw, w, mu)."""
     inputs = [x, *states]
-    gradient, slope, d_weight = _head_gradients(net, weights[-1], inputs[-1], y)
+    gradient, d_logits, d_weight = _head_gradients(net, weights[-1], inputs[-1], y)
     if net.head.weight_mean is not None:
-        gradient["head.weight_mean"] = _over(d_weight, 1 + weights[-1] * net.head.weight_mean)
-    d_state = ((slope * net.head.scale)[..., :, None] * weights[-1]).sum(-2)
+        gradient["head.weight_mean"] = weigh(d_weight, weights[-1], net.head.weight_mean)
+    d_state = ((d_logits * net.head.scale)[..., :, None] * weights[-1]).sum(-2)
     for k in reversed(range(len(net.layers))):
         name, layer, weight, below = f"layers.{k}", net.layers[k], weights[k], inputs[k]
-        a = pre_activation(layer, weight, below)
-        probability = cdf(net.noise, inputs[k + 1] * a, net.noise_scale)
-        signal = _over(density(net.noise, a, net.noise_scale) * d_state, probability)
+        signal = slope(pre_activation(layer, weight, below), inputs[k + 1]) * d_state
         found, d_weight = _affine_gradients(name, layer, weight, below, signal)
         gradient |= found
         if layer.weight_mean is not None:
-            gradient[f"{name}.weight_mean"] = _over(d_weight, 1 + weight * layer.weight_mean)
+            gradient[f"{name}.weight_mean"] = weigh(d_weight, weight, layer.weight_mean)
         d_state = ((signal * layer.scale)[..., :, None] * weight).sum(-2)
     return gradient
+
+
+def _zgr_of_datum(
+    net: Net, weights: Sequence[Array], states: Sequence[Array], x: Array, y: ArrayLike
+) -> Gradient:
+    def slope(a: Array, state: Array) -> Array:
+        probability = cdf(net.noise, state * a, net.noise_scale)
+        return _over(density(net.noise, a, net.noise_scale), probability)
+
+    def weigh(d_weight: Array, weight: Array, mean: Array) -> Array:
+        return _over(d_weight, 1 + weight * mean)
+
+    return _backward(net, weights, states, x, y, slope, weigh)
+
+
+def expected_proxy_gradient(
+    net: Net, x: Array, y: ArrayLike, proxy: str, proxy_scale: float = 1.0
+) -> Gradient:
+    """Straight-through by the density of another noise, averaged over every path."""
+
+    def of_datum(
+        net: Net, weights: Sequence[Array], states: Sequence[Array], x: Array, y: ArrayLike
+    ) -> Gradient:
+        def slope(a: Array, state: Array) -> Array:
+            return 2 * density(proxy, a, proxy_scale)
+
+        return _backward(net, weights, states, x, y, slope, lambda d_weight, *_: d_weight)
+
+    return _expectation(of_datum, net, x, y)
 
 
 def expected_zgr_gradient(net: Net, x: Array, y: ArrayLike) -> Gradient:
