@@ -140,6 +140,12 @@ class _Run:
         self.uniforms = dict(self.handler.uniforms)
         if is_validation_enabled():
             check_model_guide_match(self.model_trace, self.guide_trace, elbo.max_plate_nesting)
+        self.recorded = {  # what a rerun keeps: latent values, and the rows that plates drew
+            name: site["value"]
+            for trace in (self.model_trace, self.guide_trace)
+            for name, site in trace.nodes.items()
+            if site["type"] == "sample" and not site["is_observed"]
+        }
         self.model_trace = prune_subsample_sites(self.model_trace)
         self.guide_trace = prune_subsample_sites(self.guide_trace)
         self.log_likelihoods(self.model_trace)
@@ -171,7 +177,7 @@ class _Run:
             raise ValueError(
                 f'rerun: values were given for {sorted(values)}; give those of site "{name}".'
             )
-        with torch.no_grad(), RerunMessenger(values, others, self.guide_trace):
+        with torch.no_grad(), RerunMessenger(values, others, self.recorded):
             model_trace, guide_trace = self._execute()
             model_trace = prune_subsample_sites(model_trace)
             self.log_likelihoods(model_trace)
