@@ -30,7 +30,7 @@ from torch.distributions import kl_divergence
 from bayes_sbn.distributions import NoisySign, SignBernoulli, SignDistribution
 from bayes_sbn.dual import leaf_of, register_leaf
 from bayes_sbn.estimators import Estimator, Site, get_estimator
-from bayes_sbn.messenger import EstimatorMessenger, RerunMessenger
+from bayes_sbn.messenger import PARTICLE_PLATE, EstimatorMessenger, RerunMessenger
 from bayes_sbn.temperature import automatic_temperature
 
 
@@ -140,6 +140,12 @@ class _Run:
         self.uniforms = dict(self.handler.uniforms)
         if is_validation_enabled():
             check_model_guide_match(self.model_trace, self.guide_trace, elbo.max_plate_nesting)
+        self.recorded = {  # what a rerun keeps: latent values, and the rows that plates drew
+            name: site["value"]
+            for trace in (self.model_trace, self.guide_trace)
+            for name, site in trace.nodes.items()
+            if site["type"] == "sample" and not site["is_observed"]
+        }
         self.model_trace = prune_subsample_sites(self.model_trace)
         self.guide_trace = prune_subsample_sites(self.guide_trace)
         self.log_likelihoods(self.model_trace)
@@ -171,15 +177,21 @@ class _Run:
             raise ValueError(
                 f'rerun: values were given for {sorted(values)}; give those of site "{name}".'
             )
-        with torch.no_grad(), RerunMessenger(values, others, self.guide_trace):
-            model_trace, _ = self._execute()
+        with torch.no_grad(), RerunMessenger(values, others, self.recorded):
+            model_trace, guide_trace = self._execute()
             model_trace = prune_subsample_sites(model_trace)
             self.log_likelihoods(model_trace)
-        stacks = get_plate_stacks(model_trace)
-        cost = MultiFrameTensor()
-        for key, site in model_trace.nodes.items():
-            if site["type"] == "sample" and site["is_observed"]:
-                cost.add((stacks[key], -site["log_prob"]))
+            guide_nodes = prune_subsample_sites(guide_trace).nodes
+            stacks = get_plate_stacks(model_trace)
+            cost = MultiFrameTensor()
+            for key, site in model_trace.nodes.items():
+                if site["type"] != "sample":
+                    continue
+                if site["is_observed"]:
+                    cost.add((stacks[key], -site["log_prob"]))
+                elif key in guide_nodes and not _is_analytic(site, guide_nodes[key]):
+                    log_p, log_q, _ = _latent_terms(site, guide_nodes[key])
+                    cost.add((stacks[key], log_q - log_p))
         total: Tensor = cost.sum_to(frames)
         return total
 
@@ -247,12 +259,9 @@ class _Particle:
                 kl = scale_and_mask(kl_divergence(q, p), guide_site["scale"], guide_site["mask"])
                 self._add(temperature * kl)
             return
-        if _follows_model(q, p, guide_site):
+        if _is_analytic(model_site, guide_site):
             return
-        log_p = scale_and_mask(
-            p.log_prob(model_site["value"]), model_site["scale"], model_site["mask"]
-        )
-        log_q, entropy_term = _score_parts(guide_site)
+        log_p, log_q, entropy_term = _latent_terms(model_site, guide_site)
         # the value has log q; its gradient only if the draw is a path
         self.loss = self.loss - (log_p - log_q).detach().sum()
         self.surrogate = self.surrogate - log_p.sum()
@@ -271,7 +280,13 @@ class _Particle:
             return
         cost = self.cost.sum_to(stack)
         term = estimator.surrogate(
-            Site(name, site["fn"], site["value"]),
+            Site(
+                name,
+                site["fn"],
+                site["value"],
+                uniform=self.run.uniforms.get(name),
+                particle_dim=_particle_dim(stack),
+            ),
             cost,
             lambda values: self.run.rerun_cost(name, stack, values),
         )
@@ -287,6 +302,21 @@ class _Particle:
                     register_leaf(parameter, name, is_dual=False)
 
 
+def _is_analytic(model_site: Any, guide_site: Any) -> bool:
+    """Whether the KL of a site needs no draw: ±1 weights, or the model's own conditional."""
+    q, p = guide_site["fn"], model_site["fn"]
+    both = isinstance(q, SignBernoulli) and isinstance(p, SignBernoulli)
+    return both or _follows_model(q, p, guide_site)
+
+
+def _particle_dim(stack: Any) -> int | None:
+    """The batch dim, from the right, of vectorised particles."""
+    for frame in stack:
+        if frame.name == PARTICLE_PLATE and frame.vectorized:
+            return int(frame.dim)
+    return None
+
+
 def _follows_model(q: Any, p: Any, guide_site: Any) -> bool:
     """Whether a site is drawn from the model's own conditional, so that its KL is zero."""
     if guide_site["infer"].get("follows_model"):
@@ -299,8 +329,11 @@ def _follows_model(q: Any, p: Any, guide_site: Any) -> bool:
     )
 
 
-def _score_parts(site: Any) -> tuple[Tensor, Any]:
-    """``log q`` and the part of it that is differentiated pathwise, both scaled."""
-    parts = site["fn"].score_parts(site["value"])
-    parts = parts.scale_and_mask(site["scale"], site["mask"])
-    return parts.log_prob, parts.entropy_term
+def _latent_terms(model_site: Any, guide_site: Any) -> tuple[Tensor, Tensor, Any]:
+    """``log p``, ``log q`` and the part of it that is differentiated pathwise, all scaled."""
+    log_p = scale_and_mask(
+        model_site["fn"].log_prob(model_site["value"]), model_site["scale"], model_site["mask"]
+    )
+    parts = guide_site["fn"].score_parts(guide_site["value"])
+    parts = parts.scale_and_mask(guide_site["scale"], guide_site["mask"])
+    return log_p, parts.log_prob, parts.entropy_term

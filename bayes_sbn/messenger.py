@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from bayes_sbn.distributions import SignDistribution, check_signs
@@ -220,15 +219,24 @@ def force_draws(
 
 
 class RerunMessenger(ForceMessenger):
-    """Repeats a run: given values at some sites, recorded uniforms or values at all others."""
+    """Repeats a run: given values at some sites, recorded uniforms or values at all others.
+
+    Args:
+        values: ±1 values by site name.
+        uniforms: of the other ±1 sites.
+        recorded: values of all other sites, the rows that plates drew included.
+    """
 
     def __init__(
-        self, values: Mapping[str, Tensor], uniforms: Mapping[str, Tensor], trace: Any
+        self,
+        values: Mapping[str, Tensor],
+        uniforms: Mapping[str, Tensor],
+        recorded: Mapping[str, Any],
     ) -> None:
         super().__init__(values, uniforms, call="rerun")
-        self.trace = trace
+        self.recorded = recorded
 
     def _pyro_sample(self, msg: Any) -> None:
         super()._pyro_sample(msg)
-        if msg["value"] is None and not site_is_subsample(msg) and msg["name"] in self.trace.nodes:
-            msg["value"] = self.trace.nodes[msg["name"]]["value"]
+        if msg["value"] is None and msg["name"] in self.recorded:
+            msg["value"] = self.recorded[msg["name"]]

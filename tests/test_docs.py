@@ -23,6 +23,7 @@ import torch
 import bayes_sbn as sbn
 from bayes_sbn.estimators.estimator import REGISTRY
 from tests.estimators.test_exact_expectation import RECORDED_BIAS
+from tests.estimators.test_trapezoid_straight_through import RECORDED_BIAS as ZGR_BIAS
 from tests.test_imports import LAYERS
 
 ROOT = Path(__file__).parents[1]
@@ -272,6 +273,28 @@ def test_psa_page_has_the_recorded_biases():
         for key, values in RECORDED_BIAS.items()
     }
     assert listed == recorded
+
+
+def test_methods_page_lists_the_registered_estimators():
+    listed = {
+        cells[0].strip('`"')
+        for cells in rows("methods/index.md", "| name | rule | exact where | page |")
+    }
+    own = {n for n, cls in REGISTRY.items() if cls.__module__.startswith("bayes_sbn.")}
+    assert listed == own
+
+
+def test_rivals_page_has_the_recorded_biases_of_zgr():
+    networks = {"2-2-2-3": "two_hidden_layers", "2-3-3-3": "two_hidden_layers_real_weights"}
+    layers = {"first layer": "layers.0", "second layer": "layers.1"}
+    kinds = {"bias": "bias", "weights": "weight", "weight means": "weight_mean"}
+    problem = ""
+    for network, block, zgr, st in rows("methods/rivals.md", "| network | block | zgr | st |"):
+        problem = networks[network.split(",")[0]] if network else problem
+        layer, kind = block.split(", ")
+        name = f"{layers[layer]}.{kinds[kind]}"
+        assert float(zgr) == float(f"{ZGR_BIAS[problem][name]:.2g}")
+        assert float(st) == float(f"{RECORDED_BIAS[problem, 'st'][name]:.2g}")
 
 
 def test_api_index_names_everything_public():

@@ -1,5 +1,6 @@
 """Gradient estimators for ±1 sites, each in a file of its own, registered by name."""
 
+from bayes_sbn.estimators.disarm import DisARM
 from bayes_sbn.estimators.estimator import (
     Estimator,
     Rerun,
@@ -8,19 +9,30 @@ from bayes_sbn.estimators.estimator import (
     register_estimator,
     table,
 )
+from bayes_sbn.estimators.leave_one_out import LeaveOneOut
+from bayes_sbn.estimators.local_expectation import LocalExpectation
 from bayes_sbn.estimators.path_sample_analytic import PathSampleAnalytic
 from bayes_sbn.estimators.score_function import ScoreFunction
 from bayes_sbn.estimators.straight_through import StraightThrough, straight_through
+from bayes_sbn.estimators.trapezoid_straight_through import (
+    TrapezoidStraightThrough,
+    trapezoid_straight_through,
+)
 
 __all__ = [
+    "DisARM",
     "Estimator",
+    "LeaveOneOut",
+    "LocalExpectation",
     "PathSampleAnalytic",
     "Rerun",
     "ScoreFunction",
     "Site",
     "StraightThrough",
+    "TrapezoidStraightThrough",
     "get_estimator",
     "register_estimator",
     "straight_through",
     "table",
+    "trapezoid_straight_through",
 ]

@@ -30,11 +30,16 @@ class Site:
         name: of the site.
         fn: its law.
         value: the draw; None before it is drawn.
+        uniform: what the draw was made of; None before it is drawn.
+        particle_dim: the batch dim of vectorised particles, counted from the right; None where
+            there is one draw.
     """
 
     name: str
     fn: SignDistribution
     value: Tensor | None = None
+    uniform: Tensor | None = None
+    particle_dim: int | None = None
 
     @property
     def shape(self) -> Any:
@@ -46,6 +51,11 @@ class Site:
         if self.value is None:
             raise RuntimeError(f'site "{self.name}" has not been drawn, so it has no log_prob yet.')
         return self.fn.log_prob(self.value)
+
+    def weigh_mean(self, weights: Tensor) -> Tensor:
+        """``sum_i weights_i E[x_i]`` over the event dims: the gradient in means is ``weights``."""
+        product = self.fn.mean_path() * weights.detach()
+        return product.sum(tuple(range(-self.fn.event_dim, 0))) if self.fn.event_dim else product
 
 
 Rerun = Callable[[Mapping[str, Tensor]], Tensor]

@@ -8,17 +8,23 @@ by drawing ``x = sign(a - Z)`` and back-propagating through ``dx_j/da_j := dE[x_
 with the density of the very noise that was injected; for a ±1 weight with mean mu,
 ``dx/dmu = 1``.  It is exact where the rest of the loss is multilinear in the bits of one layer:
 the exact derivative ``F'(a) [f(+1) - f(-1)]`` is replaced by ``F'(a) 2 df/dx``.
+
+Two variants are common, and biased even there: a *proxy*, the density of a noise that was not
+injected, and *deterministic* straight-through, which draws the more probable state, so that the
+expectation over what is downstream is replaced by one value.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from bayes_sbn.distributions import SignDistribution
+from bayes_sbn.distributions import NoisySign, SignDistribution
 from bayes_sbn.estimators.estimator import Estimator, Site, register_estimator
+from bayes_sbn.noise import Noise, get_noise
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -33,6 +39,14 @@ class _StraightThrough(torch.autograd.Function):
         return gradients[0], None
 
 
+def hard_with_path(hard: Tensor, path: Tensor) -> Tensor:
+    """The values of ``hard`` with the backward of ``path``, a tensor of the same shape."""
+    if not path.requires_grad:
+        return hard
+    value: Tensor = _StraightThrough.apply(path, hard)  # type: ignore[no-untyped-call]
+    return value
+
+
 def straight_through(fn: SignDistribution, uniform: Tensor) -> Tensor:
     """The draw ``+1 where uniform < P(+1) else -1`` with the backward of the mean.
 
@@ -40,25 +54,47 @@ def straight_through(fn: SignDistribution, uniform: Tensor) -> Tensor:
         fn: the law of a ±1 site.
         uniform: of the shape of a draw.
     """
-    mean = fn.mean_path()
-    hard = fn.draw(uniform)
-    if not mean.requires_grad:
-        return hard
-    value: Tensor = _StraightThrough.apply(mean, hard)  # type: ignore[no-untyped-call]
-    return value
+    return hard_with_path(fn.draw(uniform), fn.mean_path())
 
 
 @register_estimator("st")
 class StraightThrough(Estimator):
     """Hard draw, backward of the mean, derivatives in the children.
 
-    Unbiased: one layer of bits under a loss that is multilinear in them.  Biased elsewhere.
+    Unbiased: one layer of bits under a loss that is multilinear in them.  Biased elsewhere, and
+    with either option everywhere.
     Costs: one forward and one backward pass.
+
+    Args:
+        proxy: a law of noise whose density takes the place of the injected one's in the backward
+            of units, by name or as an object; warns.  ±1 weights have no noise and ignore it.
+        deterministic: draw the more probable state (-1 where both are equally probable) in place
+            of a random one; the backward stays.
     """
 
     unbiased: ClassVar[bool | str] = "one layer, loss multilinear in its bits"
     reference: ClassVar[str] = "Bengio et al. 2013; Shekhovtsov & Yanush 2021"
 
+    def __init__(self, *, proxy: str | Noise | None = None, deterministic: bool = False) -> None:
+        self.proxy = None if proxy is None else get_noise(proxy)
+        self.deterministic = deterministic
+        if self.proxy is not None:
+            warnings.warn(
+                f"StraightThrough(proxy={proxy!r}): the backward uses the density of "
+                f"{self.proxy.name} noise whatever noise is injected, so gradients are biased even "
+                "where straight-through is exact, and may have the wrong sign. Leave proxy out, "
+                "or inject that noise.",
+                stacklevel=2,
+            )
+
     def draw(self, site: Site, uniform: Tensor) -> Tensor:
         """See :func:`straight_through`."""
-        return straight_through(site.fn, uniform)
+        fn = site.fn
+        if self.deterministic:
+            uniform = torch.full_like(uniform, 0.5)
+        if self.proxy is None or not isinstance(fn, NoisySign):
+            return straight_through(fn, uniform)
+        return hard_with_path(fn.draw(uniform), NoisySign(fn.affine, self.proxy).mean_path())
+
+    def __repr__(self) -> str:
+        return f"StraightThrough(proxy={self.proxy!r}, deterministic={self.deterministic!r})"

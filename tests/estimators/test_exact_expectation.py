@@ -45,9 +45,11 @@ PSA_IS_UNBIASED = (
 )
 
 
-def network(name: str, noise: str = "logistic", **options) -> PyroNetwork:
+def network(
+    name: str, noise: str = "logistic", *, num_data: int | None = None, **options
+) -> PyroNetwork:
     scale = {"uniform": 2.5, "triangular": 3.0}.get(noise, 1.0)
-    problem = getattr(problems, name)(noise, scale, num_data=SIZES[name])
+    problem = getattr(problems, name)(noise, scale, num_data=num_data or SIZES[name])
     return PyroNetwork(problem, **options)
 
 

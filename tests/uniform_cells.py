@@ -1,0 +1,105 @@
+r"""Expectations over the uniforms that draws are made of, as finite sums.
+
+Estimators that run the network again need the uniforms of what is downstream, and some need those
+of the site itself; given values alone do not tell them.  On a tiny network everything such an
+estimator computes is constant while each uniform stays between two neighbouring thresholds, the
+values that ``P(x = +1)`` of its variable takes over all states of its parents (and, where a draw
+is paired with that of ``1 - u``, their mirror images).  So an expectation over the unit cube of
+all uniforms is a sum over its cells, each weighed by its volume.
+"""
+
+import itertools
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+import torch
+from pyro import poutine
+
+import bayes_sbn as sbn
+from tests.oracle_noise import cdf
+from tests.oracles import Array, Layer, Net, sign_states
+from tests.pyro_networks import PyroNetwork
+
+MAX_CELLS = 400_000
+
+
+def unit_thresholds(net: Net, layer: Layer, x: Array | None, j: int) -> Array:
+    """P(+1) of unit j over all states of its ±1 weights, and of its inputs unless they are x."""
+    inputs = sign_states(layer.shape[1]) if x is None else x[None]
+    if layer.is_random:
+        rows = sign_states(layer.shape[1])
+    else:
+        assert layer.weight is not None
+        rows = layer.weight[j][None]
+    a = layer.scale[j] * (rows[:, None] * inputs[None]).sum(-1) + layer.bias[j]
+    return cdf(net.noise, a, net.noise_scale).reshape(-1)
+
+
+def cells(thresholds: Array, is_mirrored: bool) -> tuple[Array, Array]:
+    """The midpoints and lengths of the intervals of [0, 1] between the thresholds."""
+    if is_mirrored:
+        thresholds = np.concatenate([thresholds, 1 - thresholds])
+    ends = np.unique(np.concatenate([[0.0, 1.0], thresholds.clip(0, 1)]))
+    length = np.diff(ends)
+    wide = length > 1e-12  # thresholds that differ by rounding alone
+    return (ends[:-1] + length / 2)[wide], length[wide]
+
+
+def all_uniforms(
+    network: PyroNetwork, mirrored: Collection[str] = ()
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """One point of every cell, by site (P, ...), and the cells' volumes (P,)."""
+    net, sites = network.net, {}
+    below: Array | None = network.problem.x
+    for name, layer in net.maps:
+        if layer.weight_mean is not None:
+            site = f"{name}.weight"
+            p = (1 + layer.weight_mean.reshape(-1, 1)) / 2
+            sites[site] = (layer.shape, [cells(row, site in mirrored) for row in p])
+        if name != "head":
+            shape = (len(network.problem.x), layer.shape[0])
+            variables = [
+                cells(
+                    unit_thresholds(net, layer, None if below is None else below[n], j),
+                    name in mirrored,
+                )
+                for n, j in itertools.product(*map(range, shape))
+            ]
+            sites[name] = (shape, variables)
+            below = None
+    sizes = [len(length) for _, variables in sites.values() for _, length in variables]
+    number = int(np.prod(sizes, dtype=np.int64))
+    if number > MAX_CELLS:
+        raise ValueError(f"{number} cells are more than {MAX_CELLS}; take a smaller network")
+    index = iter(np.unravel_index(np.arange(number), sizes))
+    volume: Array = np.ones(number)
+    uniforms = {}
+    for site, (shape, variables) in sites.items():
+        columns = []
+        for point, length in variables:
+            which = next(index)
+            columns.append(point[which])
+            volume = volume * length[which]
+        uniforms[site] = torch.tensor(np.stack(columns, -1).reshape(number, *shape))
+    return uniforms, torch.tensor(volume)
+
+
+def expected_gradient_over_uniforms(
+    network: PyroNetwork,
+    make_elbo: Callable[..., Any],
+    mirrored: Collection[str] = (),
+) -> tuple[float, dict[str, Array]]:
+    """The expected loss and gradient of an ELBO over all uniforms, in one call.
+
+    Args:
+        network: whose parameters the gradient is of.
+        make_elbo: makes the ELBO from ``num_particles`` and ``vectorize_particles``.
+        mirrored: sites whose estimator also looks at the draw of ``1 - u``.
+    """
+    uniforms, volume = all_uniforms(network, mirrored)
+    number = len(volume)
+    elbo = make_elbo(num_particles=number, vectorize_particles=True, max_plate_nesting=1)
+    with poutine.scale(scale=(volume * number).unsqueeze(-1)), sbn.force_draws({}, uniforms):
+        loss = elbo.loss_and_grads(network.model, network.guide, network.x, network.y)
+    return float(loss), network.gradients()
