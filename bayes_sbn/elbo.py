@@ -137,7 +137,7 @@ class _Run:
         self.args, self.kwargs = args, kwargs
         self.handler = EstimatorMessenger(elbo.estimator)
         self.model_trace, self.guide_trace = self._execute()
-        self.uniforms = dict(self.handler.uniforms)
+        self.uniforms, self.subsamples = dict(self.handler.uniforms), dict(self.handler.subsamples)
         if is_validation_enabled():
             check_model_guide_match(self.model_trace, self.guide_trace, elbo.max_plate_nesting)
         self.model_trace = prune_subsample_sites(self.model_trace)
@@ -171,7 +171,8 @@ class _Run:
             raise ValueError(
                 f'rerun: values were given for {sorted(values)}; give those of site "{name}".'
             )
-        with torch.no_grad(), RerunMessenger(values, others, self.guide_trace):
+        repeat = RerunMessenger(values, others, self.guide_trace, self.subsamples)
+        with torch.no_grad(), repeat:
             model_trace, _ = self._execute()
             model_trace = prune_subsample_sites(model_trace)
             self.log_likelihoods(model_trace)

@@ -76,9 +76,11 @@ class EstimatorMessenger(Messenger):
         self.estimator = get_estimator(estimator)
         self.uniforms: dict[str, Tensor] = {}
         """The uniforms of the last run, by site."""
+        self.subsamples: dict[str, Tensor] = {}
+        """The rows that plates drew in the last run, by plate."""
 
     def __enter__(self) -> Any:
-        self.uniforms = {}
+        self.uniforms, self.subsamples = {}, {}
         return super().__enter__()
 
     def _pyro_sample(self, msg: Any) -> None:
@@ -96,6 +98,10 @@ class EstimatorMessenger(Messenger):
             ) from None
         msg["infer"]["drawn_by"] = estimator
         msg["fn"] = fn.with_rule(DrawRule(msg["name"], estimator, self.uniforms))
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg):
+            self.subsamples[msg["name"]] = msg["value"]
 
 
 class ForceMessenger(Messenger):
@@ -220,15 +226,28 @@ def force_draws(
 
 
 class RerunMessenger(ForceMessenger):
-    """Repeats a run: given values at some sites, recorded uniforms or values at all others."""
+    """Repeats a run: given values at some sites, recorded uniforms or values at all others.
+
+    The rows that plates drew are repeated too: another mini-batch has another cost.
+    """
 
     def __init__(
-        self, values: Mapping[str, Tensor], uniforms: Mapping[str, Tensor], trace: Any
+        self,
+        values: Mapping[str, Tensor],
+        uniforms: Mapping[str, Tensor],
+        trace: Any,
+        subsamples: Mapping[str, Tensor],
     ) -> None:
         super().__init__(values, uniforms, call="rerun")
         self.trace = trace
+        self.subsamples = subsamples
 
     def _pyro_sample(self, msg: Any) -> None:
         super()._pyro_sample(msg)
-        if msg["value"] is None and not site_is_subsample(msg) and msg["name"] in self.trace.nodes:
-            msg["value"] = self.trace.nodes[msg["name"]]["value"]
+        name = msg["name"]
+        if msg["value"] is not None:
+            return
+        if site_is_subsample(msg):
+            msg["value"] = self.subsamples.get(name)
+        elif name in self.trace.nodes:
+            msg["value"] = self.trace.nodes[name]["value"]
