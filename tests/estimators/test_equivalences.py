@@ -26,33 +26,25 @@ def steps(net, label, *estimators):
     return [step(elbo, net, uniforms) for elbo in made]
 
 
-class Slope(UnitFunction):
-    """``h(a) = c a``, of which the flips know no more than its values."""
-
-    def __init__(self, slope):
-        self.slope = slope
+class Identity(UnitFunction):
+    """``h(a) = a``, of which the flips know no more than its values."""
 
     def value(self, a):
-        return self.slope * a
-
-    def for_flips(self, rows):
-        return Slope(self.slope[..., rows, :].unsqueeze(-1))
+        return a
 
 
 class LinearHead(AffineLikelihood):
     """``log p = sum_j y_j a_j``, not normalised: a reward that is affine in the last bits."""
 
     def log_prob(self, value):
-        pre = self._affine_at(value.shape[:-1])
-        return self._sum_units(pre, Slope(value.expand(pre.shape)))
+        return (value * self.affine.through(Identity())).sum(-1)
 
 
 class ConstantHead(AffineLikelihood):
     """``log p = -3`` whatever the bits are."""
 
     def log_prob(self, value):
-        pre = self._affine_at(value.shape[:-1])
-        return self._sum_units(pre, Slope(torch.zeros(pre.shape))) - 3.0
+        return (0.0 * value * self.affine.through(Identity())).sum(-1) - 3.0
 
 
 class RewardNetwork(PyroNetwork):
