@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from bayes_sbn.distributions import SignDistribution, check_signs
@@ -75,9 +76,11 @@ class EstimatorMessenger(Messenger):
         self.estimator = get_estimator(estimator)
         self.uniforms: dict[str, Tensor] = {}
         """The uniforms of the last run, by site."""
+        self.subsamples: dict[str, Tensor] = {}
+        """The rows that plates drew in the last run, by plate."""
 
     def __enter__(self) -> Any:
-        self.uniforms = {}
+        self.uniforms, self.subsamples = {}, {}
         return super().__enter__()
 
     def _pyro_sample(self, msg: Any) -> None:
@@ -95,6 +98,10 @@ class EstimatorMessenger(Messenger):
             ) from None
         msg["infer"]["drawn_by"] = estimator
         msg["fn"] = fn.with_rule(DrawRule(msg["name"], estimator, self.uniforms))
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg):
+            self.subsamples[msg["name"]] = msg["value"]
 
 
 class ForceMessenger(Messenger):

@@ -1,0 +1,1 @@
+"""Ratios of times and memory, measured in one process against the strongest rivals."""

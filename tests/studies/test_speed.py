@@ -1,0 +1,111 @@
+"""The studies of speed run at a tiny size, compute what they say, and end with their JSON."""
+
+import json
+
+import pytest
+import torch
+
+import bayes_sbn as sbn
+from bayes_sbn.estimators import PathSampleAnalytic
+from studies.speed.estimators import TARGETS, main
+from studies.speed.measure import last_line, medians, peak_bytes
+from studies.speed.rivals import HandWritten, literal_flips
+
+SIZES = [6, 5, 4, 3]
+
+
+def test_estimators_end_with_one_json_object(capsys):
+    sizes = {"--inputs": 12, "--width": 16, "--svi-width": 8, "--batch": 32, "--rounds": 2}
+    tiny = [str(part) for option in sizes.items() for part in option]
+    main(["--quick", *tiny])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(result) == {"study", "metric", "value", "target", "machine"}
+    assert result["study"] == "speed/estimators"
+    assert len(result["metric"]) == len(result["value"]) == len(result["target"])
+    assert all(value > 0 for value in result["value"])
+    stated = dict(zip(result["metric"], result["target"], strict=True))
+    assert {name: target for name, target in stated.items() if target is not None} == TARGETS
+    assert result["machine"]["threads"] == 1
+
+
+def given_network(x, y):
+    """A network for these data and its guide."""
+    torch.manual_seed(0)
+    model = sbn.models.BinaryMLP(6, [5, 4], 3, num_data=len(x))
+    guide = sbn.guides.AutoSignBernoulli(model)
+    return model, guide
+
+
+def test_hand_written_rival_has_the_loss_and_gradients_of_straight_through(monkeypatch):
+    x, y = torch.randn(7, 6), torch.randint(0, 3, (7,))
+    model, guide = given_network(x, y)
+    names = ["hidden.0.weight", "hidden.1.weight", "output.weight"]
+    rival = HandWritten(SIZES, num_data=len(x))
+    for lam, name in zip(rival.lam, names, strict=True):
+        lam.data.copy_(guide.leaf(name))
+    sites = ["hidden.0.weight", "x1", "hidden.1.weight", "x2", "output.weight"]
+    shapes = [(5, 6), (7, 5), (4, 5), (7, 4), (3, 4)]
+    uniforms = {site: torch.rand(shape) for site, shape in zip(sites, shapes, strict=True)}
+    with sbn.force_draws({}, uniforms=uniforms):
+        loss = sbn.TraceEstimator_ELBO("st").loss_and_grads(model, guide, x, y)
+    waiting = iter(uniforms.values())
+    monkeypatch.setattr(torch, "rand_like", lambda _: next(waiting))
+    assert rival.loss_and_gradients(x, y) == pytest.approx(loss, rel=1e-12)
+    layers = [*model.hidden, model.output]
+    for k, (name, layer) in enumerate(zip(names, layers, strict=True)):
+        parameters = dict(layer.named_parameters())
+        pairs = [
+            (rival.lam[k], guide.leaf(name)),
+            (rival.log_scale[k], parameters["scale_unconstrained"]),
+            (rival.bias[k], parameters["bias_unconstrained"]),
+        ]
+        for mine, theirs in pairs:
+            torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-10, atol=1e-10)
+
+
+def test_literal_flips_are_the_gradients_of_psa(monkeypatch):
+    x, y = torch.randn(7, 6), torch.randint(0, 3, (7,))
+    model, guide = given_network(x, y)
+    weights = [torch.rand(shape) for shape in [(5, 6), (4, 5), (3, 4)]]
+    units = [torch.rand(7, size) for size in (5, 4)]
+    names = ["hidden.0.weight", "hidden.1.weight", "output.weight"]
+    for name in names:
+        guide.leaf(name).data.zero_()  # fair coins, as the rival draws them
+    uniforms = dict(zip([*names, "x1", "x2"], [*weights, *units], strict=True))
+    elbo = sbn.TraceEstimator_ELBO(PathSampleAnalytic(real_inputs="exact"), weight_kl=False)
+    with sbn.force_draws({}, uniforms=uniforms):
+        elbo.loss_and_grads(model, guide, x, y)
+    drawn, states = iter(weights), iter([*units, torch.rand(7, 3)])
+    monkeypatch.setattr(torch, "rand", lambda *_: next(drawn))
+    monkeypatch.setattr(torch, "rand_like", lambda _: next(states))
+    found = literal_flips(SIZES, x, y)
+    for gradient, name in zip(found, names, strict=True):
+        # the rival differentiates the log-likelihood, the loss is its negative
+        torch.testing.assert_close(-gradient, guide.leaf(name).grad, rtol=1e-10, atol=1e-12)
+
+
+def test_peak_counts_what_is_alive_and_not_what_was_freed():
+    def run():
+        kept = torch.ones(1000, dtype=torch.float64)
+        for _ in range(5):
+            kept = kept + 1  # two alive at a time
+
+    assert peak_bytes(run) == 2 * 8000
+
+
+def test_medians_run_every_candidate_the_same_number_of_times():
+    calls = []
+    found = medians(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, seconds=60
+    )
+    assert calls == ["a", "b"] * 4  # the first round warms up
+    assert set(found) == {"a", "b"}
+    calls.clear()
+    medians({"a": lambda: calls.append("a")}, rounds=100, seconds=0)
+    assert len(calls) == 2
+
+
+def test_last_line_has_null_where_there_is_no_target():
+    result = json.loads(last_line("s", {"x": 1.23456, "y": 2.0}, {"x": 1.5}))
+    assert result["value"] == [1.2346, 2.0]
+    assert result["target"] == [1.5, None]
