@@ -1,0 +1,361 @@
+r"""Convolutional networks as Pyro models: estimators against enumeration, and a fit.
+
+The oracle is the expected log-likelihood as a finite sum in plain torch,
+
+    E_w sum_n V_0(x_n)[y_n],   V_k(x) = sum_z prod_j F(z_j a_j(x)) V_{k+1}(z),   V_K = log softmax,
+
+whose derivatives by autograd are the exact gradient.  A ±1 weight's is that in its mean.
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass, field
+
+import pyro
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer import SVI, Predictive
+from torch.nn.functional import conv2d
+
+import bayes_sbn as sbn
+from bayes_sbn.estimators import PathSampleAnalytic
+from bayes_sbn.noise import get_noise
+
+NOISES = ("logistic", "gaussian", "laplace", "uniform", "triangular")
+EXACT_PSA = PathSampleAnalytic(real_inputs="exact")
+Gradients = dict[str, torch.Tensor]
+
+
+@dataclass
+class Layer:
+    """A hidden convolution of one output channel; ``is_sign`` if its weights are random ±1."""
+
+    kernel: tuple[int, int]
+    map: tuple[int, int]
+    is_sign: bool
+    options: dict[str, int] = field(default_factory=dict)
+
+
+NETWORKS = {
+    # 3 x 3 images; a kernel shared by four places, two of which lie on the padding
+    "one_layer": [Layer((2, 2), (2, 2), True, {"padding": 1, "stride": 2})],
+    "one_layer_real_weights": [Layer((2, 2), (2, 2), False, {"padding": 1, "stride": 2})],
+    # the second kernel covers its map: a flip of an activation or weight reaches one unit
+    "two_layers": [
+        Layer((2, 2), (2, 2), False),
+        Layer((2, 2), (1, 1), True),
+    ],
+}
+
+
+class Network:
+    """A tiny network: its parameters, its Pyro model and guide, and its enumeration."""
+
+    def __init__(self, name: str, noise: str = "logistic", num_data: int = 2) -> None:
+        generator = torch.Generator().manual_seed(5)
+        normal = functools.partial(torch.randn, generator=generator)
+        self.layers = NETWORKS[name]
+        self.noise = get_noise(noise, {"uniform": 3.0, "triangular": 4.0}.get(noise, 1.0))
+        self.x, self.y = normal(num_data, 1, 3, 3), torch.tensor([0, 2])[:num_data]
+        self.means, self.parameters = {}, {}
+        for k, layer in enumerate(self.layers):
+            if layer.is_sign:
+                self.means[f"w{k}"] = torch.tanh(normal(1, 1, *layer.kernel))
+            else:
+                self.parameters[f"w{k}"] = normal(1, 1, *layer.kernel)
+            self.parameters[f"scale{k}"] = 0.6 + 0.2 * normal(1)
+            self.parameters[f"bias{k}"] = 0.3 * normal(1)
+        units = self.layers[-1].map[0] * self.layers[-1].map[1]
+        self.parameters["head"] = normal(3, units)
+        self.parameters["offset"] = 0.5 * normal(3)
+        for parameter in self.parameters.values():
+            parameter.requires_grad_()
+        self.guide = self._nothing
+        if self.means:
+            self.guide = sbn.guides.AutoSignBernoulli(self.model, example=(self.x, self.y))
+            for site, mean in self.means.items():
+                self.guide.leaf(site).data.copy_(torch.atanh(mean))
+
+    def _nothing(self, x, y):
+        with poutine.block(hide_fn=lambda m: m["type"] == "sample" and m["is_observed"]):
+            self.model(x, y)
+
+    def model(self, x, y=None):
+        given = self.parameters
+        for k, layer in enumerate(self.layers):
+            if layer.is_sign:
+                prior = sbn.SignBernoulli(logits=torch.zeros(1, 1, *layer.kernel)).to_event(4)
+                given = {**given, f"w{k}": pyro.sample(f"w{k}", prior)}
+        with pyro.plate("data", len(x), dim=-1):
+            for k, layer in enumerate(self.layers):
+                pre = sbn.affine_conv2d(
+                    x, given[f"w{k}"], given[f"bias{k}"], scale=given[f"scale{k}"], **layer.options
+                )
+                law = sbn.NoisySign(pre, noise=self.noise)
+                x = pyro.sample(f"z{k}", law, infer={"follows_model": True})
+            head = sbn.affine(sbn.flatten(x, 3), given["head"], given["offset"])
+            return pyro.sample("y", sbn.AffineCategorical(head), obs=y)
+
+    # the enumeration ------------------------------------------------------------------------
+
+    def pre_activation(self, k: int, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """One map for each x, by torch."""
+        product = conv2d(x, w, **self.layers[k].options)
+        return self.parameters[f"scale{k}"] * product + self.parameters[f"bias{k}"]
+
+    def value(self, k: int, x: torch.Tensor, weights: Gradients) -> torch.Tensor:
+        """``V_k``, the expected log-probability of every class, (n, classes)."""
+        if k == len(self.layers):
+            logits = x.flatten(1) @ self.parameters["head"].mT + self.parameters["offset"]
+            return torch.log_softmax(logits, -1)
+        a = self.pre_activation(k, x, weights[f"w{k}"])
+        states = all_signs((1, *self.layers[k].map))
+        probability = self.noise.cdf(states * a.unsqueeze(1)).flatten(2).prod(2)
+        return probability @ self.value(k + 1, states, weights)
+
+    def weight_states(self) -> list[Gradients]:
+        """Every joint state of the ±1 weights beside the real ones."""
+        tables = [all_signs((1, 1, *self.layers[int(site[1:])].kernel)) for site in self.means]
+        return [
+            {**self.parameters, **dict(zip(self.means, state, strict=True))}
+            for state in itertools.product(*tables)
+        ]
+
+    def exact_gradient(self) -> Gradients:
+        """Of the expected negative log-likelihood, in the parameters and the means."""
+        leaves = {site: mean.clone().requires_grad_() for site, mean in self.means.items()}
+        total = torch.zeros(())
+        for weights in self.weight_states():
+            probability = torch.ones(())
+            for site, mean in leaves.items():
+                probability = probability * ((1 + weights[site] * mean) / 2).prod()
+            log_p = self.value(0, self.x, weights).gather(1, self.y[:, None])
+            total = total - probability * log_p.sum()
+        wanted = {**self.parameters, **leaves}
+        return dict(zip(wanted, torch.autograd.grad(total, list(wanted.values())), strict=True))
+
+    def paths(self) -> tuple[Gradients, torch.Tensor]:
+        """Every joint state of positive probability by site, and the probabilities."""
+        values: dict[str, list[torch.Tensor]] = {}
+        probabilities = []
+        with torch.no_grad():
+            for weights in self.weight_states():
+                start = torch.ones(1)
+                for site, mean in self.means.items():
+                    start = start * ((1 + weights[site] * mean) / 2).prod()
+                x, probability, states = self.x[None], start, {}
+                for k, layer in enumerate(self.layers):
+                    z = all_signs((len(self.x), 1, *layer.map))
+                    a = self.pre_activation(k, x.flatten(0, 1), weights[f"w{k}"])
+                    a = a.reshape(*x.shape[:2], *a.shape[1:])
+                    law = self.noise.cdf(z * a.unsqueeze(1)).flatten(2).prod(2)
+                    old, new = (
+                        t.flatten()
+                        for t in torch.meshgrid(
+                            torch.arange(len(x)), torch.arange(len(z)), indexing="ij"
+                        )
+                    )
+                    states = {site: value[old] for site, value in states.items()}
+                    states[f"z{k}"] = x = z[new]
+                    probability = probability[old] * law.flatten()
+                for site in self.means:
+                    states[site] = weights[site].expand(len(probability), *weights[site].shape)
+                for site, value in states.items():
+                    values.setdefault(site, []).append(value)
+                probabilities.append(probability)
+        joint = torch.cat(probabilities)
+        return {s: torch.cat(v)[joint > 0] for s, v in values.items()}, joint[joint > 0]
+
+    def expected_gradient(self, estimator) -> Gradients:
+        """The expectation of an estimator's gradient over all paths, in one call."""
+        values, probability = self.paths()
+        assert probability.sum().item() == pytest.approx(1)
+        number = len(probability)
+        elbo = sbn.TraceEstimator_ELBO(
+            estimator,
+            weight_kl=False,
+            num_particles=number,
+            vectorize_particles=True,
+            max_plate_nesting=1,
+        )
+        share = poutine.scale(scale=(probability * number).unsqueeze(-1))
+        with share, sbn.force_draws(values):
+            elbo.loss_and_grads(self.model, self.guide, self.x, self.y)
+        leaves = {**self.parameters, **{site: self.guide.leaf(site) for site in self.means}}
+        found = {name: leaf.grad.clone() for name, leaf in leaves.items()}
+        for leaf in leaves.values():
+            leaf.grad = None
+        return found
+
+
+def all_signs(shape: tuple[int, ...]) -> torch.Tensor:
+    """Every ±1 tensor of a shape, (2^n, *shape)."""
+    number = torch.Size(shape).numel()
+    return torch.tensor(list(itertools.product((-1.0, 1.0), repeat=number))).reshape(-1, *shape)
+
+
+def assert_same(found: Gradients, wanted: Gradients, names=None) -> None:
+    assert set(found) == set(wanted)
+    for name in wanted if names is None else names:
+        assert wanted[name].abs().max() > 1e-3, name
+        torch.testing.assert_close(found[name], wanted[name], rtol=1e-10, atol=1e-10, msg=name)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_score_equals_the_exact_gradient(name, noise):
+    network = Network(name, noise, num_data=2 if name != "two_layers" else 1)
+    assert_same(network.expected_gradient("score"), network.exact_gradient())
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("name", ["one_layer_real_weights", "two_layers"])
+def test_psa_equals_the_exact_gradient_where_a_flip_reaches_one_unit(name, noise):
+    network = Network(name, noise, num_data=2 if name != "two_layers" else 1)
+    assert_same(network.expected_gradient(EXACT_PSA), network.exact_gradient())
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_psa_of_a_shared_kernel_is_exact_in_all_but_its_weights(noise):
+    network = Network("one_layer", noise)
+    found, wanted = network.expected_gradient(EXACT_PSA), network.exact_gradient()
+    assert_same(found, wanted, ["scale0", "bias0", "head", "offset"])
+    assert (found["w0"] - wanted["w0"]).abs().max() > 1e-4
+
+
+def psa_of_weights(network: Network) -> torch.Tensor:
+    """The definition: flips of each unit by each weight times flips of the loss by each unit."""
+    values, probability = network.paths()
+    w, z, head = values["w0"], values["z0"], network.parameters
+    result = torch.zeros_like(network.means["w0"])
+
+    def loss(states):
+        logits = states.flatten(2) @ head["head"].mT + head["offset"]
+        return -torch.log_softmax(logits, -1)[:, torch.arange(len(network.y)), network.y]
+
+    of_units = torch.zeros_like(z)
+    for place in itertools.product(range(2), range(2)):
+        sides = []
+        for sign in (1.0, -1.0):
+            states = z.clone()
+            states[(..., *place)] = sign
+            sides.append(loss(states))
+        of_units[(..., *place)] = ((sides[0] - sides[1]) / 2).unsqueeze(-1)
+    for tap in itertools.product(range(2), range(2)):
+        means = []
+        for sign in (1.0, -1.0):
+            kernels = w.clone()
+            kernels[(..., *tap)] = sign
+            a = [network.pre_activation(0, network.x, kernel) for kernel in kernels]
+            means.append(network.noise.mean_sign(torch.stack(a)))
+        effect = (means[0] - means[1]) / 2 * of_units
+        result[(..., *tap)] = (probability[:, None] * effect.flatten(1)).sum()
+    return result.detach()
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_psa_of_a_shared_kernel_equals_its_definition_by_literal_flips(noise):
+    network = Network("one_layer", noise)
+    found = network.expected_gradient(EXACT_PSA)["w0"]
+    torch.testing.assert_close(found, psa_of_weights(network), rtol=1e-10, atol=1e-10)
+
+
+def straight_through(network: Network) -> Gradients:
+    """The definition: derivatives of the loss of ``z + E[z | a] - constant``, path by path."""
+    values, probability = network.paths()
+    leaves = {site: values[site].requires_grad_() for site in network.means}
+    parameters = {name: p.detach().requires_grad_() for name, p in network.parameters.items()}
+    total = torch.zeros(())
+    for path, share in enumerate(probability):
+        x = network.x
+        for k, layer in enumerate(network.layers):
+            w = leaves[f"w{k}"][path] if layer.is_sign else parameters[f"w{k}"]
+            a = parameters[f"scale{k}"] * conv2d(x, w, **layer.options) + parameters[f"bias{k}"]
+            mean = network.noise.mean_sign(a)
+            x = values[f"z{k}"][path] + mean - mean.detach()
+        logits = x.flatten(1) @ parameters["head"].mT + parameters["offset"]
+        total = total + share * torch.nn.functional.cross_entropy(
+            logits, network.y, reduction="sum"
+        )
+    wanted = {**parameters, **leaves}
+    found = dict(zip(wanted, torch.autograd.grad(total, list(wanted.values())), strict=True))
+    return {name: g.sum(0) if name in leaves else g for name, g in found.items()}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_st_equals_its_definition(name):
+    network = Network(name, num_data=1)
+    assert_same(network.expected_gradient("st"), straight_through(network))
+
+
+# Relative bias |E[estimate] - exact| / |exact| of each block, logistic noise, two images. Blocks
+# that are not listed are exact.
+RECORDED_BIAS = {
+    ("one_layer", "psa"): {},
+    ("one_layer", "st"): {},
+}
+
+
+@pytest.mark.parametrize(("name", "estimator"), RECORDED_BIAS)
+def test_bias_of_a_shared_kernel_is_the_recorded_one(name, estimator):
+    network = Network(name)
+    chosen = EXACT_PSA if estimator == "psa" else estimator
+    found, exact = network.expected_gradient(chosen), network.exact_gradient()
+    bias = {k: float((found[k] - exact[k]).norm() / exact[k].norm()) for k in exact}
+    for block, value in bias.items():
+        recorded = RECORDED_BIAS[name, estimator].get(block, 0.0)
+        assert value == pytest.approx(recorded, rel=1e-8, abs=1e-12), (block, bias)
+
+
+# a fit -----------------------------------------------------------------------------------------
+
+
+def bars(number: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """6 x 6 images of noise with a bar, horizontal (0), vertical (1) or none (2), anywhere."""
+    x = 0.7 * torch.randn(number, 1, 6, 6, generator=generator)
+    y = torch.randint(3, (number,), generator=generator)
+    for image, label in zip(x, y, strict=True):
+        line = int(torch.randint(6, (), generator=generator))
+        if label == 0:
+            image[:, line] += 2
+        elif label == 1:
+            image[:, :, line] += 2
+    return x - x.mean(), y
+
+
+def convolutional_network(x, y=None):
+    """Two ±1 convolutions, a ±1 1-D convolution over rows of the maps, and a real head."""
+    w1 = pyro.sample("w1", sbn.SignBernoulli(logits=torch.zeros(16, 1, 3, 3)).to_event(4))
+    w2 = pyro.sample("w2", sbn.SignBernoulli(logits=torch.zeros(16, 16, 3, 3)).to_event(4))
+    s1 = pyro.param("s1", torch.full((16,), 1 / 3))
+    b1 = pyro.param("b1", torch.zeros(16))
+    s2 = pyro.param("s2", torch.full((16,), 1 / 12))
+    b2 = pyro.param("b2", torch.zeros(16))
+    head = pyro.param("head", torch.zeros(3, 144))
+    offset = pyro.param("offset", torch.zeros(3))
+    with pyro.plate("data", 400, subsample=x, dim=-1):
+        h = pyro.sample("h1", sbn.NoisySign(sbn.affine_conv2d(x, w1, b1, scale=s1, padding=1)))
+        h = sbn.affine_conv2d(h, w2, b2, scale=s2, stride=2, padding=1)
+        h = pyro.sample("h2", sbn.NoisySign(h))
+        logits = sbn.affine(sbn.flatten(h, 3), head, offset, scale=0.1)
+        return pyro.sample("y", sbn.AffineCategorical(logits), obs=y)
+
+
+@pytest.mark.parametrize("estimator", ["psa", "st"])
+def test_convolutional_network_learns_to_tell_bars_apart(estimator):
+    torch.manual_seed(0)
+    pyro.clear_param_store()
+    generator = torch.Generator().manual_seed(1)
+    x, y = bars(400, generator)
+    x_test, y_test = bars(200, generator)
+    guide = sbn.guides.AutoSignBernoulli(convolutional_network, example=(x[:2],))
+    optim = sbn.optim.MirrorDescent({"lr": 0.05, "real": ("Adam", {"lr": 0.02})})
+    loss = sbn.TraceEstimator_ELBO(estimator, temperature="auto")
+    svi = SVI(convolutional_network, guide, optim, loss=loss)
+    for _ in range(25):
+        for rows in torch.randperm(400).split(100):
+            svi.step(x[rows], y[rows])
+    draws = Predictive(convolutional_network, guide=guide, num_samples=30)(x_test)["y"]
+    voted = torch.stack([(draws == c).sum(0) for c in range(3)]).argmax(0)
+    assert (voted == y_test).double().mean() > 0.85
