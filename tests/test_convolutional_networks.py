@@ -16,7 +16,7 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer import SVI, Predictive
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv1d, conv2d
 
 import bayes_sbn as sbn
 from bayes_sbn.estimators import PathSampleAnalytic
@@ -31,8 +31,8 @@ Gradients = dict[str, torch.Tensor]
 class Layer:
     """A hidden convolution of one output channel; ``is_sign`` if its weights are random ±1."""
 
-    kernel: tuple[int, int]
-    map: tuple[int, int]
+    kernel: tuple[int, ...]
+    map: tuple[int, ...]
     is_sign: bool
     options: dict[str, int] = field(default_factory=dict)
 
@@ -46,18 +46,32 @@ NETWORKS = {
         Layer((2, 2), (2, 2), False),
         Layer((2, 2), (1, 1), True),
     ],
+    "two_layers_1d": [Layer((2,), (2,), False), Layer((2,), (1,), True)],
 }
+CONVOLUTIONS = {1: (conv1d, sbn.affine_conv1d), 2: (conv2d, sbn.affine_conv2d)}
+SEEDS = {"one_layer": 99, "one_layer_real_weights": 14, "two_layers": 80, "two_layers_1d": 35}
+"""Those, among a hundred, under which the smallest gradient is largest."""
+NUM_DATA = {"two_layers": 1}  # so that a joint path has at most 12 bits
+
+
+def tiny(name: str, noise: str = "logistic", **options) -> "Network":
+    return Network(name, noise, **{"num_data": NUM_DATA.get(name, 2), **options})
 
 
 class Network:
     """A tiny network: its parameters, its Pyro model and guide, and its enumeration."""
 
-    def __init__(self, name: str, noise: str = "logistic", num_data: int = 2) -> None:
-        generator = torch.Generator().manual_seed(5)
+    def __init__(
+        self, name: str, noise: str = "logistic", num_data: int = 2, seed: int | None = None
+    ) -> None:
+        generator = torch.Generator().manual_seed(SEEDS[name] if seed is None else seed)
         normal = functools.partial(torch.randn, generator=generator)
         self.layers = NETWORKS[name]
+        self.dims = len(self.layers[0].kernel)
+        self.convolve, self.affine = CONVOLUTIONS[self.dims]
         self.noise = get_noise(noise, {"uniform": 3.0, "triangular": 4.0}.get(noise, 1.0))
-        self.x, self.y = normal(num_data, 1, 3, 3), torch.tensor([0, 2])[:num_data]
+        self.x = normal(num_data, 1, *(3,) * self.dims)
+        self.y = torch.tensor([0, 2])[:num_data]
         self.means, self.parameters = {}, {}
         for k, layer in enumerate(self.layers):
             if layer.is_sign:
@@ -66,7 +80,7 @@ class Network:
                 self.parameters[f"w{k}"] = normal(1, 1, *layer.kernel)
             self.parameters[f"scale{k}"] = 0.6 + 0.2 * normal(1)
             self.parameters[f"bias{k}"] = 0.3 * normal(1)
-        units = self.layers[-1].map[0] * self.layers[-1].map[1]
+        units = torch.Size(self.layers[-1].map).numel()
         self.parameters["head"] = normal(3, units)
         self.parameters["offset"] = 0.5 * normal(3)
         for parameter in self.parameters.values():
@@ -85,23 +99,24 @@ class Network:
         given = self.parameters
         for k, layer in enumerate(self.layers):
             if layer.is_sign:
-                prior = sbn.SignBernoulli(logits=torch.zeros(1, 1, *layer.kernel)).to_event(4)
-                given = {**given, f"w{k}": pyro.sample(f"w{k}", prior)}
+                prior = sbn.SignBernoulli(logits=torch.zeros(1, 1, *layer.kernel))
+                weight = pyro.sample(f"w{k}", prior.to_event(self.dims + 2))
+                given = {**given, f"w{k}": weight}
         with pyro.plate("data", len(x), dim=-1):
             for k, layer in enumerate(self.layers):
-                pre = sbn.affine_conv2d(
+                pre = self.affine(
                     x, given[f"w{k}"], given[f"bias{k}"], scale=given[f"scale{k}"], **layer.options
                 )
                 law = sbn.NoisySign(pre, noise=self.noise)
                 x = pyro.sample(f"z{k}", law, infer={"follows_model": True})
-            head = sbn.affine(sbn.flatten(x, 3), given["head"], given["offset"])
+            head = sbn.affine(sbn.flatten(x, self.dims + 1), given["head"], given["offset"])
             return pyro.sample("y", sbn.AffineCategorical(head), obs=y)
 
     # the enumeration ------------------------------------------------------------------------
 
     def pre_activation(self, k: int, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """One map for each x, by torch."""
-        product = conv2d(x, w, **self.layers[k].options)
+        product = self.convolve(x, w, **self.layers[k].options)
         return self.parameters[f"scale{k}"] * product + self.parameters[f"bias{k}"]
 
     def value(self, k: int, x: torch.Tensor, weights: Gradients) -> torch.Tensor:
@@ -198,27 +213,27 @@ def all_signs(shape: tuple[int, ...]) -> torch.Tensor:
 def assert_same(found: Gradients, wanted: Gradients, names=None) -> None:
     assert set(found) == set(wanted)
     for name in wanted if names is None else names:
-        assert wanted[name].abs().max() > 1e-3, name
+        assert wanted[name].abs().max() > 1e-4, name
         torch.testing.assert_close(found[name], wanted[name], rtol=1e-10, atol=1e-10, msg=name)
 
 
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_score_equals_the_exact_gradient(name, noise):
-    network = Network(name, noise, num_data=2 if name != "two_layers" else 1)
+    network = tiny(name, noise)
     assert_same(network.expected_gradient("score"), network.exact_gradient())
 
 
 @pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("name", ["one_layer_real_weights", "two_layers"])
+@pytest.mark.parametrize("name", ["one_layer_real_weights", "two_layers", "two_layers_1d"])
 def test_psa_equals_the_exact_gradient_where_a_flip_reaches_one_unit(name, noise):
-    network = Network(name, noise, num_data=2 if name != "two_layers" else 1)
+    network = tiny(name, noise)
     assert_same(network.expected_gradient(EXACT_PSA), network.exact_gradient())
 
 
 @pytest.mark.parametrize("noise", NOISES)
 def test_psa_of_a_shared_kernel_is_exact_in_all_but_its_weights(noise):
-    network = Network("one_layer", noise)
+    network = tiny("one_layer", noise)
     found, wanted = network.expected_gradient(EXACT_PSA), network.exact_gradient()
     assert_same(found, wanted, ["scale0", "bias0", "head", "offset"])
     assert (found["w0"] - wanted["w0"]).abs().max() > 1e-4
@@ -256,7 +271,7 @@ def psa_of_weights(network: Network) -> torch.Tensor:
 
 @pytest.mark.parametrize("noise", NOISES)
 def test_psa_of_a_shared_kernel_equals_its_definition_by_literal_flips(noise):
-    network = Network("one_layer", noise)
+    network = tiny("one_layer", noise)
     found = network.expected_gradient(EXACT_PSA)["w0"]
     torch.testing.assert_close(found, psa_of_weights(network), rtol=1e-10, atol=1e-10)
 
@@ -271,7 +286,8 @@ def straight_through(network: Network) -> Gradients:
         x = network.x
         for k, layer in enumerate(network.layers):
             w = leaves[f"w{k}"][path] if layer.is_sign else parameters[f"w{k}"]
-            a = parameters[f"scale{k}"] * conv2d(x, w, **layer.options) + parameters[f"bias{k}"]
+            a = parameters[f"scale{k}"] * network.convolve(x, w, **layer.options)
+            a = a + parameters[f"bias{k}"]
             mean = network.noise.mean_sign(a)
             x = values[f"z{k}"][path] + mean - mean.detach()
         logits = x.flatten(1) @ parameters["head"].mT + parameters["offset"]
@@ -285,27 +301,43 @@ def straight_through(network: Network) -> Gradients:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_st_equals_its_definition(name):
-    network = Network(name, num_data=1)
+    network = tiny(name, num_data=1)
     assert_same(network.expected_gradient("st"), straight_through(network))
 
 
-# Relative bias |E[estimate] - exact| / |exact| of each block, logistic noise, two images. Blocks
-# that are not listed are exact.
+# Relative bias |E[estimate] - exact| / |exact| of each block of "one_layer", logistic noise, two
+# images. Blocks that are not listed are exact.
 RECORDED_BIAS = {
-    ("one_layer", "psa"): {},
-    ("one_layer", "st"): {},
+    "psa": {"w0": 0.06978859861391436},
+    "st": {
+        "scale0": 0.33321449511468687,
+        "bias0": 0.2804399078409809,
+        "w0": 0.050134196068023947,
+    },
 }
 
+# The median of the bias of the kernel over fifty random networks of that kind, one image.
+RECORDED_MEDIAN = {"psa": 0.0445066186019822, "st": 0.1366246687188079}
 
-@pytest.mark.parametrize(("name", "estimator"), RECORDED_BIAS)
-def test_bias_of_a_shared_kernel_is_the_recorded_one(name, estimator):
-    network = Network(name)
+
+def relative_bias(network: Network, estimator: str) -> dict[str, float]:
     chosen = EXACT_PSA if estimator == "psa" else estimator
     found, exact = network.expected_gradient(chosen), network.exact_gradient()
-    bias = {k: float((found[k] - exact[k]).norm() / exact[k].norm()) for k in exact}
-    for block, value in bias.items():
-        recorded = RECORDED_BIAS[name, estimator].get(block, 0.0)
-        assert value == pytest.approx(recorded, rel=1e-8, abs=1e-12), (block, bias)
+    return {k: float((found[k] - exact[k]).norm() / exact[k].norm()) for k in exact}
+
+
+@pytest.mark.parametrize("estimator", RECORDED_BIAS)
+def test_bias_of_a_shared_kernel_is_the_recorded_one(estimator):
+    for block, value in relative_bias(tiny("one_layer"), estimator).items():
+        recorded = RECORDED_BIAS[estimator].get(block, 0.0)
+        assert value == pytest.approx(recorded, rel=1e-8, abs=1e-12), block
+
+
+@pytest.mark.parametrize("estimator", RECORDED_MEDIAN)
+def test_median_bias_over_random_networks_is_the_recorded_one(estimator):
+    networks = [tiny("one_layer", num_data=1, seed=seed) for seed in range(50)]
+    biases = torch.tensor([relative_bias(network, estimator)["w0"] for network in networks])
+    assert biases.quantile(0.5).item() == pytest.approx(RECORDED_MEDIAN[estimator], rel=1e-8)
 
 
 # a fit -----------------------------------------------------------------------------------------
@@ -325,7 +357,7 @@ def bars(number: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.T
 
 
 def convolutional_network(x, y=None):
-    """Two ±1 convolutions, a ±1 1-D convolution over rows of the maps, and a real head."""
+    """Two ±1 convolutions and a real head."""
     w1 = pyro.sample("w1", sbn.SignBernoulli(logits=torch.zeros(16, 1, 3, 3)).to_event(4))
     w2 = pyro.sample("w2", sbn.SignBernoulli(logits=torch.zeros(16, 16, 3, 3)).to_event(4))
     s1 = pyro.param("s1", torch.full((16,), 1 / 3))
@@ -350,10 +382,10 @@ def test_convolutional_network_learns_to_tell_bars_apart(estimator):
     x, y = bars(400, generator)
     x_test, y_test = bars(200, generator)
     guide = sbn.guides.AutoSignBernoulli(convolutional_network, example=(x[:2],))
-    optim = sbn.optim.MirrorDescent({"lr": 0.05, "real": ("Adam", {"lr": 0.02})})
+    optim = sbn.optim.MirrorDescent({"lr": 0.2, "real": ("Adam", {"lr": 0.02})})
     loss = sbn.TraceEstimator_ELBO(estimator, temperature="auto")
     svi = SVI(convolutional_network, guide, optim, loss=loss)
-    for _ in range(25):
+    for _ in range(40):
         for rows in torch.randperm(400).split(100):
             svi.step(x[rows], y[rows])
     draws = Predictive(convolutional_network, guide=guide, num_samples=30)(x_test)["y"]
