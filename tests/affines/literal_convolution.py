@@ -112,10 +112,10 @@ class Maps:
         return make(*tensors, bias, scale=scale, groups=self.groups, **window), *leaves
 
     def flips(self, objective: Callable[[Array], Array]) -> tuple[Array, Array]:
-        """Half the literal differences of an objective of one map of units, summed over units.
+        """Half the literal differences in x and in W, entry by entry, of a sum over units.
 
-        ``objective`` gives the terms, of the shape of ``a``; a flip of a weight, which reaches many
-        units, is the sum over them of what each would change alone: all terms are additive.
+        ``objective`` gives the terms of the sum, each a function of its own unit.  A flip of a
+        weight moves many units at once; the sum makes of that what the package should add up.
         """
         of_x = literal_differences(lambda x: objective(self.value(x, self.w)).sum(), self.x)
         of_w = literal_differences(lambda w: objective(self.value(self.x, w)).sum(), self.w)
