@@ -24,6 +24,11 @@ _MODULES = (
 
 _NAMES = {
     "affine": "bayes_sbn.affines",
+    "affine_conv1d": "bayes_sbn.affines",
+    "affine_conv2d": "bayes_sbn.affines",
+    "flatten": "bayes_sbn.signs_rearranged",
+    "permute": "bayes_sbn.signs_rearranged",
+    "reshape": "bayes_sbn.signs_rearranged",
     "SignBernoulli": "bayes_sbn.distributions",
     "NoisySign": "bayes_sbn.distributions",
     "AffineBernoulli": "bayes_sbn.distributions",
@@ -54,6 +59,8 @@ if TYPE_CHECKING:
     from bayes_sbn import optim as optim
     from bayes_sbn import plots as plots
     from bayes_sbn.affines import affine as affine
+    from bayes_sbn.affines import affine_conv1d as affine_conv1d
+    from bayes_sbn.affines import affine_conv2d as affine_conv2d
     from bayes_sbn.distributions import AffineBernoulli as AffineBernoulli
     from bayes_sbn.distributions import AffineCategorical as AffineCategorical
     from bayes_sbn.distributions import AffineNormal as AffineNormal
@@ -69,6 +76,9 @@ if TYPE_CHECKING:
     from bayes_sbn.messenger import force_draws as force_draws
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions
+    from bayes_sbn.signs_rearranged import flatten as flatten
+    from bayes_sbn.signs_rearranged import permute as permute
+    from bayes_sbn.signs_rearranged import reshape as reshape
 
 
 def __getattr__(name: str) -> Any:

@@ -173,6 +173,11 @@ class _Cdf(torch.autograd.Function):
         )
 
 
+def differentiable_cdf(a: torch.Tensor, noise: str, scale: float = 1.0) -> torch.Tensor:
+    """F(a) of ``tests.oracle_noise`` for torch tensors, with the derivative F'(a)."""
+    return _Cdf.apply(a, noise, scale)
+
+
 def _log_likelihood(net: Net, logits: torch.Tensor, y, sigma: torch.Tensor | None) -> torch.Tensor:
     if net.likelihood == "categorical":
         return torch.log_softmax(logits, -1)[..., int(y)]
@@ -208,7 +213,7 @@ def _differentiable_bound(
             a = parameters[f"{name}.scale"] * a + parameters[f"{name}.bias"]
             if name != "head":
                 state = activations[k][None]
-                q_z = q_z * _Cdf.apply(state * a, net.noise, net.noise_scale).prod(-1)
+                q_z = q_z * differentiable_cdf(state * a, net.noise, net.noise_scale).prod(-1)
         log_p = _log_likelihood(net, a, y_n, parameters.get("sigma"))
         expected = expected + (q_z * log_p).sum(1)
         marginal = marginal + (q_z * log_p.exp()).sum(1).log()

@@ -24,6 +24,8 @@ import bayes_sbn as sbn
 from bayes_sbn.estimators.estimator import REGISTRY
 from tests.estimators.test_exact_expectation import RECORDED_BIAS
 from tests.estimators.test_trapezoid_straight_through import RECORDED_BIAS as ZGR_BIAS
+from tests.test_convolutional_networks import RECORDED_BIAS as RECORDED_BIAS_OF_A_KERNEL
+from tests.test_convolutional_networks import RECORDED_MEDIAN
 from tests.test_imports import LAYERS
 
 ROOT = Path(__file__).parents[1]
@@ -295,6 +297,25 @@ def test_rivals_page_has_the_recorded_biases_of_zgr():
         name = f"{layers[layer]}.{kinds[kind]}"
         assert float(zgr) == float(f"{ZGR_BIAS[problem][name]:.2g}")
         assert float(st) == float(f"{RECORDED_BIAS[problem, 'st'][name]:.2g}")
+
+
+def test_psa_page_has_the_recorded_biases_of_a_convolution():
+    block_of = {"weight means": "w0", "bias": "bias0", "scale": "scale0"}
+    listed: dict[str, dict[str, float]] = {"psa": {}, "st": {}}
+    medians = {}
+    page = "methods/path_sample_analytic.md"
+    for block, *values in rows(page, "| block of the convolution | psa | st |"):
+        for estimator, value in zip(("psa", "st"), values, strict=True):
+            if "median of 50" in block:
+                medians[estimator] = float(value)
+            elif value != "exact":
+                listed[estimator][block_of[block]] = float(value)
+    for there, recorded in (
+        (medians, RECORDED_MEDIAN),
+        (listed["psa"], RECORDED_BIAS_OF_A_KERNEL["psa"]),
+        (listed["st"], RECORDED_BIAS_OF_A_KERNEL["st"]),
+    ):
+        assert there == {key: float(f"{bias:.2g}") for key, bias in recorded.items()}
 
 
 def test_api_index_names_everything_public():

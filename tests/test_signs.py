@@ -36,9 +36,10 @@ def test_closed_draw_refuses_a_gradient_through_other_operations(operation):
         result.sum().backward()
 
 
-def test_closed_draw_names_both_ways_out():
+def test_closed_draw_names_every_way_out():
     h, _ = draw(FLIP)
-    with pytest.raises(RuntimeError, match=r'bayes_sbn.affine\(\), or give .*"estimator": "st"'):
+    ways = r'bayes_sbn.affine\(\) or affine_conv2d\(\), .*bayes_sbn.flatten\(\).*"estimator": "st"'
+    with pytest.raises(RuntimeError, match=ways):
         h.sum().backward()
 
 

@@ -1,7 +1,8 @@
 """Lazy pre-activations that know how they change when one ±1 operand flips."""
 
 from bayes_sbn.affines.categorical import categorical_log_likelihood
-from bayes_sbn.affines.dense import Affine, Operand, affine, broadcasts_to
+from bayes_sbn.affines.convolution import Convolution, affine_conv1d, affine_conv2d
+from bayes_sbn.affines.dense import Affine, affine
 from bayes_sbn.affines.function import (
     BernoulliLogLikelihood,
     MeanSign,
@@ -9,16 +10,21 @@ from bayes_sbn.affines.function import (
     SignLogProb,
     UnitFunction,
 )
+from bayes_sbn.affines.pre_activation import Operand, PreActivation, broadcasts_to
 
 __all__ = [
     "Affine",
     "BernoulliLogLikelihood",
+    "Convolution",
     "MeanSign",
     "NormalLogLikelihood",
     "Operand",
+    "PreActivation",
     "SignLogProb",
     "UnitFunction",
     "affine",
+    "affine_conv1d",
+    "affine_conv2d",
     "broadcasts_to",
     "categorical_log_likelihood",
 ]

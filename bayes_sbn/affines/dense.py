@@ -9,79 +9,18 @@ followed by one axis of size 1 for the plate of the rows, ``s`` and ``b`` broadc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from bayes_sbn.affines.flips import flip_unit_function
+from bayes_sbn.affines.flips import flip_inputs, flip_weights
 from bayes_sbn.affines.function import UnitFunction
-from bayes_sbn.signs import FlipRule, open_sign, sign_tag
+from bayes_sbn.affines.pre_activation import Operand, PreActivation
 
 
-@dataclass(frozen=True)
-class Operand:
-    """An input or a weight of an affine map, with the rule by which it is differentiated.
-
-    Args:
-        open: the tensor, in the autograd graph.
-        is_sign: whether it is known to be a ±1 draw.
-        flip: the flip rule, or None for ordinary derivatives.
-        site: the name of its site, if it is a draw.
-    """
-
-    open: Tensor
-    is_sign: bool = False
-    flip: FlipRule | None = None
-    site: str = ""
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> Operand:
-        """The operand that a tensor is, by its tag."""
-        tag = sign_tag(tensor)
-        if tag is None:
-            return cls(tensor)
-        return cls(open_sign(tensor), is_sign=True, flip=tag.flip, site=tag.site)
-
-    @property
-    def by_flips(self) -> bool:
-        """Whether gradients of this operand are exact flips."""
-        return self.flip is not None and self.open.requires_grad
-
-    @property
-    def value(self) -> Tensor:
-        """The tensor as ordinary operations may use it: detached if it is to be flipped."""
-        return self.open.detach() if self.by_flips else self.open
-
-    def with_open(self, tensor: Tensor) -> Operand:
-        """The same operand with another view of its tensor."""
-        return Operand(tensor, self.is_sign, self.flip, self.site)
-
-
-class Affine:
-    """A lazy dense pre-activation ``a = s * (W x) + b``; made by :func:`affine`.
-
-    ``tensor`` is the pre-activation; ``through(h)`` is a function of it with the Jacobian that
-    each operand's rule asks for.
-    """
+class Affine(PreActivation):
+    """A lazy dense pre-activation ``a = s * (W x) + b``; made by :func:`affine`."""
 
     event_dim = 1
-
-    def __init__(
-        self,
-        inputs: Operand,
-        weight: Operand,
-        bias: Tensor | None,
-        scale: Tensor | None,
-        source: Affine | None = None,
-    ) -> None:
-        self.inputs = inputs
-        self.weight = weight
-        self.bias = bias
-        self.scale = scale
-        self.source = self if source is None else source
-        """The affine that this one was expanded from: the same conditional."""
-        self._tensors: dict[bool, Tensor] = {}  # by whether autograd recorded the evaluation
 
     @property
     def has_rows(self) -> bool:
@@ -96,19 +35,6 @@ class Affine:
             return self.weight
         return self.weight.with_open(w.squeeze(-3))
 
-    @property
-    def tensor(self) -> Tensor:
-        """The pre-activation ``a``; no gradient flows here to operands that are to be flipped.
-
-        Evaluated once; once more if the first time was under ``torch.no_grad`` and this is not.
-        """
-        is_recorded = torch.is_grad_enabled()
-        for key in (True, is_recorded):
-            if key in self._tensors:
-                return self._tensors[key]
-        self._tensors[is_recorded] = self._evaluate()
-        return self._tensors[is_recorded]
-
     def _evaluate(self) -> Tensor:
         x, w = self.inputs.value, self.matrix.value
         product = torch.matmul(x, w.mT) if self.has_rows else torch.matmul(w, x)
@@ -122,38 +48,15 @@ class Affine:
             return torch.ones((), dtype=self.tensor.dtype, device=self.tensor.device)
         return self.scale.detach()
 
-    @property
-    def needs_flips(self) -> bool:
-        """Whether any operand is differentiated by flips."""
-        return self.inputs.by_flips or self.weight.by_flips
+    def _flip_gradients(
+        self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        w_gradient = None
+        if of_weight:
+            w_gradient = flip_weights(self, h, g).reshape(self.weight.open.shape)
+        return flip_inputs(self, h, g) if of_inputs else None, w_gradient
 
-    @property
-    def shape(self) -> torch.Size:
-        """The shape of the pre-activation, (..., rows, out)."""
-        return self.tensor.shape
-
-    @property
-    def batch_shape(self) -> torch.Size:
-        """The shape without the units."""
-        return self.shape[:-1]
-
-    def through(self, h: UnitFunction) -> Tensor:
-        """``h(a)``, differentiated in each operand by that operand's rule."""
-        value = h.value(self.tensor)
-        if not self.needs_flips:
-            return value
-        return value + flip_unit_function(self, h)
-
-    def expand(self, batch_shape: torch.Size) -> Affine:
-        """The same pre-activation with its batch shape broadcast."""
-        batch_shape = torch.Size(batch_shape)
-        if batch_shape == self.batch_shape:
-            return self
-        if not broadcasts_to(self.batch_shape, batch_shape):
-            raise ValueError(
-                f"Affine.expand({tuple(batch_shape)}): the pre-activation has batch shape "
-                f"{tuple(self.batch_shape)}, which does not broadcast to it."
-            )
+    def _expanded(self, batch_shape: torch.Size) -> Affine:
         x, w = self.inputs, self.weight
         if self.has_rows or w.open.dim() == 2 or w.open.shape[-3] == 1:
             x = x.with_open(x.open.expand(*batch_shape, x.open.shape[-1]))
@@ -174,12 +77,6 @@ class _ExpandedAffine(Affine):
         x, w = self.inputs.open, self.weight.open
         batch = x.shape[:-1] if self.has_rows else w.shape[:-2]
         return self.source.tensor.expand(*batch, w.shape[-2])
-
-
-def broadcasts_to(shape: torch.Size, wanted: torch.Size) -> bool:
-    """Whether a tensor of a shape can be expanded to the wanted one."""
-    pairs = zip(reversed(shape), reversed(wanted), strict=False)
-    return len(shape) <= len(wanted) and all(size in (1, other) for size, other in pairs)
 
 
 def affine(

@@ -20,60 +20,25 @@ remainder is at most ``sum_n |g_nj| max|h'''| |2 s_j x_ni|^3 / 6``.
 
 **Real weights on ±1 inputs.**  Exactly, entry by entry, in blocks of rows (for the mean of a
 logistic unit by the product form of :meth:`bayes_sbn.noise.Logistic.flip_difference`).
-
-The flips enter the graph as a term whose value is zero and whose gradient is theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from bayes_sbn.affines.function import UnitFunction
 
 if TYPE_CHECKING:
     from bayes_sbn.affines.dense import Affine
+    from bayes_sbn.affines.pre_activation import PreActivation
 
 ENTRIES_PER_BLOCK = 1 << 22
 """How many (row, unit, input) entries an exact flip evaluates at a time: 32 MB in float64."""
-
-
-def flip_unit_function(pre: Affine, h: UnitFunction) -> Tensor:
-    """A zero of the shape of ``a`` whose gradient is the flips of h in the flipped operands."""
-    zero: Tensor = _UnitFlips.apply(  # type: ignore[no-untyped-call]
-        pre, h, *_flipped_operands(pre)
-    )
-    return zero
-
-
-def _flipped_operands(pre: Affine) -> tuple[Tensor | None, Tensor | None]:
-    return (
-        pre.inputs.open if pre.inputs.by_flips else None,
-        pre.matrix.open if pre.weight.by_flips else None,
-    )
-
-
-class _UnitFlips(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, pre: Affine, h: UnitFunction, x: Tensor | None, w: Tensor | None
-    ) -> Tensor:
-        ctx.pre, ctx.h = pre, h
-        del x, w  # there so that autograd knows where the gradients go
-        a = pre.tensor
-        return torch.zeros((), dtype=a.dtype, device=a.device).expand(a.shape)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[None, None, Tensor | None, Tensor | None]:
-        pre, h = ctx.pre, ctx.h
-        x_gradient = flip_inputs(pre, h, g) if ctx.needs_input_grad[2] else None
-        w_gradient = flip_weights(pre, h, g) if ctx.needs_input_grad[3] else None
-        return None, None, x_gradient, w_gradient
 
 
 def flip_inputs(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
@@ -83,7 +48,7 @@ def flip_inputs(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
         return torch.zeros_like(x)
     g = 0.5 * g
     if pre.weight.is_sign:
-        central, rest = _two_values(pre, h, g)
+        central, rest = two_values(pre, h, g)
         full = torch.addcmul(_times_matrix(pre, central, w), x, rest.sum(-1, keepdim=True))
     else:
         blocks = [
@@ -101,11 +66,11 @@ def flip_weights(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
         return torch.zeros_like(w)
     g = 0.5 * g
     if pre.inputs.is_sign:
-        central, rest = _two_values(pre, h, g)
+        central, rest = two_values(pre, h, g)
         full = torch.addcmul(_outer(pre, central, x), w, _sum_rows(pre, rest).unsqueeze(-1))
-    elif series := _series(pre, h):
+    elif terms := series(pre, h):
         step = 2 * pre.unit_scale
-        first, second = g * series[0] * step, 0.5 * g * series[1] * step * step
+        first, second = g * terms[0] * step, 0.5 * g * terms[1] * step * step
         full = torch.addcmul(_outer(pre, first, x), w, _outer(pre, second, x * x), value=-1)
     else:
         full = torch.zeros((), dtype=w.dtype, device=w.device)
@@ -121,7 +86,7 @@ def row_inputs(pre: Affine) -> Tensor:
     return x.expand(*x.shape[:-2], pre.shape[-2], x.shape[-1]) if pre.has_rows else x
 
 
-def _series(pre: Affine, h: UnitFunction) -> tuple[Tensor, Tensor] | None:
+def series(pre: PreActivation, h: UnitFunction) -> tuple[Tensor, Tensor] | None:
     """``(h', h'')``, if the rule of the weights asks for them and h has them."""
     rule = pre.weight.flip
     if rule is None or rule.real_inputs != "series":
@@ -129,7 +94,7 @@ def _series(pre: Affine, h: UnitFunction) -> tuple[Tensor, Tensor] | None:
     return h.derivatives(pre.tensor.detach())
 
 
-def _two_values(pre: Affine, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
+def two_values(pre: PreActivation, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
     """``g M`` and ``g N``: the mean and half the difference of the two values of a flip."""
     a, s = pre.tensor.detach(), pre.unit_scale
     one = torch.ones((), dtype=a.dtype, device=a.device)
@@ -144,21 +109,25 @@ def _blocks(
     a, s = pre.tensor.detach(), pre.unit_scale
     x, w = row_inputs(pre), pre.matrix.open.detach()
     if not pre.has_rows:
-        whole = slice(None)
-        yield h.for_flips(whole), a, g, s.unsqueeze(-1), w, x.unsqueeze(-2)
+        yield h.for_flips(lambda t: t.unsqueeze(-1)), a, g, s.unsqueeze(-1), w, x.unsqueeze(-2)
         return
     rows = a.shape[-2]
     size = max(1, ENTRIES_PER_BLOCK // max(1, a.numel() // max(1, rows) * x.shape[-1]))
     for start in range(0, rows, size):
         block = slice(start, start + size)
         yield (
-            h.for_flips(block),
+            h.for_flips(partial(_flip_axis, rows=block)),
             a[..., block, :],
             g[..., block, :],
             s.unsqueeze(-1),
             w.unsqueeze(-3),
             x[..., block, :].unsqueeze(-2),
         )
+
+
+def _flip_axis(tensor: Tensor, rows: slice) -> Tensor:
+    """The rows of a tensor of the shape of ``a``, with a trailing axis for the flips."""
+    return tensor[..., rows, :].unsqueeze(-1)
 
 
 def _times_matrix(pre: Affine, rows: Tensor, w: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ that are sums over units.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -37,15 +38,10 @@ class UnitFunction:
         del a
         return None
 
-    def for_flips(self, rows: slice) -> UnitFunction:
-        """The function on those rows (axis -2), its own tensors with a trailing axis for flips."""
-        del rows
+    def for_flips(self, arrange: Callable[[Tensor], Tensor]) -> UnitFunction:
+        """The function of a part of ``a``, its own tensors (of the shape of a) arranged alike."""
+        del arrange
         return self
-
-
-def _flip_axis(tensor: Tensor, rows: slice) -> Tensor:
-    """The rows of a tensor of the shape of ``a``, with a trailing axis; a vector has no rows."""
-    return (tensor[..., rows, :] if tensor.dim() > 1 else tensor).unsqueeze(-1)
 
 
 @dataclass(frozen=True)
@@ -88,9 +84,9 @@ class SignLogProb(UnitFunction):
             up, down = up.clamp_min(low), down.clamp_min(low)
         return up - down
 
-    def for_flips(self, rows: slice) -> SignLogProb:
+    def for_flips(self, arrange: Callable[[Tensor], Tensor]) -> SignLogProb:
         """See :meth:`UnitFunction.for_flips`."""
-        return SignLogProb(self.noise, _flip_axis(self.state, rows))
+        return SignLogProb(self.noise, arrange(self.state))
 
 
 @dataclass(frozen=True)
@@ -104,9 +100,9 @@ class BernoulliLogLikelihood(UnitFunction):
         log_sigmoid = torch.nn.functional.logsigmoid
         return self.label * log_sigmoid(a) + (1 - self.label) * log_sigmoid(-a)
 
-    def for_flips(self, rows: slice) -> BernoulliLogLikelihood:
+    def for_flips(self, arrange: Callable[[Tensor], Tensor]) -> BernoulliLogLikelihood:
         """See :meth:`UnitFunction.for_flips`."""
-        return BernoulliLogLikelihood(_flip_axis(self.label, rows))
+        return BernoulliLogLikelihood(arrange(self.label))
 
 
 @dataclass(frozen=True)
@@ -130,11 +126,9 @@ class NormalLogLikelihood(UnitFunction):
         precision = self.sigma.detach().square().reciprocal()
         return (self.target - a) * precision, -precision
 
-    def for_flips(self, rows: slice) -> NormalLogLikelihood:
+    def for_flips(self, arrange: Callable[[Tensor], Tensor]) -> NormalLogLikelihood:
         """See :meth:`UnitFunction.for_flips`; sigma is a constant to the flips."""
-        return NormalLogLikelihood(
-            _flip_axis(self.target, rows), _flip_axis(self.sigma.detach(), rows)
-        )
+        return NormalLogLikelihood(arrange(self.target), arrange(self.sigma.detach()))
 
 
 @dataclass(frozen=True)
@@ -152,6 +146,6 @@ class ClassLogit(UnitFunction):
         """``[c = y] a_c - logaddexp(a_c, o_c)``."""
         return self.is_label * a - torch.logaddexp(a, self.others)
 
-    def for_flips(self, rows: slice) -> ClassLogit:
+    def for_flips(self, arrange: Callable[[Tensor], Tensor]) -> ClassLogit:
         """See :meth:`UnitFunction.for_flips`."""
-        return ClassLogit(_flip_axis(self.is_label, rows), _flip_axis(self.others, rows))
+        return ClassLogit(arrange(self.is_label), arrange(self.others))

@@ -20,6 +20,7 @@ from torch import Tensor
 from bayes_sbn.affines import (
     Affine,
     BernoulliLogLikelihood,
+    Convolution,
     NormalLogLikelihood,
     UnitFunction,
     categorical_log_likelihood,
@@ -36,8 +37,14 @@ class AffineLikelihood(TorchDistribution):
     target_dim = 1
 
     def __init__(self, affine: Affine, *, validate_args: bool | None = None) -> None:
+        name = type(self).__name__
+        if isinstance(affine, Convolution):
+            raise TypeError(
+                f"{name}(affine=...): received {affine!r}; heads are dense. Write "
+                f"h = bayes_sbn.flatten(h, {affine.event_dim}) for the draw h of the last "
+                f"convolution, and {name}(bayes_sbn.affine(h, weight, bias))."
+            )
         if not isinstance(affine, Affine):
-            name = type(self).__name__
             raise TypeError(
                 f"{name}(affine=...): received a {type(affine).__name__}; the law holds a lazy "
                 f"pre-activation. Write {name}(bayes_sbn.affine(x, weight, bias))."

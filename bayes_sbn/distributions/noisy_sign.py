@@ -1,9 +1,10 @@
-r"""Stochastic binary activations: ``x_j = sign(a_j - Z_j)``, ``Z_j ~ F``, for a lazy affine a.
+r"""Stochastic binary units: ``x_j = sign(a_j - Z_j)``, ``Z_j ~ F``, for a lazy pre-activation a.
 
     P(x_j = +1) = F(a_j),     log P(x) = sum_j log F(x_j a_j)   (the noise is symmetric).
 
-The law holds the :class:`~bayes_sbn.affines.Affine` itself, so that the gradients of its mean and
-of its log-probability reach inputs and weights by the rule of each: derivatives or exact flips.
+The law holds the :class:`~bayes_sbn.affines.PreActivation` itself, so that the gradients of its
+mean and of its log-probability reach inputs and weights by the rule of each: derivatives or exact
+flips.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import register_kl
 
-from bayes_sbn.affines import Affine, MeanSign, SignLogProb
+from bayes_sbn.affines import MeanSign, PreActivation, SignLogProb
 from bayes_sbn.distributions.support import SignDistribution, enumerate_signs, signs
 from bayes_sbn.noise import Noise, get_noise
 
@@ -25,7 +26,8 @@ class NoisySign(SignDistribution):
     """±1 units driven by a lazy pre-activation, whose unit dims are event dims.
 
     Args:
-        affine: the pre-activation, from :func:`bayes_sbn.affine`.
+        affine: the pre-activation, from :func:`bayes_sbn.affine` (one event dim),
+            :func:`bayes_sbn.affine_conv1d` (two) or :func:`bayes_sbn.affine_conv2d` (three).
         noise: the law of the injected noise, by name or as an object.
         validate_args: check the values that are scored.
     """
@@ -35,12 +37,12 @@ class NoisySign(SignDistribution):
 
     def __init__(
         self,
-        affine: Affine,
+        affine: PreActivation,
         noise: str | Noise = "logistic",
         *,
         validate_args: bool | None = None,
     ) -> None:
-        if not isinstance(affine, Affine):
+        if not isinstance(affine, PreActivation):
             raise TypeError(
                 f"NoisySign(affine=...): received a {type(affine).__name__}; the law holds a "
                 "lazy pre-activation. Write NoisySign(bayes_sbn.affine(x, weight, bias))."
@@ -95,9 +97,10 @@ class NoisySign(SignDistribution):
 
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log F(x a)`` of every unit, differentiated in each operand by its rule."""
-        batch = torch.broadcast_shapes(x.shape[:-1], self.affine.batch_shape)
+        split = x.dim() - self.event_dim
+        batch = torch.broadcast_shapes(x.shape[:split], self.affine.batch_shape)
         pre = self.affine.expand(batch) if self.affine.needs_flips else self.affine
-        return pre.through(SignLogProb(self.noise, x.expand(*batch, x.shape[-1])))
+        return pre.through(SignLogProb(self.noise, x.expand(*batch, *x.shape[split:])))
 
     def half_log_odds(self) -> Tensor:
         """``(log F(a) - log F(-a)) / 2``, where log 0 is that of the smallest normal number."""
@@ -109,7 +112,7 @@ class NoisySign(SignDistribution):
         return 0.5 * (up - down)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All joint states of the units, (2^n, *batch, units); n at most 16."""
+        """All joint states of the units, (2^n, *batch, *units); n at most 16."""
         return enumerate_signs(self, self.affine.tensor, expand)
 
 

@@ -16,9 +16,10 @@ changes at most one unit of the next layer; elsewhere the bias is of second orde
 single flips.
 
 In an autograd graph ``g / 2`` is the gradient in x.  The draw is therefore straight-through's, and
-only the children differ: they answer with flips (:mod:`bayes_sbn.affines.flips`) where
-straight-through takes derivatives.  With ±1 weights on ±1 inputs all flips of a layer, of its
-inputs and of its weights, are one matrix product each.
+only the children differ: they answer with flips (:mod:`bayes_sbn.affines.flips`,
+:mod:`bayes_sbn.affines.convolution_flips`) where straight-through takes derivatives.  With ±1
+weights on ±1 inputs all flips of a layer, of its inputs and of its weights, are one matrix product
+or convolution each.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class PathSampleAnalytic(Estimator):
     """Hard draw, backward of the mean, exact flips in the children.
 
     Unbiased: one hidden layer (±1 or real weights), and chains in which each flip reaches one unit
-    of the next layer.  Biased, to second order in the flips, in deeper networks.
+    of the next layer.  Biased, to second order in the flips, in deeper networks, and for ±1 kernels
+    of convolutions, whose flips reach many units.
     Reduces to: straight-through, where F is linear on the flips and the head is affine.
     Costs: one forward and one backward pass; ±1 weights need no more products than
     straight-through.
@@ -46,7 +48,7 @@ class PathSampleAnalytic(Estimator):
         real_inputs: how ±1 weights flip on real inputs, ``"series"`` (two terms) or ``"exact"``.
     """
 
-    unbiased: ClassVar[bool | str] = "one hidden layer; width-1 chains"
+    unbiased: ClassVar[bool | str] = "one dense hidden layer; width-1 chains"
     reference: ClassVar[str] = "Shekhovtsov, Yanush & Flach 2020"
 
     def __init__(self, *, real_inputs: str = "series") -> None:
