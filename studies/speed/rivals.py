@@ -14,20 +14,33 @@ from torch import Tensor
 from torch.autograd import Function
 
 
+def draw(uniform: Tensor, probability: Tensor) -> Tensor:
+    """±1, compared straight into floats, which is many times faster than ``torch.where``."""
+    return torch.lt(uniform, probability, out=torch.empty_like(probability)).mul_(2).sub_(1)
+
+
 class DrawWeight(Function):
-    """±1 with P(+1) = sigmoid(2 lam); backward: the identity, the gradient in the mean."""
+    """±1 with P(+1) = sigmoid(2 lam), and its KL from fair coins, sharing the sigmoid.
+
+    Backward: the gradient in the mean, which is the identity for the draw and lam for the KL,
+    ``mu lam - log cosh lam``.
+    """
 
     @staticmethod
-    def forward(ctx: Any, lam: Tensor, uniform: Tensor) -> Tensor:
-        """The draw."""
-        del ctx
-        return torch.where(uniform < torch.sigmoid(2 * lam), 1.0, -1.0)
+    def forward(ctx: Any, lam: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """The draw, and the divergence in nats."""
+        ctx.save_for_backward(lam)
+        probability = torch.sigmoid(2 * lam)
+        size = lam.abs()
+        log_two_cosh = torch.nn.functional.softplus(-2 * size).add_(size)
+        divergence = (2 * probability).sub_(1).mul_(lam).sub_(log_two_cosh).sum()
+        return draw(uniform, probability), divergence + lam.numel() * 0.6931471805599453
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """The gradient in the mean."""
-        del ctx
-        return gradients[0], None
+        (lam,) = ctx.saved_tensors
+        return torch.addcmul(gradients[0], gradients[1], lam), None
 
 
 class DrawUnit(Function):
@@ -38,31 +51,13 @@ class DrawUnit(Function):
         """The draw."""
         probability = torch.sigmoid(a)
         ctx.save_for_backward(probability)
-        return torch.where(uniform < probability, 1.0, -1.0)
+        return draw(uniform, probability)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """The derivative of the mean."""
         (probability,) = ctx.saved_tensors
         return 2 * gradients[0] * probability * (1 - probability), None
-
-
-class CoinDivergence(Function):
-    """KL from fair coins, ``mu lam - log cosh lam``; its derivative in the mean is lam."""
-
-    @staticmethod
-    def forward(ctx: Any, lam: Tensor) -> Tensor:
-        """The divergence in nats."""
-        ctx.save_for_backward(lam)
-        size = lam.abs()
-        log_cosh = size + torch.log1p(torch.exp(-2 * size)) - 0.6931471805599453
-        return (torch.tanh(lam) * lam - log_cosh).sum()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        """The natural parameter."""
-        (lam,) = ctx.saved_tensors
-        return gradients[0] * lam
 
 
 class HandWritten:
@@ -91,10 +86,10 @@ class HandWritten:
         divergence = torch.zeros(())
         last = len(self.lam) - 1
         for k, lam in enumerate(self.lam):
-            weight = DrawWeight.apply(lam, torch.rand_like(lam))
+            weight, nats = DrawWeight.apply(lam, torch.rand_like(lam))
             a = self.log_scale[k].exp() * (x @ weight.mT) + self.bias[k]
             x = a if k == last else DrawUnit.apply(a, torch.rand_like(a))
-            divergence = divergence + CoinDivergence.apply(lam)
+            divergence = divergence + nats
         nll = torch.nn.functional.cross_entropy(x, y, reduction="sum")
         return self.num_data / len(y) * nll + divergence
 
