@@ -55,7 +55,7 @@ class _MeanNode(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, natural: Tensor, probs: Tensor) -> Tensor:
         del ctx, natural
-        return 2 * probs - 1
+        return probs.mul(2).sub_(1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

@@ -107,7 +107,7 @@ class SignBernoulli(SignDistribution):
         if gradient != "natural":
             raise ValueError(f"gradient={gradient!r} is not known; it is 'natural' or 'euclidean'.")
         new = cls.__new__(cls)
-        probs = torch.sigmoid(2 * natural.detach())
+        probs = natural.detach().mul(2).sigmoid_()
         new._set(natural.detach(), mean_node(natural, probs), True, natural.shape, 0)
         new._probs = probs
         super(SignBernoulli, new).__init__(natural.shape, torch.Size(), validate_args=False)
@@ -282,6 +282,8 @@ class _WithSlope(torch.autograd.Function):
 def _log_two_cosh(lam: Tensor) -> Tensor:
     """``log(2 cosh lam) = |lam| + log(1 + exp(-2 |lam|))``."""
     size = lam.abs()
+    if not size.requires_grad:
+        return torch.nn.functional.softplus(size.mul(-2)).add_(size)
     return size + torch.nn.functional.softplus(-2 * size)
 
 
@@ -299,7 +301,10 @@ def _expected_log_prob(mean: Tensor, lam: Tensor) -> Tensor:
 
 
 def _largest(lam: Tensor) -> float:
-    return float(lam.detach().abs().amax()) if lam.numel() else 0.0
+    if not lam.numel():
+        return 0.0
+    low, high = torch.aminmax(lam.detach())
+    return float(torch.maximum(-low, high))
 
 
 def _mean_ratio(lam: Tensor, lam0: Tensor) -> Tensor:
