@@ -69,7 +69,7 @@ def mean_node(natural: Tensor, probs: Tensor | None = None) -> Tensor:
     Args:
         natural: the leaf ``lam``.
         probs: ``sigmoid(2 lam)``, a constant, where it is there already; ``tanh`` is computed from
-            it, at an eighth of the cost of torch's own on a CPU.
+            it, which is cheaper on a CPU than torch's own.
     """
     if probs is None:
         probs = torch.sigmoid(2 * natural.detach())

@@ -40,7 +40,7 @@ class TraceEstimator_ELBO(ELBO):
     Args:
         estimator: a registered name (``"psa"``, ``"st"``, ``"score"``) or an instance; a site's
             ``infer={"estimator": ...}`` goes before it.
-        temperature: what one nat of KL costs, a positive number; 1 is the bound itself.
+        temperature: what one nat of KL costs, at least 0; 1 is the bound itself.
             ``"auto"`` is min(1, N h / (10 K ln 2)) for K ±1 weights and N data of h nats each
             (log of the number of classes, log 2 a binary label, 1 otherwise), fixed at the first
             call and readable as :attr:`temperature`.

@@ -22,7 +22,7 @@ def automatic_temperature(model_trace: Any, guide_trace: Any) -> float:
     otherwise; the prior asks K ln 2 for K ±1 weights.
     """
     bits = sum(
-        site["fn"].parameter.numel()
+        site["fn"].shape().numel() // _num_particles(site["cond_indep_stack"])
         for site in guide_trace.nodes.values()
         if site["type"] == "sample" and isinstance(site["fn"], SignBernoulli)
     )
@@ -40,6 +40,10 @@ def automatic_temperature(model_trace: Any, guide_trace: Any) -> float:
             each = float(max(1, fn.event_shape.numel()))
         nats += rows * each
     return min(1.0, nats / (10 * bits * math.log(2))) if bits else 1.0
+
+
+def _num_particles(stack: Any) -> int:
+    return math.prod(int(f.size) for f in stack if not _is_data(f))
 
 
 def _is_data(frame: Any) -> bool:

@@ -139,6 +139,32 @@ def test_automatic_temperature_is_the_rule_and_stays():
     assert sbn.TraceEstimator_ELBO("st").temperature == 1.0
 
 
+@pytest.mark.parametrize("vectorize", [False, True])
+def test_automatic_temperature_counts_every_weight_once(vectorize):
+    """Also where a law is expanded from one parameter, and where particles are drawn together."""
+
+    def weights(p):
+        return sbn.SignBernoulli(probs=torch.tensor(p)).expand((6, 4)).to_event(2)
+
+    def model(x, y):
+        w = pyro.sample("w", weights(0.5))
+        with pyro.plate("data", 20, subsample=x, dim=-1):
+            pyro.sample("y", sbn.AffineCategorical(sbn.affine(x, w)), obs=y)
+
+    def guide(x, y):
+        pyro.sample("w", weights(0.7))
+
+    elbo = sbn.TraceEstimator_ELBO(
+        "st",
+        temperature="auto",
+        num_particles=3,
+        vectorize_particles=vectorize,
+        max_plate_nesting=1,
+    )
+    elbo.loss(model, guide, torch.randn(5, 4), torch.zeros(5, dtype=torch.long))
+    assert elbo.temperature == pytest.approx(20 * math.log(6) / (10 * 24 * math.log(2)))
+
+
 def test_automatic_temperature_is_at_most_one():
     model = sbn.models.BinaryMLP(1, [1], 2, num_data=10000)
     guide = sbn.guides.AutoSignBernoulli(model)

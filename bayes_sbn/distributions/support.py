@@ -104,7 +104,7 @@ class SignDistribution(TorchDistribution):
             shape = uniform.shape
             if shape != probs.shape:
                 shape = torch.broadcast_shapes(shape, probs.shape)
-            # compared straight into floats: twenty times faster than torch.where on a CPU
+            # compared straight into floats, which is much cheaper than torch.where on a CPU
             below = torch.empty(shape, dtype=probs.dtype, device=probs.device)
             return torch.lt(uniform, probs, out=below).mul_(2).sub_(1)
 

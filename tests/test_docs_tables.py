@@ -1,0 +1,113 @@
+"""The tables of the documentation repeat what the program and the tests say, and nothing else."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import bayes_sbn as sbn
+from bayes_sbn.estimators.estimator import REGISTRY
+from tests.estimators.test_exact_expectation import RECORDED_BIAS
+from tests.estimators.test_trapezoid_straight_through import RECORDED_BIAS as ZGR_BIAS
+from tests.test_convolutional_networks import RECORDED_BIAS as RECORDED_BIAS_OF_A_KERNEL
+from tests.test_convolutional_networks import RECORDED_MEDIAN
+from tests.test_imports import LAYERS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def rows(page: str, header: str) -> list[list[str]]:
+    """The cells of the table with that header."""
+    lines = (DOCS / page).read_text("utf-8").splitlines()
+    assert lines.count(header) == 1, f"{page} has no table {header}"
+    start = lines.index(header) + 2
+    end = next(k for k in range(start, len(lines) + 1) if not (lines[k : k + 1] or [""])[0])
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start:end]]
+
+
+def test_architecture_page_has_the_layers_of_the_package():
+    package = ROOT / "bayes_sbn"
+    there = {
+        level: [n for n in names if (package / n).is_dir() or (package / f"{n}.py").is_file()]
+        for level, names, _ in LAYERS
+    }
+    listed = {
+        level: re.findall(r"`(\w+)`", names)
+        for level, names, _ in rows("architecture.md", "| level | modules | what they are |")
+    }
+    assert listed == there
+
+
+def test_psa_page_has_the_recorded_biases():
+    networks = {"2-2-2-3": "two_hidden_layers", "2-3-3-3": "two_hidden_layers_real_weights"}
+    layers = {"first layer": "layers.0", "second layer": "layers.1"}
+    kinds = {"bias": "bias", "scale": "scale", "weights": "weight", "weight means": "weight_mean"}
+    listed: dict[tuple[str, str], dict[str, float]] = {key: {} for key in RECORDED_BIAS}
+    problem = ""
+    page = "methods/path_sample_analytic.md"
+    for network, block, psa, st in rows(page, "| network | block | psa | st |"):
+        problem = networks[network.split(",")[0]] if network else problem
+        layer, kind = block.split(", ")
+        for estimator, value in (("psa", psa), ("st", st)):
+            if value != "exact":
+                listed[problem, estimator][f"{layers[layer]}.{kinds[kind]}"] = float(value)
+    recorded = {
+        key: {block: float(f"{bias:.2g}") for block, bias in values.items()}
+        for key, values in RECORDED_BIAS.items()
+    }
+    assert listed == recorded
+
+
+def test_methods_page_lists_the_registered_estimators():
+    listed = {
+        cells[0].strip('`"')
+        for cells in rows("methods/index.md", "| name | rule | exact where | page |")
+    }
+    own = {n for n, cls in REGISTRY.items() if cls.__module__.startswith("bayes_sbn.")}
+    assert listed == own
+
+
+def test_rivals_page_has_the_recorded_biases_of_zgr():
+    networks = {"2-2-2-3": "two_hidden_layers", "2-3-3-3": "two_hidden_layers_real_weights"}
+    layers = {"first layer": "layers.0", "second layer": "layers.1"}
+    kinds = {"bias": "bias", "weights": "weight", "weight means": "weight_mean"}
+    problem = ""
+    for network, block, zgr, st in rows("methods/rivals.md", "| network | block | zgr | st |"):
+        problem = networks[network.split(",")[0]] if network else problem
+        layer, kind = block.split(", ")
+        name = f"{layers[layer]}.{kinds[kind]}"
+        assert float(zgr) == float(f"{ZGR_BIAS[problem][name]:.2g}")
+        assert float(st) == float(f"{RECORDED_BIAS[problem, 'st'][name]:.2g}")
+
+
+def test_psa_page_has_the_recorded_biases_of_a_convolution():
+    block_of = {"weight means": "w0", "bias": "bias0", "scale": "scale0"}
+    listed: dict[str, dict[str, float]] = {"psa": {}, "st": {}}
+    medians = {}
+    page = "methods/path_sample_analytic.md"
+    for block, *values in rows(page, "| block of the convolution | psa | st |"):
+        for estimator, value in zip(("psa", "st"), values, strict=True):
+            if "median of 50" in block:
+                medians[estimator] = float(value)
+            elif value != "exact":
+                listed[estimator][block_of[block]] = float(value)
+    for there, recorded in (
+        (medians, RECORDED_MEDIAN),
+        (listed["psa"], RECORDED_BIAS_OF_A_KERNEL["psa"]),
+        (listed["st"], RECORDED_BIAS_OF_A_KERNEL["st"]),
+    ):
+        assert there == {key: float(f"{bias:.2g}") for key, bias in recorded.items()}
+
+
+def test_api_index_names_everything_public():
+    text = (DOCS / "api" / "index.md").read_text("utf-8")
+    named = set(re.findall(r"\bsbn\.(\w+)", text))
+    assert named == set(sbn.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("name", ["fit", "to_arviz", "diagnose", "PackedPredictive"])
+def test_what_the_limits_page_says_is_missing_is_missing(name):
+    text = (DOCS / "limits.md").read_text("utf-8")
+    assert re.search(rf"`(sbn\.)?{name}`", text)
+    assert name not in sbn.__all__
