@@ -26,6 +26,7 @@ _NAMES = {
     "affine": "bayes_sbn.affines",
     "affine_conv1d": "bayes_sbn.affines",
     "affine_conv2d": "bayes_sbn.affines",
+    "as_signs": "bayes_sbn.signs_of_data",
     "exact_flips": "bayes_sbn.signs_flipped",
     "flatten": "bayes_sbn.signs_rearranged",
     "permute": "bayes_sbn.signs_rearranged",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions
     from bayes_sbn.signs_flipped import exact_flips as exact_flips
+    from bayes_sbn.signs_of_data import as_signs as as_signs
     from bayes_sbn.signs_rearranged import flatten as flatten
     from bayes_sbn.signs_rearranged import permute as permute
     from bayes_sbn.signs_rearranged import reshape as reshape

@@ -51,8 +51,15 @@ class DrawRule:
         fn.has_rsample = value.requires_grad or self.estimator.is_path
         self.record[self.name] = uniform
         if self.estimator.output == "sign":
+            if not _is_own(self.estimator):
+                check_signs(value, f'estimator "{self.estimator.name}", site "{self.name}"')
             value = tag_sign(value, self.name, self.estimator.flip)
         return value
+
+
+def _is_own(estimator: Estimator) -> bool:
+    """Whether an estimator is the package's, whose draws are ±1 by construction."""
+    return type(estimator).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 class EstimatorMessenger(Messenger):

@@ -50,11 +50,13 @@ class SignTag:
         flip: the flip rule, or None for derivatives.
         open: the tensor to differentiate in place of a closed draw; None if that is the draw
             itself (a tag that held its own tensor would keep it from being freed).
+        version: torch's count of changes in place when the tensor was tagged.
     """
 
     site: str
     flip: FlipRule | None
     open: Tensor | None = None
+    version: int = 0
 
 
 class _Closed(torch.autograd.Function):
@@ -82,18 +84,35 @@ def tag_sign(value: Tensor, site: str, flip: FlipRule | None) -> Tensor:
     """The same ±1 values, tagged for their children; closed if they are to be flipped."""
     if flip is not None and value.requires_grad:
         visible: Tensor = _Closed.apply(value, site)  # type: ignore[no-untyped-call]
-        tag = SignTag(site, flip, open=value)
+        tag = SignTag(site, flip, open=value, version=_version(visible))
     else:
         visible = value.view_as(value)  # a fresh tensor: that of the caller must not be tagged
-        tag = SignTag(site, flip)
+        tag = SignTag(site, flip, version=_version(visible))
     visible._sbn_sign = tag  # type: ignore[attr-defined]
     return visible
 
 
+def _version(value: Tensor) -> int:
+    """How often a tensor was changed in place, as far as torch counts."""
+    return 0 if value.is_inference() else value._version
+
+
 def sign_tag(value: Tensor) -> SignTag | None:
-    """The tag of a ±1 draw, or None for any other tensor."""
+    """The tag of a ±1 draw, or None for any other tensor.
+
+    Raises:
+        RuntimeError: the draw was changed in place since, so that it may not be ±1 any more.
+    """
     tag = getattr(value, "_sbn_sign", None)
-    return tag if isinstance(tag, SignTag) else None
+    if not isinstance(tag, SignTag):
+        return None
+    if _version(value) > tag.version:
+        raise RuntimeError(
+            f'the ±1 values of "{tag.site}" were changed in place after they were drawn, so that '
+            "flips of them would be wrong. Write h = 0.5 * h in place of h.mul_(0.5), and scale "
+            "inside the layer: bayes_sbn.affine(h, weight, scale=0.5)."
+        )
+    return tag
 
 
 def open_sign(value: Tensor) -> Tensor:
