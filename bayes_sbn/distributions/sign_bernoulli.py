@@ -35,9 +35,13 @@ from bayes_sbn.distributions.support import (
     sum_rightmost,
 )
 from bayes_sbn.dual import mean_node
+from bayes_sbn.signs import hard_with_path
 
 CERTAIN = 400.0
 """|lam| from which on a variable is certain: 1 - |mu| and its entropy are below all numbers."""
+
+MODERATE = 20.0
+"""|lam| up to which log sigmoid(2 lam) - lam is exact to the last digits of lam, in float32."""
 
 _ONE_PARAMETER = "SignBernoulli takes exactly one of logits=, probs=, mean="
 
@@ -108,23 +112,23 @@ class SignBernoulli(SignDistribution):
             raise ValueError(f"gradient={gradient!r} is not known; it is 'natural' or 'euclidean'.")
         new = cls.__new__(cls)
         probs = natural.detach().mul(2).sigmoid_()
-        new._set(natural.detach(), mean_node(natural, probs), True, natural.shape, 0)
+        new._set(natural.detach(), natural, True, natural.shape, 0)
         new._probs = probs
         super(SignBernoulli, new).__init__(natural.shape, torch.Size(), validate_args=False)
         return new
 
     def _set(
-        self, natural: Tensor, mean: Tensor, in_mean: bool, shape: torch.Size, event_dim: int
+        self, natural: Tensor, node: Tensor, in_mean: bool, shape: torch.Size, event_dim: int
     ) -> None:
         self._natural = natural  # lam
-        self._mean = mean  # the node that gradients in the mean enter, if in_mean
+        self._node = node  # what gradients in the mean enter, if in_mean: the mean, or the leaf
         self._in_mean = in_mean
         self._full_shape = shape
         self._event_dim = event_dim
 
     def _like(self, shape: torch.Size, event_dim: int) -> SignBernoulli:
         new = type(self).__new__(type(self))
-        new._set(self._natural, self._mean, self._in_mean, shape, event_dim)
+        new._set(self._natural, self._node, self._in_mean, shape, event_dim)
         new._probs = self._probs
         new._copy_rule(self)
         split = len(shape) - event_dim
@@ -164,7 +168,7 @@ class SignBernoulli(SignDistribution):
     @property
     def mean(self) -> Tensor:
         """``2p - 1``."""
-        return self._mean.expand(self._full_shape)
+        return self._mean_node().expand(self._full_shape)
 
     @property
     def variance(self) -> Tensor:
@@ -191,24 +195,34 @@ class SignBernoulli(SignDistribution):
         """``P(x = +1)``."""
         value = torch.sigmoid(2 * self._lam()) if self._probs is None else self._probs
         if self._slopes_in_mean():
-            value = value + _zero_with_slope(self._mean, torch.full_like(value, 0.5))
+            value = value + _zero_with_slope(self._mean_node(), torch.full_like(value, 0.5))
         return value.expand(self._full_shape)
 
     def _lam(self) -> Tensor:
         """``lam`` before broadcasting, a constant if the law is differentiated in its mean."""
         return self._natural.detach() if self._in_mean else self._natural
 
+    def _mean_node(self) -> Tensor:
+        """The mean before broadcasting, with its gradient."""
+        return self._node if self._probs is None else mean_node(self._node, self._probs)
+
     def _constant_mean(self) -> Tensor:
         """The mean before broadcasting, a constant if the law is differentiated in its mean."""
-        return self._mean.detach() if self._in_mean else self._mean
+        if self._probs is not None:
+            return self._probs.mul(2).sub_(1)
+        return self._node.detach() if self._in_mean else self._node
 
     def _slopes_in_mean(self) -> bool:
         """Whether values get their derivatives through the mean."""
-        return self._in_mean and self._mean.requires_grad and torch.is_grad_enabled()
+        return self._in_mean and self._node.requires_grad and torch.is_grad_enabled()
 
     def mean_path(self) -> Tensor:
         """The mean, through which path estimators differentiate a draw."""
         return self.mean
+
+    def with_path(self, hard: Tensor) -> Tensor:
+        """See :meth:`SignDistribution.with_path`; the value of the mean is not needed."""
+        return hard_with_path(hard, self._node.expand(self._full_shape))
 
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log P(x)`` of every single variable at hard states, as a function of the mean."""
@@ -217,7 +231,7 @@ class SignBernoulli(SignDistribution):
         if self._slopes_in_mean():
             tiny = torch.finfo(value.dtype).tiny
             value = value + _zero_with_slope(
-                self._mean, x / (2 * torch.sigmoid(argument).clamp_min(tiny))
+                self._mean_node(), x / (2 * torch.sigmoid(argument).clamp_min(tiny))
             )
         return value.expand(torch.broadcast_shapes(x.shape, self._full_shape))
 
@@ -230,7 +244,7 @@ class SignBernoulli(SignDistribution):
         lam = self._lam()
         value = -_expected_log_prob(self._constant_mean(), lam.clamp(-CERTAIN, CERTAIN))
         if self._slopes_in_mean():
-            value = value + _zero_with_slope(self._mean, -_finite(lam))
+            value = value + _zero_with_slope(self._mean_node(), -_finite(lam))
         return sum_rightmost(value.expand(self._full_shape), self.event_dim)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
@@ -324,18 +338,29 @@ def _kl_sign_bernoulli(q: SignBernoulli, p: SignBernoulli) -> Tensor:
             f"{tuple(p.event_shape)} differ; use .to_event on both."
         )
     # on the unexpanded parameters, which vectorised particles share
-    lam, lam0, mean = q._lam(), p._lam(), q._constant_mean()
-    if max(_largest(lam), _largest(lam0)) <= CERTAIN:
+    lam, lam0 = q._lam(), p._lam()
+    largest = _largest(lam)
+    if q._probs is not None and largest <= MODERATE and _largest(lam0) <= MODERATE:
+        # -log(2 cosh lam) = log p - lam: the logarithm is cheap, and p is there already
+        value = torch.log(q._probs).sub_(lam)
+        if lam0.numel() == 1 and not lam0.requires_grad:
+            shift = float(lam0)
+            gap = lam - shift if shift else lam
+            value.addcmul_(q._probs, gap, value=2).sub_(gap).add_(float(_log_two_cosh(lam0)))
+        else:
+            gap = lam - lam0
+            value = value + q._constant_mean() * gap + _log_two_cosh(lam0)
+    elif max(largest, _largest(lam0)) <= CERTAIN:
         gap = lam - lam0
-        value = mean * gap - _log_two_cosh(lam) + _log_two_cosh(lam0)
+        value = q._constant_mean() * gap - _log_two_cosh(lam) + _log_two_cosh(lam0)
     else:
         gap = _finite(lam) - _finite(lam0)
-        inside = lam.clamp(-CERTAIN, CERTAIN)
+        inside, mean = lam.clamp(-CERTAIN, CERTAIN), q._constant_mean()
         value = _expected_log_prob(mean, inside) - _expected_log_prob(mean, lam0)
     if q._slopes_in_mean():
-        value = _WithSlope.apply(value, q._mean, gap)  # type: ignore[no-untyped-call]
+        value = _WithSlope.apply(value, q._node, gap)  # type: ignore[no-untyped-call]
     if p._slopes_in_mean():
-        value = value + _zero_with_slope(p._mean, -_mean_ratio(lam, lam0))
+        value = value + _zero_with_slope(p._mean_node(), -_mean_ratio(lam, lam0))
     if q.event_dim and value.shape[-q.event_dim :] != q.event_shape:
         value = value.expand(torch.broadcast_shapes(value.shape, q.event_shape))
     batch = torch.broadcast_shapes(q.batch_shape, p.batch_shape)

@@ -61,6 +61,8 @@ class MirrorDescent(PyroOptim):
             if self.pt_clip_args:
                 self._clip_grad([parameter], **self.pt_clip_args)
             self.optim_objs[parameter].step(*args, **kwargs)
+            # used up: the next backward pass writes a fresh one instead of adding to zeros
+            parameter.grad = None
 
     def _make(self, parameter: Tensor) -> torch.optim.Optimizer:
         leaf = leaf_of(parameter)
