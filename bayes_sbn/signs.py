@@ -14,11 +14,41 @@ values are ±1, and by which rule a child differentiates its own conditional in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Redraw:
+    """With what probability each bit of a draw would be drawn otherwise.
+
+    Args:
+        states: the draw, without gradient.
+        probs: gives ``P(+1)`` of every bit; only heads that ask for it compute it.
+    """
+
+    states: Tensor
+    probs: Callable[[], Tensor]
+
+    def other(self) -> Tensor:
+        """The probability of the state that was not drawn, a constant."""
+        with torch.no_grad():
+            p = self.probs()
+            return torch.where(self.states > 0, 1 - p, p)
+
+    def is_of(self, x: Tensor) -> bool:
+        """Whether x are the very states, or a broadcast of them."""
+        pairs = zip(reversed(self.states.shape), reversed(x.shape), strict=False)
+        fits = self.states.dim() <= x.dim() and all(size in (1, to) for size, to in pairs)
+        return fits and bool((self.states == x).all())
+
+    def rearranged(self, how: Callable[[Tensor], Tensor]) -> Redraw:
+        """The same for the draw rearranged."""
+        return Redraw(how(self.states), lambda: how(self.probs()))
 
 
 @dataclass(frozen=True)
@@ -29,9 +59,13 @@ class FlipRule:
         real_inputs: how ±1 weights flip on real inputs, where the one-matmul identity does not
             hold: ``"series"`` (the first two Taylor terms of F, smooth noises only; others are
             always exact) or ``"exact"`` (each flip evaluated).
+        rao_blackwell: whether heads average their value over redraws of one bit.
+        redraw: of the draw that carries the rule; None in the rule of an estimator.
     """
 
     real_inputs: str = "series"
+    rao_blackwell: bool = False
+    redraw: Redraw | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.real_inputs not in ("series", "exact"):
@@ -39,6 +73,17 @@ class FlipRule:
                 f"real_inputs={self.real_inputs!r} is not known; it is 'series' (two Taylor "
                 "terms, one matrix product each) or 'exact' (every flip evaluated)."
             )
+
+    def probability_of_other(self, x: Tensor, site: str) -> Tensor:
+        """The probability of the state that was not drawn, for every one of the states x."""
+        if self.redraw is None or not self.redraw.is_of(x):
+            raise ValueError(
+                f'rao_blackwell=True: a head received the draw of site "{site}" after it was '
+                "pooled or otherwise changed; it averages over redraws of the bits of a site, "
+                "unchanged or rearranged by bayes_sbn.flatten(), reshape() or permute(). Give "
+                'that site infer={"estimator": "psa"}.'
+            )
+        return self.redraw.other()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from bayes_sbn.bits import check_signs
 from bayes_sbn.signs import open_sign, sign_tag, tag_sign
@@ -112,10 +113,17 @@ def add_flips(
     chunk_entries: int,
     call: str,
 ) -> Tensor:
-    """The value of a function at :func:`state` of h, with the gradient of its flips."""
+    """The value of a function at :func:`state` of h, with the gradient of its flips.
+
+    Where the estimator of the draw asks for a Rao-Blackwellised head, the value is averaged over
+    redraws of one bit (:mod:`bayes_sbn.affines.redraw`).
+    """
     batch = h.shape[: h.dim() - event_dim]
     _check_value(value, batch, h, event_dim, call, "h")
-    if not by_flips(h):
+    tag = sign_tag(h)
+    rule = None if tag is None else tag.flip
+    is_flipped, is_redrawn = by_flips(h), rule is not None and rule.rao_blackwell
+    if not (is_flipped or is_redrawn):
         return value
     if not isinstance(chunk_entries, int) or chunk_entries < 1:
         raise ValueError(
@@ -124,11 +132,23 @@ def add_flips(
             f"{ENTRIES_PER_CHUNK}."
         )
     x = h.detach()
-    differences = _differences(function, x, value.detach(), event_dim, chunk_entries, call)
-    flips: Tensor = _Gradient.apply(  # type: ignore[no-untyped-call]
-        open_sign(h), differences, value.dtype
-    )
-    return value + flips
+    with torch.set_grad_enabled(is_redrawn and torch.is_grad_enabled()):
+        changes = value.unsqueeze(-1) - _flipped_values(function, x, event_dim, chunk_entries, call)
+    _check_finite(changes, call)
+    result = value
+    if is_redrawn:
+        assert tag is not None
+        assert rule is not None
+        other = rule.probability_of_other(x, tag.site).reshape(changes.shape)
+        bits = max(1, changes.shape[-1])
+        result = result - (other.to(changes.dtype) * changes).sum(-1) / bits
+    if is_flipped:
+        gradient = 0.5 * x.reshape(changes.shape) * changes.detach().to(x.dtype)
+        flips: Tensor = _Gradient.apply(  # type: ignore[no-untyped-call]
+            open_sign(h), gradient, value.dtype
+        )
+        result = result + flips
+    return result
 
 
 class _Gradient(torch.autograd.Function):
@@ -149,31 +169,39 @@ class _Gradient(torch.autograd.Function):
         return (g.unsqueeze(-1) * gradient).to(gradient.dtype).reshape(ctx.shape), None, None
 
 
-@torch.no_grad()
-def _differences(
-    function: Head, x: Tensor, value: Tensor, event_dim: int, chunk_entries: int, call: str
+def _flipped_values(
+    function: Head, x: Tensor, event_dim: int, chunk_entries: int, call: str
 ) -> Tensor:
-    """``1/2 [f(x | x_i = +1) - f(x | x_i = -1)]``, (*batch, bits), of the dtype of x."""
+    """``f(x with x_i negated)``, (*batch, bits); gradients evaluate each chunk once more."""
     batch, event = x.shape[: x.dim() - event_dim], x.shape[x.dim() - event_dim :]
     bits = event.numel()
     if not x.numel():
-        return torch.zeros(*batch, bits, dtype=x.dtype, device=x.device)
+        return x.new_zeros(*batch, bits)
     size = max(1, chunk_entries // x.numel())
-    parts = []
-    for start in range(0, bits, size):
+
+    def evaluate(start: int) -> Tensor:
         flipped = flipped_states(x, event_dim, start, min(size, bits - start))
         values = function(flipped)
         _check_value(values, flipped.shape[:1] + batch, flipped, event_dim, call, "its flips")
-        parts.append(values)
-    changed = value.unsqueeze(-1) - torch.cat(parts).movedim(0, -1)
-    if not bool(torch.isfinite(changed).all()):
-        place = (~torch.isfinite(changed)).nonzero()[0].tolist()
+        return values
+
+    parts: list[Tensor] = []
+    for start in range(0, bits, size):
+        keeps_graph = torch.is_grad_enabled()
+        part = checkpoint(evaluate, start, use_reentrant=False) if keeps_graph else evaluate(start)
+        parts.append(part)
+    return torch.cat(parts).movedim(0, -1)
+
+
+def _check_finite(changes: Tensor, call: str) -> None:
+    finite = torch.isfinite(changes.detach())
+    if not bool(finite.all()):
+        place = (~finite).nonzero()[0].tolist()
         raise ValueError(
             f"{call}: the function is infinite or NaN in row {tuple(place[:-1])} at h, or where "
             f"its bit {place[-1]} is flipped, so that h has no gradient there. Bound the function, "
             'or give the site infer={"estimator": "score"}.'
         )
-    return 0.5 * x.reshape(*batch, bits) * changed.to(x.dtype)
 
 
 def flipped_states(x: Tensor, event_dim: int, start: int, number: int) -> Tensor:

@@ -16,8 +16,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bayes_sbn.signs import open_sign, sign_tag, tag_sign
 from bayes_sbn.signs_flipped import ENTRIES_PER_CHUNK, add_flips, state
+from bayes_sbn.signs_rearranged import rearranged
 
 
 class FlipLikelihood(TorchDistribution):
@@ -86,10 +86,9 @@ class FlipLikelihood(TorchDistribution):
         if batch_shape == self.batch_shape:
             return self
         units = self.h.shape[self.h.dim() - self.unit_dims :]
-        wide, tag = open_sign(self.h).expand(*batch_shape, *units), sign_tag(self.h)
         return FlipLikelihood(
             self.law_of,
-            wide if tag is None else tag_sign(wide, tag.site, tag.flip),
+            rearranged(self.h, lambda t: t.expand(*batch_shape, *units)),
             event_dim=self.unit_dims,
             chunk_entries=self.chunk_entries,
             validate_args=self._scores_checked,
