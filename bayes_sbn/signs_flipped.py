@@ -82,6 +82,22 @@ def by_flips(h: Tensor) -> bool:
     )
 
 
+def fits(shape: torch.Size, h: Tensor, event_dim: int) -> bool:
+    """Whether results of that shape are one for each row of h.
+
+    A draw that is flipped has every row.  Other states may have rows of size 1, as enumerated ones
+    have in the dims of other sites, and the results need not.
+    """
+    rows, tag = h.shape[: h.dim() - event_dim], sign_tag(h)
+    if shape == rows:
+        return True
+    if tag is not None and tag.flip is not None:
+        return False
+    return len(shape) == len(rows) and all(
+        row in (1, size) for row, size in zip(rows, shape, strict=True)
+    )
+
+
 def state(h: Tensor, event_dim: int, call: str) -> Tensor:
     """What a function is evaluated at: h, or its values where its gradient is by flips."""
     if not isinstance(h, Tensor):
@@ -119,7 +135,9 @@ def add_flips(
     redraws of one bit (:mod:`bayes_sbn.affines.redraw`).
     """
     batch = h.shape[: h.dim() - event_dim]
-    _check_value(value, batch, h, event_dim, call, "h")
+    _check_kind(value, call)
+    if not fits(value.shape, h, event_dim):
+        raise _wrong_shape(value.shape, batch, h, event_dim, call, "h")
     tag = sign_tag(h)
     rule = None if tag is None else tag.flip
     is_flipped, is_redrawn = by_flips(h), rule is not None and rule.rao_blackwell
@@ -182,7 +200,10 @@ def _flipped_values(
     def evaluate(start: int) -> Tensor:
         flipped = flipped_states(x, event_dim, start, min(size, bits - start))
         values = function(flipped)
-        _check_value(values, flipped.shape[:1] + batch, flipped, event_dim, call, "its flips")
+        _check_kind(values, call)
+        wanted = flipped.shape[:1] + batch
+        if values.shape != wanted:
+            raise _wrong_shape(values.shape, wanted, flipped, event_dim, call, "its flips")
         return values
 
     parts: list[Tensor] = []
@@ -214,19 +235,21 @@ def flipped_states(x: Tensor, event_dim: int, start: int, number: int) -> Tensor
     return tag_sign(flipped, "flipped states", None)
 
 
-def _check_value(
-    value: Tensor, wanted: torch.Size, at: Tensor, event_dim: int, call: str, what: str
-) -> None:
+def _check_kind(value: Tensor, call: str) -> None:
     if not isinstance(value, Tensor) or not value.is_floating_point():
         came = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(
             f"{call}: the function returned {came}; it must return a floating point tensor, one "
             "number per row. Write value.to(h.dtype)."
         )
-    if value.shape != wanted:
-        raise ValueError(
-            f"{call}: the function returned shape {tuple(value.shape)} for {what} of shape "
-            f"{tuple(at.shape)}; it must return one number per row, {tuple(wanted)}, whatever "
-            f"dims stand to the left: here event_dim={event_dim}. Sum over outputs with .sum(-1), "
-            "and count dims from the right."
-        )
+
+
+def _wrong_shape(
+    came: torch.Size, wanted: torch.Size, at: Tensor, event_dim: int, call: str, what: str
+) -> ValueError:
+    return ValueError(
+        f"{call}: the function returned shape {tuple(came)} for {what} of shape "
+        f"{tuple(at.shape)}; it must return one number per row, {tuple(wanted)}, whatever "
+        f"dims stand to the left: here event_dim={event_dim}. Sum over outputs with .sum(-1), "
+        "and count dims from the right."
+    )

@@ -16,7 +16,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bayes_sbn.signs_flipped import ENTRIES_PER_CHUNK, add_flips, state
+from bayes_sbn.signs_flipped import ENTRIES_PER_CHUNK, add_flips, fits, state
 from bayes_sbn.signs_rearranged import rearranged
 
 
@@ -68,7 +68,7 @@ class FlipLikelihood(TorchDistribution):
                 'pyro.factor("y", bayes_sbn.exact_flips(function, h)).'
             )
         batch = h.shape[: h.dim() - self.unit_dims]
-        if law.batch_shape != batch:
+        if not fits(law.batch_shape, h, self.unit_dims):
             raise ValueError(
                 f"{call}: law_of(h) has batch shape {tuple(law.batch_shape)} for h of shape "
                 f"{tuple(h.shape)}; it must be that of the rows, {tuple(batch)}, whatever dims "

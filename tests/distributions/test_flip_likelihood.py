@@ -9,6 +9,13 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer import (
+    Trace_ELBO,
+    TraceEnum_ELBO,
+    TraceGraph_ELBO,
+    TraceMeanField_ELBO,
+    config_enumerate,
+)
 
 import bayes_sbn as sbn
 from bayes_sbn.estimators import PathSampleAnalytic
@@ -255,3 +262,28 @@ def test_validation_can_be_switched_off():
         lambda h: dist.Poisson(h.sum(-1).exp(), validate_args=True), ONES, validate_args=False
     )
     assert law.log_prob(torch.tensor([1.0, -1.0, 2.0])).shape == (3,)
+
+
+@pytest.mark.parametrize("name", ["one_hidden_layer", "one_hidden_layer_sign_head", "normal_head"])
+def test_guide_side_enumeration_is_exact(name):
+    net = make(UserHead, name, 2)
+    guide = config_enumerate(net.guide.unrolled())
+    TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(
+        net.model, guide, net.x, net.y
+    ).backward()
+    exact = exact_gradient(net.net, net.problem.x, net.problem.y)
+    assert_same_gradient(net.gradients(), negative_elbo_gradient(net.net, exact))
+
+
+@pytest.mark.parametrize("Elbo", [Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO])
+def test_stock_elbos_are_exact_with_any_law(Elbo):
+    for estimator in (None, EXACT_PSA, PathSampleAnalytic(real_inputs="exact", rao_blackwell=True)):
+        if estimator is None and Elbo is TraceMeanField_ELBO:
+            continue  # it needs draws that are paths
+        if estimator is not None and Elbo is TraceGraph_ELBO:
+            continue
+        net = make(UserHead, "one_hidden_layer", 2)
+        wrap = (lambda guide: guide) if estimator is None else sbn.EstimatorMessenger(estimator)
+        _, found = expected_gradient(net, Elbo, wrap)
+        exact = exact_gradient(net.net, net.problem.x, net.problem.y)
+        assert_same_gradient(found, negative_elbo_gradient(net.net, exact))
