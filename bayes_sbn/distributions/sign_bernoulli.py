@@ -28,6 +28,16 @@ from torch import Tensor
 from torch.distributions import register_kl
 
 from bayes_sbn.affines import broadcasts_to
+from bayes_sbn.distributions.sign_divergence import (
+    CERTAIN,
+    MODERATE,
+    expected_log_prob,
+    finite,
+    largest,
+    log_two_cosh,
+    mean_ratio,
+    summed_kl,
+)
 from bayes_sbn.distributions.support import (
     SignDistribution,
     enumerate_signs,
@@ -36,12 +46,6 @@ from bayes_sbn.distributions.support import (
 )
 from bayes_sbn.dual import mean_node
 from bayes_sbn.signs import hard_with_path
-
-CERTAIN = 400.0
-"""|lam| from which on a variable is certain: 1 - |mu| and its entropy are below all numbers."""
-
-MODERATE = 20.0
-"""|lam| up to which log sigmoid(2 lam) - lam is exact to the last digits of lam, in float32."""
 
 _ONE_PARAMETER = "SignBernoulli takes exactly one of logits=, probs=, mean="
 
@@ -237,14 +241,14 @@ class SignBernoulli(SignDistribution):
 
     def half_log_odds(self) -> Tensor:
         """``(log P(+1) - log P(-1)) / 2``, the derivative of ``log_prob`` in x; finite."""
-        return _finite(self.natural.detach())
+        return finite(self.natural.detach())
 
     def entropy(self) -> Tensor:
         """In nats, summed over event dims."""
         lam = self._lam()
-        value = -_expected_log_prob(self._constant_mean(), lam.clamp(-CERTAIN, CERTAIN))
+        value = -expected_log_prob(self._constant_mean(), lam.clamp(-CERTAIN, CERTAIN))
         if self._slopes_in_mean():
-            value = value + _zero_with_slope(self._mean_node(), -_finite(lam))
+            value = value + _zero_with_slope(self._mean_node(), -finite(lam))
         return sum_rightmost(value.expand(self._full_shape), self.event_dim)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
@@ -268,12 +272,6 @@ def _check_parameter(name: str, value: Tensor) -> None:
         )
 
 
-def _finite(lam: Tensor) -> Tensor:
-    """``lam``, where log 0 is the log of the smallest normal number."""
-    limit = -0.5 * math.log(torch.finfo(lam.dtype).tiny)
-    return torch.nan_to_num(lam, nan=math.nan, posinf=limit, neginf=-limit)
-
-
 def _zero_with_slope(mean: Tensor, slope: Tensor) -> Tensor:
     return (mean - mean.detach()) * slope.detach()
 
@@ -293,40 +291,8 @@ class _WithSlope(torch.autograd.Function):
         return gradients[0], gradients[0] * slope, None
 
 
-def _log_two_cosh(lam: Tensor) -> Tensor:
-    """``log(2 cosh lam) = |lam| + log(1 + exp(-2 |lam|))``."""
-    size = lam.abs()
-    if not size.requires_grad:
-        return torch.nn.functional.softplus(size.mul(-2)).add_(size)
-    return size + torch.nn.functional.softplus(-2 * size)
-
-
-def _expected_log_prob(mean: Tensor, lam: Tensor) -> Tensor:
-    """``E_q log p(x)`` for the mean of q and the natural parameter ``lam`` of p.
-
-    ``log p(x) = x lam - log(2 cosh lam)``.  Where p is certain, the state that it excludes counts
-    only if q has it.
-    """
-    if _largest(lam) < math.inf:
-        return mean * lam - _log_two_cosh(lam)
-    up, down = 0.5 * (1 + mean), 0.5 * (1 - mean)
-    log_up, log_down = (torch.nn.functional.logsigmoid(2 * x * lam) for x in (1, -1))
-    return torch.where(up > 0, up * log_up, 0.0) + torch.where(down > 0, down * log_down, 0.0)
-
-
-def _largest(lam: Tensor) -> float:
-    if not lam.numel():
-        return 0.0
-    low, high = torch.aminmax(lam.detach())
-    return float(torch.maximum(-low, high))
-
-
-def _mean_ratio(lam: Tensor, lam0: Tensor) -> Tensor:
-    """``E_q[x / p0(x)] / 2``, the derivative of ``E_q log p0`` in the mean of p0."""
-    tiny = torch.finfo(lam.dtype).tiny
-    up = torch.sigmoid(2 * lam) / torch.sigmoid(2 * lam0).clamp_min(tiny)
-    down = torch.sigmoid(-2 * lam) / torch.sigmoid(-2 * lam0).clamp_min(tiny)
-    return 0.5 * (up - down)
+def _needs_slope(law: SignBernoulli) -> bool:
+    return law._slopes_in_mean() or law._natural.requires_grad
 
 
 @register_kl(SignBernoulli, SignBernoulli)  # type: ignore[untyped-decorator]
@@ -339,29 +305,28 @@ def _kl_sign_bernoulli(q: SignBernoulli, p: SignBernoulli) -> Tensor:
         )
     # on the unexpanded parameters, which vectorised particles share
     lam, lam0 = q._lam(), p._lam()
-    largest = _largest(lam)
-    if q._probs is not None and largest <= MODERATE and _largest(lam0) <= MODERATE:
-        # -log(2 cosh lam) = log p - lam: the logarithm is cheap, and p is there already
-        value = torch.log(q._probs).sub_(lam)
-        if lam0.numel() == 1 and not lam0.requires_grad:
-            shift = float(lam0)
-            gap = lam - shift if shift else lam
-            value.addcmul_(q._probs, gap, value=2).sub_(gap).add_(float(_log_two_cosh(lam0)))
-        else:
-            gap = lam - lam0
-            value = value + q._constant_mean() * gap + _log_two_cosh(lam0)
-    elif max(largest, _largest(lam0)) <= CERTAIN:
+    batch = torch.broadcast_shapes(q.batch_shape, p.batch_shape)
+    size = largest(lam)
+    is_whole = lam.shape == q.event_shape and lam0.numel() == 1 and not _needs_slope(p)
+    if q._probs is not None and is_whole and size <= MODERATE:
+        shift = float(lam0)
+        if abs(shift) <= MODERATE:
+            total = summed_kl(lam, q._probs, shift, size)
+            if q._slopes_in_mean():
+                gap = lam - shift if shift else lam
+                total = _WithSlope.apply(total, q._node, gap)  # type: ignore[no-untyped-call]
+            return total.expand(batch)
+    if max(size, largest(lam0)) <= CERTAIN:
         gap = lam - lam0
-        value = q._constant_mean() * gap - _log_two_cosh(lam) + _log_two_cosh(lam0)
+        value = q._constant_mean() * gap - log_two_cosh(lam) + log_two_cosh(lam0)
     else:
-        gap = _finite(lam) - _finite(lam0)
+        gap = finite(lam) - finite(lam0)
         inside, mean = lam.clamp(-CERTAIN, CERTAIN), q._constant_mean()
-        value = _expected_log_prob(mean, inside) - _expected_log_prob(mean, lam0)
+        value = expected_log_prob(mean, inside) - expected_log_prob(mean, lam0)
     if q._slopes_in_mean():
         value = _WithSlope.apply(value, q._node, gap)  # type: ignore[no-untyped-call]
     if p._slopes_in_mean():
-        value = value + _zero_with_slope(p._mean_node(), -_mean_ratio(lam, lam0))
+        value = value + _zero_with_slope(p._mean_node(), -mean_ratio(lam, lam0))
     if q.event_dim and value.shape[-q.event_dim :] != q.event_shape:
         value = value.expand(torch.broadcast_shapes(value.shape, q.event_shape))
-    batch = torch.broadcast_shapes(q.batch_shape, p.batch_shape)
     return sum_rightmost(value, q.event_dim).expand(batch)
