@@ -26,6 +26,8 @@ _NAMES = {
     "affine": "bayes_sbn.affines",
     "affine_conv1d": "bayes_sbn.affines",
     "affine_conv2d": "bayes_sbn.affines",
+    "max_pool1d": "bayes_sbn.signs_max_pooled",
+    "max_pool2d": "bayes_sbn.signs_max_pooled",
     "flatten": "bayes_sbn.signs_rearranged",
     "permute": "bayes_sbn.signs_rearranged",
     "reshape": "bayes_sbn.signs_rearranged",
@@ -76,6 +78,8 @@ if TYPE_CHECKING:
     from bayes_sbn.messenger import force_draws as force_draws
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions
+    from bayes_sbn.signs_max_pooled import max_pool1d as max_pool1d
+    from bayes_sbn.signs_max_pooled import max_pool2d as max_pool2d
     from bayes_sbn.signs_rearranged import flatten as flatten
     from bayes_sbn.signs_rearranged import permute as permute
     from bayes_sbn.signs_rearranged import reshape as reshape

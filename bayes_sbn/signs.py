@@ -71,10 +71,10 @@ class _Closed(torch.autograd.Function):
         raise RuntimeError(
             f'the draw of site "{ctx.site}" is differentiated by exact flips, but between the '
             "draw and the next stochastic layer it went through an operation that does not know "
-            "them (a reshape, a product, a pooling, ...). Pass the draw unchanged to "
+            "them (a product, a reshape or pooling by torch, ...). Pass the draw unchanged to "
             "bayes_sbn.affine() or affine_conv2d(), rearrange it with bayes_sbn.flatten(), "
-            'reshape() or permute(), or give this site infer={"estimator": "st"}, whose '
-            "derivatives go through any operation."
+            "reshape() or permute(), pool it with bayes_sbn.max_pool2d(), or give this site "
+            'infer={"estimator": "st"}, whose derivatives go through any operation.'
         )
 
 

@@ -102,5 +102,5 @@ def _split(x: Tensor, event_dim: int, call: str) -> tuple[torch.Size, torch.Size
             f"{call}: x has shape {tuple(x.shape)}, which has no {event_dim} dims; the rows come "
             "before them."
         )
-    split = x.dim() - event_dim
-    return x.shape[:split], x.shape[split:]
+    shape, split = tuple(x.shape), x.dim() - event_dim  # a tuple under TraceGraph_ELBO
+    return torch.Size(shape[:split]), torch.Size(shape[split:])
