@@ -10,21 +10,27 @@ from bayes_sbn.affines.function import (
     SignLogProb,
     UnitFunction,
 )
-from bayes_sbn.affines.pre_activation import Operand, PreActivation, broadcasts_to
+from bayes_sbn.affines.identity import Identity, identity
+from bayes_sbn.affines.operand import Operand
+from bayes_sbn.affines.pre_activation import PreActivation, Sum, Term, broadcasts_to
 
 __all__ = [
     "Affine",
     "BernoulliLogLikelihood",
     "Convolution",
+    "Identity",
     "MeanSign",
     "NormalLogLikelihood",
     "Operand",
     "PreActivation",
     "SignLogProb",
+    "Sum",
+    "Term",
     "UnitFunction",
     "affine",
     "affine_conv1d",
     "affine_conv2d",
     "broadcasts_to",
     "categorical_log_likelihood",
+    "identity",
 ]

@@ -17,11 +17,12 @@ from torch import Tensor
 from bayes_sbn.affines.convolution_flips import flip_inputs, flip_weights
 from bayes_sbn.affines.flips import two_values
 from bayes_sbn.affines.function import UnitFunction
-from bayes_sbn.affines.pre_activation import Operand, PreActivation
+from bayes_sbn.affines.operand import Operand
+from bayes_sbn.affines.pre_activation import Gradients, PreActivation, Term
 from bayes_sbn.affines.window import Window
 
 
-class Convolution(PreActivation):
+class Convolution(Term):
     """A lazy convolution; made by :func:`affine_conv1d` and :func:`affine_conv2d`.
 
     Args:
@@ -63,9 +64,10 @@ class Convolution(PreActivation):
             return torch.ones((), dtype=self.tensor.dtype, device=self.tensor.device)
         return self._per_channel(self.scale.detach())
 
-    def _flip_gradients(
+    def flip_gradients(
         self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
-    ) -> tuple[Tensor | None, Tensor | None]:
+    ) -> Gradients:
+        """Half the exact differences of h times g, of the shapes of x and of W."""
         values = None
         if (of_inputs and self.weight.is_sign) or (of_weight and self.inputs.is_sign):
             values = two_values(self, h, g)
@@ -75,8 +77,9 @@ class Convolution(PreActivation):
         )
 
     def _expanded(self, batch_shape: torch.Size) -> Convolution:
-        x = self.inputs.open
-        wide = self.inputs.with_open(x.expand(*batch_shape, *x.shape[x.dim() - self.event_dim :]))
+        wide = self.inputs.viewed(
+            lambda t: t.expand(*batch_shape, *t.shape[t.dim() - self.event_dim :])
+        )
         return _ExpandedConvolution(
             wide, self.weight, self.bias, self.scale, self.window, source=self.source
         )
@@ -216,7 +219,7 @@ def _affine_conv(
     if bias is not None and bias.dim() > 1:  # rows or particles by the bias
         split = x.dim() - dims - 1
         batch = torch.broadcast_shapes(x.shape[:split], bias.shape[:-1])
-        inputs = inputs.with_open(inputs.open.expand(*batch, *x.shape[split:]))
+        inputs = inputs.viewed(lambda t: t.expand(*batch, *x.shape[split:]))
     return Convolution(inputs, Operand.of(weight), bias, scale, window)
 
 

@@ -1,15 +1,23 @@
-r"""What every lazy pre-activation is: operands, their rules, and a value that is computed once.
+r"""What every lazy pre-activation is: terms with operands and rules, and a value computed once.
 
-A pre-activation is an affine function of an input and, separately, of a weight,
-``a = s * W(x) + b``.  What ``W(x)`` is (a dense product, a convolution) and how ``a`` changes under
-single flips is what the kinds differ in: :mod:`bayes_sbn.affines.dense`,
-:mod:`bayes_sbn.affines.convolution`.  Flips enter the autograd graph as a term whose value is zero
-and whose gradient is theirs.
+A pre-activation is a sum of terms, mostly of one; a term is an affine function of an input and,
+separately, of a weight, ``a = s * W(x) + b``.  What ``W(x)`` is (a dense product, a convolution,
+the identity) and how ``a`` changes under single flips is what the kinds of terms differ in:
+:mod:`bayes_sbn.affines.dense`, :mod:`bayes_sbn.affines.convolution`,
+:mod:`bayes_sbn.affines.identity`.  Flips enter the autograd graph as a term whose value is zero and
+whose gradient is theirs.
+
+**Sums.**  ``a = a_1 + a_2 + ...``.  A flip of an operand of one term moves a by the step that it
+has in that term, from the value that a has; the other terms are then a bias of that term.  The
+flips of a sum are therefore those of its terms, each evaluated at the total
+(:meth:`Term.at`).  That needs each draw to be in one term only: a draw in two terms
+would move both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -17,52 +25,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bayes_sbn.affines.function import UnitFunction
-from bayes_sbn.signs import FlipRule, open_sign, sign_tag
+from bayes_sbn.affines.operand import Operand
 
 PreActivationT = TypeVar("PreActivationT", bound="PreActivation")
+TermT = TypeVar("TermT", bound="Term")
 
-
-@dataclass(frozen=True)
-class Operand:
-    """An input or a weight of an affine map, with the rule by which it is differentiated.
-
-    Args:
-        open: the tensor, in the autograd graph.
-        is_sign: whether it is known to be a ±1 draw.
-        flip: the flip rule, or None for ordinary derivatives.
-        site: the name of its site, if it is a draw.
-    """
-
-    open: Tensor
-    is_sign: bool = False
-    flip: FlipRule | None = None
-    site: str = ""
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> Operand:
-        """The operand that a tensor is, by its tag."""
-        tag = sign_tag(tensor)
-        if tag is None:
-            return cls(tensor)
-        return cls(open_sign(tensor), is_sign=True, flip=tag.flip, site=tag.site)
-
-    @property
-    def by_flips(self) -> bool:
-        """Whether gradients of this operand are exact flips."""
-        return self.flip is not None and self.open.requires_grad
-
-    @property
-    def value(self) -> Tensor:
-        """The tensor as ordinary operations may use it: detached if it is to be flipped."""
-        return self.open.detach() if self.by_flips else self.open
-
-    def with_open(self, tensor: Tensor) -> Operand:
-        """The same operand with another view of its tensor."""
-        return Operand(tensor, self.is_sign, self.flip, self.site)
+Gradients = tuple[Tensor | None, Tensor | None]
 
 
 class PreActivation:
-    """A lazy pre-activation ``a = s * W(x) + b``.
+    """A lazy pre-activation, a sum of terms; ``+`` adds two.
 
     ``tensor`` is the pre-activation; ``through(h)`` is a function of it with the Jacobian that
     each operand's rule asks for.
@@ -71,18 +43,7 @@ class PreActivation:
     event_dim: int
     """How many of the last dims are units."""
 
-    def __init__(
-        self,
-        inputs: Operand,
-        weight: Operand,
-        bias: Tensor | None,
-        scale: Tensor | None,
-        source: PreActivation | None = None,
-    ) -> None:
-        self.inputs = inputs
-        self.weight = weight
-        self.bias = bias
-        self.scale = scale
+    def __init__(self, source: PreActivation | None = None) -> None:
         self.source = self if source is None else source
         """The pre-activation that this one was expanded from: the same conditional."""
         self._tensors: dict[bool, Tensor] = {}  # by whether autograd recorded the evaluation
@@ -103,21 +64,15 @@ class PreActivation:
     def _evaluate(self) -> Tensor:
         raise NotImplementedError
 
-    def _flip_gradients(
-        self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Half the exact differences of h times g, of the shapes of the operands' tensors."""
-        raise NotImplementedError
-
     @property
-    def unit_scale(self) -> Tensor:
-        """The scale, a constant to the flips, broadcast against the units of ``a``."""
+    def terms(self) -> tuple[Term, ...]:
+        """What it is the sum of, each of its shape."""
         raise NotImplementedError
 
     @property
     def needs_flips(self) -> bool:
         """Whether any operand is differentiated by flips."""
-        return self.inputs.by_flips or self.weight.by_flips
+        return any(term.inputs.by_flips or term.weight.by_flips for term in self.terms)
 
     @property
     def shape(self) -> torch.Size:
@@ -129,18 +84,21 @@ class PreActivation:
         """The shape without the units."""
         return self.shape[: len(self.shape) - self.event_dim]
 
+    @property
+    def unit_shape(self) -> torch.Size:
+        """The shape of the units."""
+        return self.shape[len(self.shape) - self.event_dim :]
+
     def through(self, h: UnitFunction) -> Tensor:
         """``h(a)``, differentiated in each operand by that operand's rule."""
         value = h.value(self.tensor)
         if not self.needs_flips:
             return value
-        flips: Tensor = _Flips.apply(  # type: ignore[no-untyped-call]
-            self,
-            h,
-            self.inputs.open if self.inputs.by_flips else None,
-            self.weight.open if self.weight.by_flips else None,
-        )
-        return value + flips
+
+        def flips(term: Term, g: Tensor, of_inputs: bool, of_weight: bool) -> Gradients:
+            return term.flip_gradients(h, g, of_inputs, of_weight)
+
+        return value + zero_with_flips(self, flips, self.shape)
 
     def expand(self: PreActivationT, batch_shape: torch.Size) -> PreActivationT:
         """The same pre-activation with its batch shape broadcast."""
@@ -157,22 +115,153 @@ class PreActivation:
     def _expanded(self: PreActivationT, batch_shape: torch.Size) -> PreActivationT:
         raise NotImplementedError
 
+    def __add__(self, other: PreActivation) -> Sum:
+        if not isinstance(other, PreActivation):
+            raise TypeError(
+                f"{self!r} + ...: received a {type(other).__name__}; pre-activations are added to "
+                "each other. Write a constant as bias=..., and a draw h as bayes_sbn.identity(h)."
+            )
+        if self.unit_shape != other.unit_shape:
+            raise ValueError(
+                f"{self!r} + {other!r}: their units have shapes {tuple(self.unit_shape)} and "
+                f"{tuple(other.unit_shape)}; they must be the same. A skip connection between maps "
+                "of other sizes is a convolution with a kernel of size 1 and the stride of the "
+                "other one, bayes_sbn.affine_conv2d(h, weight, stride=...)."
+            )
+        return Sum((*self.terms, *other.terms))
+
+    __radd__ = __add__
+
+
+class Term(PreActivation):
+    """One affine function ``a = s * W(x) + b`` of an input and of a weight."""
+
+    def __init__(
+        self,
+        inputs: Operand,
+        weight: Operand,
+        bias: Tensor | None,
+        scale: Tensor | None,
+        source: PreActivation | None = None,
+    ) -> None:
+        super().__init__(source)
+        self.inputs = inputs
+        self.weight = weight
+        self.bias = bias
+        self.scale = scale
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Itself."""
+        return (self,)
+
+    @property
+    def unit_scale(self) -> Tensor:
+        """The scale, a constant to the flips, broadcast against the units of ``a``."""
+        raise NotImplementedError
+
+    def flip_gradients(
+        self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
+    ) -> Gradients:
+        """Half the exact differences of h times g, of the shapes of the operands' tensors."""
+        raise NotImplementedError
+
+    def at(self: TermT, a: Tensor) -> TermT:
+        """The same operands where the pre-activation has another value: in a sum, the total."""
+        located = copy.copy(self)
+        constant = a.detach()
+        located._tensors = {True: constant, False: constant}
+        return located
+
+
+class Sum(PreActivation):
+    """The sum of several terms of the same units; made by ``+``."""
+
+    def __init__(self, terms: tuple[Term, ...], source: PreActivation | None = None) -> None:
+        super().__init__(source)
+        self.event_dim = terms[0].event_dim
+        batch = torch.broadcast_shapes(*(term.batch_shape for term in terms))
+        self._terms = tuple(term.expand(batch) for term in terms)
+        seen: set[str] = set()
+        for term in terms:
+            here = {o.site for o in (term.inputs, term.weight) if o.by_flips}
+            if both := sorted(seen & here):
+                raise ValueError(
+                    f'{" + ".join(map(repr, terms))}: the draw of site "{both[0]}" is in two of '
+                    "the terms; its flips would move both of them. Make them one term (two dense "
+                    "layers of the same draw are one, with the sum of their weights), skip from an "
+                    'earlier layer, or give the site infer={"estimator": "st"}, whose derivatives '
+                    "add."
+                )
+            seen |= here
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """What it is the sum of, each of its shape."""
+        return self._terms
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of the pre-activation, batch dims and then units."""
+        return self._terms[0].shape
+
+    def _evaluate(self) -> Tensor:
+        if self.source is not self:
+            return self.source.tensor.expand(self.shape)
+        total = self._terms[0].tensor
+        for term in self._terms[1:]:
+            total = total + term.tensor
+        return total
+
+    def _expanded(self, batch_shape: torch.Size) -> Sum:
+        return Sum(tuple(term.expand(batch_shape) for term in self._terms), source=self.source)
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self._terms))
+
+
+Flips = Callable[[Term, Tensor, bool, bool], Gradients]
+"""Gradients in the inputs and the weight of a term, ``(term, g, of_inputs, of_weight)``."""
+
+
+def zero_with_flips(pre: PreActivation, flips: Flips, shape: torch.Size) -> Tensor:
+    """A zero of that shape whose gradient in each flipped operand is its flips.
+
+    Args:
+        pre: the pre-activation.
+        flips: the flips of one term, which stands where the total is the pre-activation.
+        shape: of the function whose flips they are.
+    """
+    ports = [port for o in _operands(pre) for port in o.ports]
+    zero: Tensor = _Flips.apply(pre, flips, shape, *ports)  # type: ignore[no-untyped-call]
+    return zero
+
+
+def _operands(pre: PreActivation) -> list[Operand]:
+    return [operand for term in pre.terms for operand in (term.inputs, term.weight)]
+
 
 class _Flips(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, pre: PreActivation, h: UnitFunction, x: Tensor | None, w: Tensor | None
+        ctx: Any, pre: PreActivation, flips: Flips, shape: torch.Size, *ports: Tensor
     ) -> Tensor:
-        ctx.pre, ctx.h = pre, h
-        del x, w  # there so that autograd knows where the gradients go
+        ctx.pre, ctx.flips = pre, flips
+        del ports  # there so that autograd knows where the gradients go
         a = pre.tensor
-        return torch.zeros((), dtype=a.dtype, device=a.device).expand(a.shape)
+        return torch.zeros((), dtype=a.dtype, device=a.device).expand(shape)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[None, None, Tensor | None, Tensor | None]:
-        _, _, of_inputs, of_weight = ctx.needs_input_grad
-        return None, None, *ctx.pre._flip_gradients(ctx.h, g, of_inputs, of_weight)
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        wanted = iter(ctx.needs_input_grad[3:])
+        gradients: list[Tensor | None] = []
+        for term in ctx.pre.terms:
+            asked = [[next(wanted) for _ in o.ports] for o in (term.inputs, term.weight)]
+            found = ctx.flips(term.at(ctx.pre.tensor), g, *map(any, asked))
+            for gradient, ports in zip(found, asked, strict=True):
+                gradients += [gradient] * len(ports)
+        return None, None, None, *gradients
 
 
 def broadcasts_to(shape: torch.Size, wanted: torch.Size) -> bool:

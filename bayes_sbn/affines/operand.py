@@ -1,0 +1,54 @@
+r"""An input or a weight of a pre-activation, with the rule by which it is differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from bayes_sbn.signs import FlipRule, open_sign, sign_tag
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An input or a weight of an affine map, with the rule by which it is differentiated.
+
+    Args:
+        open: the tensor, in the autograd graph.
+        is_sign: whether it is known to be a ±1 draw.
+        flip: the flip rule, or None for ordinary derivatives.
+        site: the name of its site, if it is a draw.
+    """
+
+    open: Tensor
+    is_sign: bool = False
+    flip: FlipRule | None = None
+    site: str = ""
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Operand:
+        """The operand that a tensor is, by its tag."""
+        tag = sign_tag(tensor)
+        if tag is None:
+            return cls(tensor)
+        return cls(open_sign(tensor), is_sign=True, flip=tag.flip, site=tag.site)
+
+    @property
+    def by_flips(self) -> bool:
+        """Whether gradients of this operand are exact flips."""
+        return self.flip is not None and self.open.requires_grad
+
+    @property
+    def ports(self) -> tuple[Tensor, ...]:
+        """The tensors to which gradients of flips are handed."""
+        return (self.open,) if self.by_flips else ()
+
+    @property
+    def value(self) -> Tensor:
+        """The tensor as ordinary operations may use it: detached if it is to be flipped."""
+        return self.open.detach() if self.by_flips else self.open
+
+    def viewed(self, view: Callable[[Tensor], Tensor]) -> Operand:
+        """The same operand with another view of its tensor."""
+        return replace(self, open=view(self.open))
