@@ -27,6 +27,8 @@ _NAMES = {
     "affine_conv1d": "bayes_sbn.affines",
     "affine_conv2d": "bayes_sbn.affines",
     "identity": "bayes_sbn.affines",
+    "average_pool1d": "bayes_sbn.signs_average_pooled",
+    "average_pool2d": "bayes_sbn.signs_average_pooled",
     "max_pool1d": "bayes_sbn.signs_max_pooled",
     "max_pool2d": "bayes_sbn.signs_max_pooled",
     "flatten": "bayes_sbn.signs_rearranged",
@@ -80,6 +82,8 @@ if TYPE_CHECKING:
     from bayes_sbn.messenger import force_draws as force_draws
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions
+    from bayes_sbn.signs_average_pooled import average_pool1d as average_pool1d
+    from bayes_sbn.signs_average_pooled import average_pool2d as average_pool2d
     from bayes_sbn.signs_max_pooled import max_pool1d as max_pool1d
     from bayes_sbn.signs_max_pooled import max_pool2d as max_pool2d
     from bayes_sbn.signs_rearranged import flatten as flatten

@@ -73,15 +73,21 @@ class _Closed(torch.autograd.Function):
             "draw and the next stochastic layer it went through an operation that does not know "
             "them (a product, a reshape or pooling by torch, ...). Pass the draw unchanged to "
             "bayes_sbn.affine() or affine_conv2d(), rearrange it with bayes_sbn.flatten(), "
-            "reshape() or permute(), pool it with bayes_sbn.max_pool2d(), or give this site "
-            'infer={"estimator": "st"}, whose derivatives go through any operation.'
+            "reshape() or permute(), pool it with bayes_sbn.max_pool2d() or average_pool2d(), or "
+            'give this site infer={"estimator": "st"}, whose derivatives go through any operation.'
         )
+
+
+def closed_sign(value: Tensor, site: str) -> Tensor:
+    """The same values, through which no gradient goes: it raises, naming the site."""
+    visible: Tensor = _Closed.apply(value, site)  # type: ignore[no-untyped-call]
+    return visible
 
 
 def tag_sign(value: Tensor, site: str, flip: FlipRule | None) -> Tensor:
     """The same ±1 values, tagged for their children; closed if they are to be flipped."""
     if flip is not None and value.requires_grad:
-        visible: Tensor = _Closed.apply(value, site)  # type: ignore[no-untyped-call]
+        visible = closed_sign(value, site)
         tag = SignTag(site, flip, open=value)
     else:
         visible = value.view_as(value)  # a fresh tensor: that of the caller must not be tagged

@@ -2,7 +2,8 @@ r"""Rearrangements of a ±1 draw that its children can still flip: flatten, resh
 
 Moving entries about changes neither that they are ±1 nor what a flip of one of them is, so the
 result carries the tag of the draw: its open tensor (:mod:`bayes_sbn.signs`) is rearranged alike,
-and gradients of flips return through it.  Only event dims, the last ones, are touched: batch dims
+and gradients of flips return through it.  Averages of a draw keep
+their tag as well.  Only event dims, the last ones, are touched: batch dims
 belong to plates.  Tensors that are not draws are rearranged and nothing else.
 """
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bayes_sbn.signs import open_sign, sign_tag, tag_sign
+from bayes_sbn.signs_average_pooled import pooled_tag
 
 
 def flatten(x: Tensor, event_dim: int) -> Tensor:
@@ -84,7 +86,9 @@ def permute(x: Tensor, order: Sequence[int]) -> Tensor:
 
 
 def _rearranged(x: Tensor, how: Callable[[Tensor], Tensor]) -> Tensor:
-    tag = sign_tag(x)
+    pooled, tag = pooled_tag(x), sign_tag(x)
+    if pooled is not None:
+        return pooled.viewed(how)
     return how(x) if tag is None else tag_sign(how(open_sign(x)), tag.site, tag.flip)
 
 

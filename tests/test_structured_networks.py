@@ -66,7 +66,47 @@ RESIDUAL = Structure(
     signs={"w": (2, 2)},
 )
 
-NETWORKS = {"skip": (SKIP, 1), "residual": (RESIDUAL, 0)}
+# eight bits of a 2 x 4 map averaged by fours, then the head
+AVERAGE = Structure(
+    image=(1, 3, 5),
+    units=[(1, 2, 4)],
+    hidden=[first()],
+    head=(
+        lambda p, x, z: sbn.affine(sbn.flatten(sbn.average_pool2d(z[0], 2), 3), p["head"]),
+        lambda p, x, z: functional.avg_pool2d(z[0], 2).flatten(1) @ p["head"].mT,
+    ),
+    parameters={"kernel": (1, 1, 2, 2), "head": (3, 2)},
+)
+
+# a unit with ±1 weights on averages by twos, then the head
+AVERAGE_UNIT = Structure(
+    image=(1, 3, 4),
+    units=[(1, 2, 3), (1, 1, 1)],
+    hidden=[
+        first(),
+        (
+            lambda p, x, z: sbn.affine_conv2d(
+                sbn.average_pool2d(z[0], (2, 1)), p["w"], scale=p["scale"]
+            ),
+            lambda p, x, z: (
+                p["scale"] * functional.conv2d(functional.avg_pool2d(z[0], (2, 1)), p["w"])
+            ),
+        ),
+    ],
+    head=(
+        lambda p, x, z: sbn.affine(sbn.flatten(z[1], 3), p["head"]),
+        lambda p, x, z: z[1].flatten(1) @ p["head"].mT,
+    ),
+    parameters={"kernel": (1, 1, 2, 2), "scale": (1,), "head": (3, 1)},
+    signs={"w": (1, 1, 1, 3)},
+)
+
+NETWORKS = {
+    "skip": (SKIP, 1),
+    "residual": (RESIDUAL, 0),
+    "average": (AVERAGE, 0),
+    "average_unit": (AVERAGE_UNIT, 0),
+}
 
 
 def network(name: str, noise: str = "logistic") -> StructuredNetwork:
@@ -75,7 +115,7 @@ def network(name: str, noise: str = "logistic") -> StructuredNetwork:
 
 
 @pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("name", ["skip"])
+@pytest.mark.parametrize("name", ["skip", "average", "average_unit"])
 def test_psa_equals_the_exact_gradient_where_a_flip_reaches_one_unit(name, noise):
     tiny = network(name, noise)
     assert_same(tiny.expected_gradient(EXACT_PSA), tiny.exact_gradient())
@@ -100,6 +140,12 @@ RECORDED_BIAS: dict[tuple[str, str], dict[str, float]] = {
         "second": 0.2618935915011598,
         "scale": 0.16983492946498238,
         "w": 0.1992961837267738,
+    },
+    ("average", "st"): {"kernel": 0.6903184313522048},
+    ("average_unit", "st"): {
+        "kernel": 0.01900652508318302,
+        "scale": 2.1682273929507736,
+        "w": 0.11207149714786525,
     },
 }
 

@@ -9,9 +9,12 @@ whose gradient is theirs.
 
 **Sums.**  ``a = a_1 + a_2 + ...``.  A flip of an operand of one term moves a by the step that it
 has in that term, from the value that a has; the other terms are then a bias of that term.  The
-flips of a sum are therefore those of its terms, each evaluated at the total
-(:meth:`Term.at`).  That needs each draw to be in one term only: a draw in two terms
-would move both.
+flips of a sum are therefore those of its terms, each evaluated at the total (:meth:`Term.at`).
+That needs each draw to be in one term only: a draw in two terms would move both.
+
+**Averages.**  Inputs that are averages of bits are flipped bit by bit
+(:mod:`bayes_sbn.signs_average_pooled`): once with all bits +1 and once with all bits -1, with the
+scale of a bit (:meth:`Term.of_bits`), where the pre-activation is what it is.
 """
 
 from __future__ import annotations
@@ -173,6 +176,18 @@ class Term(PreActivation):
         located._tensors = {True: constant, False: constant}
         return located
 
+    def of_bits(self: TermT, value: float) -> TermT:
+        """One bit of each window that the inputs average, all of them ``value``, as the inputs.
+
+        A bit moves the pre-activation by ``-2 s w x / cells``: the scale is that of a bit.
+        """
+        assert self.inputs.pooled is not None
+        single = copy.copy(self)
+        single.inputs = self.inputs.bits(value)
+        scale = self.inputs.open.new_ones(()) if self.scale is None else self.scale
+        single.scale = scale / self.inputs.pooled.cells
+        return single
+
 
 class Sum(PreActivation):
     """The sum of several terms of the same units; made by ``+``."""
@@ -257,10 +272,17 @@ class _Flips(torch.autograd.Function):
         wanted = iter(ctx.needs_input_grad[3:])
         gradients: list[Tensor | None] = []
         for term in ctx.pre.terms:
-            asked = [[next(wanted) for _ in o.ports] for o in (term.inputs, term.weight)]
-            found = ctx.flips(term.at(ctx.pre.tensor), g, *map(any, asked))
-            for gradient, ports in zip(found, asked, strict=True):
-                gradients += [gradient] * len(ports)
+            located = term.at(ctx.pre.tensor)
+            if term.inputs.pooled is not None:
+                for side in (1.0, -1.0):
+                    asked = next(wanted)
+                    gradients += ctx.flips(located.of_bits(side), g, asked, False)[:1]
+                of_inputs: list[bool] = []
+            else:
+                of_inputs = [next(wanted) for _ in term.inputs.ports]
+            of_weight = [next(wanted) for _ in term.weight.ports]
+            x_gradient, w_gradient = ctx.flips(located, g, any(of_inputs), any(of_weight))
+            gradients += [x_gradient] * len(of_inputs) + [w_gradient] * len(of_weight)
         return None, None, None, *gradients
 
 
