@@ -26,6 +26,7 @@ _NAMES = {
     "affine": "bayes_sbn.affines",
     "affine_conv1d": "bayes_sbn.affines",
     "affine_conv2d": "bayes_sbn.affines",
+    "fold_normalisation": "bayes_sbn.affines",
     "identity": "bayes_sbn.affines",
     "average_pool1d": "bayes_sbn.signs_average_pooled",
     "average_pool2d": "bayes_sbn.signs_average_pooled",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from bayes_sbn.affines import affine as affine
     from bayes_sbn.affines import affine_conv1d as affine_conv1d
     from bayes_sbn.affines import affine_conv2d as affine_conv2d
+    from bayes_sbn.affines import fold_normalisation as fold_normalisation
     from bayes_sbn.affines import identity as identity
     from bayes_sbn.distributions import AffineBernoulli as AffineBernoulli
     from bayes_sbn.distributions import AffineCategorical as AffineCategorical

@@ -1,6 +1,7 @@
 """Networks with skips, pooling and folded normalisation as Pyro models, against enumeration."""
 
 import pytest
+import torch
 from pyro.infer import TraceGraph_ELBO
 from torch.nn import functional
 
@@ -101,11 +102,41 @@ AVERAGE_UNIT = Structure(
     signs={"w": (1, 1, 1, 3)},
 )
 
+# a convolution of two channels normalised by constants, with a gain and a shift that train
+FOLDED = Structure(
+    image=(1, 2, 3),
+    units=[(2, 1, 2)],
+    hidden=[
+        (
+            lambda p, x, z: sbn.fold_normalisation(
+                sbn.affine_conv2d(x, p["w"], scale=0.5),
+                mean=torch.tensor([0.3, -0.2]),
+                variance=torch.tensor([0.5, 2.0]),
+                gain=p["gain"],
+                shift=p["shift"],
+            ),
+            lambda p, x, z: functional.batch_norm(
+                0.5 * functional.conv2d(x, p["w"]),
+                torch.tensor([0.3, -0.2]),
+                torch.tensor([0.5, 2.0]),
+                p["gain"],
+                p["shift"],
+            ),
+        )
+    ],
+    head=(
+        lambda p, x, z: sbn.affine(sbn.flatten(z[0], 3), p["head"]),
+        lambda p, x, z: z[0].flatten(1) @ p["head"].mT,
+    ),
+    parameters={"w": (2, 1, 2, 2), "gain": (2,), "shift": (2,), "head": (3, 4)},
+)
+
 NETWORKS = {
     "skip": (SKIP, 1),
     "residual": (RESIDUAL, 0),
     "average": (AVERAGE, 0),
     "average_unit": (AVERAGE_UNIT, 0),
+    "folded": (FOLDED, 0),
 }
 
 
@@ -115,7 +146,7 @@ def network(name: str, noise: str = "logistic") -> StructuredNetwork:
 
 
 @pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("name", ["skip", "average", "average_unit"])
+@pytest.mark.parametrize("name", ["skip", "average", "average_unit", "folded"])
 def test_psa_equals_the_exact_gradient_where_a_flip_reaches_one_unit(name, noise):
     tiny = network(name, noise)
     assert_same(tiny.expected_gradient(EXACT_PSA), tiny.exact_gradient())
@@ -146,6 +177,11 @@ RECORDED_BIAS: dict[tuple[str, str], dict[str, float]] = {
         "kernel": 0.01900652508318302,
         "scale": 2.1682273929507736,
         "w": 0.11207149714786525,
+    },
+    ("folded", "st"): {
+        "w": 0.41652117413889994,
+        "gain": 0.23784701538590286,
+        "shift": 0.4507799115860754,
     },
 }
 

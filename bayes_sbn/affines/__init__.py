@@ -11,6 +11,7 @@ from bayes_sbn.affines.function import (
     UnitFunction,
 )
 from bayes_sbn.affines.identity import Identity, identity
+from bayes_sbn.affines.normalisation import fold_normalisation
 from bayes_sbn.affines.operand import Operand
 from bayes_sbn.affines.pre_activation import PreActivation, Sum, Term, broadcasts_to
 
@@ -32,5 +33,6 @@ __all__ = [
     "affine_conv2d",
     "broadcasts_to",
     "categorical_log_likelihood",
+    "fold_normalisation",
     "identity",
 ]

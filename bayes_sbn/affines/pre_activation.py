@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -118,6 +118,10 @@ class PreActivation:
     def _expanded(self: PreActivationT, batch_shape: torch.Size) -> PreActivationT:
         raise NotImplementedError
 
+    def scaled(self: PreActivationT, factor: Tensor, offset: Tensor) -> PreActivationT:
+        """``factor * a + offset``, each a number or one per unit of a vector, channel of a map."""
+        raise NotImplementedError
+
     def __add__(self, other: PreActivation) -> Sum:
         if not isinstance(other, PreActivation):
             raise TypeError(
@@ -168,6 +172,16 @@ class Term(PreActivation):
     ) -> Gradients:
         """Half the exact differences of h times g, of the shapes of the operands' tensors."""
         raise NotImplementedError
+
+    def scaled(self: TermT, factor: Tensor, offset: Tensor) -> TermT:
+        """``factor * a + offset``, another scale and another bias."""
+        if self.source is not self:
+            return cast(TermT, self.source.scaled(factor, offset).expand(self.batch_shape))
+        other = copy.copy(self)
+        other.source, other._tensors = other, {}
+        other.scale = factor if self.scale is None else self.scale * factor
+        other.bias = offset if self.bias is None else self.bias * factor + offset
+        return other
 
     def at(self: TermT, a: Tensor) -> TermT:
         """The same operands where the pre-activation has another value: in a sum, the total."""
@@ -227,6 +241,14 @@ class Sum(PreActivation):
         for term in self._terms[1:]:
             total = total + term.tensor
         return total
+
+    def scaled(self, factor: Tensor, offset: Tensor) -> Sum:
+        """``factor * a + offset``, term by term."""
+        first, *others = self._terms
+        nothing = torch.zeros_like(offset)
+        return Sum(
+            (first.scaled(factor, offset), *(term.scaled(factor, nothing) for term in others))
+        )
 
     def _expanded(self, batch_shape: torch.Size) -> Sum:
         return Sum(tuple(term.expand(batch_shape) for term in self._terms), source=self.source)
