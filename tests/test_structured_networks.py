@@ -131,7 +131,34 @@ FOLDED = Structure(
     parameters={"w": (2, 1, 2, 2), "gain": (2,), "shift": (2,), "head": (3, 4)},
 )
 
+# units that see one draw twice, through a weight and as it is; one unit a layer
+CHAIN = Structure(
+    image=(2,),
+    units=[(1,), (1,), (1,)],
+    hidden=[
+        (
+            lambda p, x, z: sbn.affine(x, p["first"]),
+            lambda p, x, z: x @ p["first"].mT,
+        ),
+        (
+            lambda p, x, z: sbn.affine(z[0], p["w"], scale=p["s"]) + sbn.identity(z[0]),
+            lambda p, x, z: p["s"] * (z[0] @ p["w"].mT) + z[0],
+        ),
+        (
+            lambda p, x, z: sbn.affine(z[1], p["v"]) + sbn.identity(z[1], scale=p["t"]),
+            lambda p, x, z: z[1] @ p["v"].mT + p["t"] * z[1],
+        ),
+    ],
+    head=(
+        lambda p, x, z: sbn.affine(z[2], p["head"]),
+        lambda p, x, z: z[2] @ p["head"].mT,
+    ),
+    parameters={"first": (1, 2), "s": (1,), "v": (1, 1), "t": (1,), "head": (3, 1)},
+    signs={"w": (1, 1)},
+)
+
 NETWORKS = {
+    "chain": (CHAIN, 6),
     "skip": (SKIP, 1),
     "residual": (RESIDUAL, 0),
     "average": (AVERAGE, 0),
@@ -146,7 +173,7 @@ def network(name: str, noise: str = "logistic") -> StructuredNetwork:
 
 
 @pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("name", ["skip", "average", "average_unit", "folded"])
+@pytest.mark.parametrize("name", ["skip", "chain", "average", "average_unit", "folded"])
 def test_psa_equals_the_exact_gradient_where_a_flip_reaches_one_unit(name, noise):
     tiny = network(name, noise)
     assert_same(tiny.expected_gradient(EXACT_PSA), tiny.exact_gradient())
@@ -160,6 +187,13 @@ def test_score_equals_the_exact_gradient(name):
 # Relative bias |E[estimate] - exact| / |exact| of each block, logistic noise, two images. Blocks
 # that are not listed are exact.
 RECORDED_BIAS: dict[tuple[str, str], dict[str, float]] = {
+    ("chain", "st"): {
+        "first": 0.797541754912699,
+        "s": 0.2761834318712654,
+        "v": 0.7811815458472753,
+        "t": 0.7811815458472758,
+        "w": 0.7467439599699028,
+    },
     ("skip", "st"): {
         "kernel": 0.14860883139676048,
         "second": 0.2610229253904455,

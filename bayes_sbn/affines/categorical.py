@@ -24,9 +24,11 @@ import torch
 from torch import Tensor
 
 from bayes_sbn.affines.dense import Affine
+from bayes_sbn.affines.flip_graph import Gradients, zero_with_flips
 from bayes_sbn.affines.flips import ENTRIES_PER_BLOCK, flip_weights, row_inputs
 from bayes_sbn.affines.function import ClassLogit
-from bayes_sbn.affines.pre_activation import Gradients, PreActivation, Term, zero_with_flips
+from bayes_sbn.affines.identity import Identity
+from bayes_sbn.affines.pre_activation import PreActivation, Term
 
 
 def categorical_log_likelihood(pre: PreActivation, label: Tensor) -> Tensor:
@@ -36,6 +38,13 @@ def categorical_log_likelihood(pre: PreActivation, label: Tensor) -> Tensor:
         pre: the logits, (..., rows, classes) or (..., classes).
         label: integers in [0, classes), broadcast against the batch shape of ``pre``.
     """
+    for term in pre.terms:
+        if isinstance(term, Identity) and term.layer is not None:
+            raise ValueError(
+                f'AffineCategorical: the draw of site "{term.inputs.site}" is in two terms of the '
+                "logits, a layer and an identity; its flips move all logits jointly. Write the "
+                "identity into the weight, bayes_sbn.affine(h, weight + torch.eye(number))."
+            )
     if pre.needs_flips:
         pre = pre.expand(torch.broadcast_shapes(label.shape, pre.batch_shape))
     log_p = torch.log_softmax(pre.tensor, -1)

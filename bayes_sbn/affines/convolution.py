@@ -10,15 +10,17 @@ exact flips (:mod:`bayes_sbn.affines.convolution_flips`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import EllipsisType
 
 import torch
 from torch import Tensor
 
 from bayes_sbn.affines.convolution_flips import flip_inputs, flip_weights
+from bayes_sbn.affines.flip_graph import Gradients
 from bayes_sbn.affines.flips import two_values
 from bayes_sbn.affines.function import UnitFunction
 from bayes_sbn.affines.operand import Operand
-from bayes_sbn.affines.pre_activation import Gradients, PreActivation, Term
+from bayes_sbn.affines.pre_activation import PreActivation, Term
 from bayes_sbn.affines.window import Window
 
 
@@ -63,6 +65,25 @@ class Convolution(Term):
         if self.scale is None:
             return torch.ones((), dtype=self.tensor.dtype, device=self.tensor.device)
         return self._per_channel(self.scale.detach())
+
+    def own_coefficient(self) -> Tensor | None:
+        """The scaled weights by which each channel and place sees itself, broadcast against ``a``.
+
+        With a stride of 1 that is one tap, ``padding / dilation``, where the kernel has it.
+        """
+        window, w, dims = self.window, self.weight.open.detach(), self.window.dims
+        channels = w.shape[w.dim() - dims - 2]
+        if channels != w.shape[w.dim() - dims - 1] * window.groups or set(window.stride) != {1}:
+            return None
+        kernel = w.shape[w.dim() - dims :]
+        taps = list(zip(window.padding, window.dilation, kernel, strict=True))
+        if any(pad % step or pad // step >= size for pad, step, size in taps):
+            return torch.zeros_like(self.unit_scale)
+        tap: tuple[EllipsisType | int, ...] = (..., *(pad // step for pad, step, _ in taps))
+        at_tap = w[tap]  # (..., O, C / groups)
+        each = torch.arange(channels, device=w.device)
+        own = at_tap[..., each, each % at_tap.shape[-1]]
+        return self.unit_scale * self._per_channel(own)
 
     def flip_gradients(
         self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool

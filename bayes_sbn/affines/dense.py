@@ -12,10 +12,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bayes_sbn.affines.flip_graph import Gradients
 from bayes_sbn.affines.flips import flip_inputs, flip_weights
 from bayes_sbn.affines.function import UnitFunction
 from bayes_sbn.affines.operand import Operand
-from bayes_sbn.affines.pre_activation import Gradients, Term
+from bayes_sbn.affines.pre_activation import Term
 
 
 class Affine(Term):
@@ -48,6 +49,16 @@ class Affine(Term):
         if self.scale is None:
             return torch.ones((), dtype=self.tensor.dtype, device=self.tensor.device)
         return self.scale.detach()
+
+    def own_coefficient(self) -> Tensor | None:
+        """The scaled diagonal of the matrix, broadcast against ``a``."""
+        w = self.matrix.open.detach()
+        if w.shape[-1] != w.shape[-2]:
+            return None
+        diagonal = w.diagonal(dim1=-2, dim2=-1)
+        if self.has_rows and w.dim() > 2:
+            diagonal = diagonal.unsqueeze(-2)
+        return self.unit_scale * diagonal
 
     def flip_gradients(
         self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool

@@ -4,16 +4,24 @@ It is what a skip connection adds to a layer, ``affine_conv2d(h, weight) + ident
 of ``x_j`` moves its own unit alone, by ``-2 s_j x_j``, so its flips are one difference a unit,
 
     1/2 g_j [h(a_j | x_j = +1) - h(a_j | x_j = -1)].
+
+**Beside a layer of the same draw**, ``W x + s x``, the bit ``x_j`` reaches unit j twice, by
+``w_jj`` and by ``s_j``, and all other units once.  With ``D_j(c)`` the difference of unit j for a
+coefficient c, the layer answers ``D_j(w_jj)`` there, so the identity adds the rest,
+``D_j(w_jj + s_j) - D_j(w_jj)``, and the joint flips are exact.
 """
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
+from bayes_sbn.affines.flip_graph import Gradients
 from bayes_sbn.affines.function import UnitFunction
 from bayes_sbn.affines.operand import Operand
-from bayes_sbn.affines.pre_activation import Gradients, PreActivation, Term
+from bayes_sbn.affines.pre_activation import PreActivation, Term
 
 
 class Identity(Term):
@@ -38,6 +46,8 @@ class Identity(Term):
         one = torch.ones((), dtype=inputs.open.dtype, device=inputs.open.device)
         super().__init__(inputs, Operand(one), bias, scale, source)
         self.event_dim = event_dim
+        self.layer: Term | None = None
+        """A layer of the same draw in the same sum."""
 
     def _evaluate(self) -> Tensor:
         if self.source is not self:
@@ -66,8 +76,22 @@ class Identity(Term):
         if not of_inputs:
             return None, None
         x = self.inputs.open.detach()
-        difference = h.difference(self.tensor, self.unit_scale, x)
+        own = None if self.layer is None else self.layer.own_coefficient()
+        if own is None:
+            difference = h.difference(self.tensor, self.unit_scale, x)
+        else:
+            both = h.difference(self.tensor, own + self.unit_scale, x)
+            difference = both - h.difference(self.tensor, own.expand_as(both), x)
         return (0.5 * g * difference).sum_to_size(x.shape), None
+
+    def beside(self, other: Term) -> Identity | None:
+        """This identity, flipped jointly with a layer of the same draw, arranged alike."""
+        origin = self.inputs.origin
+        if origin is None or other.inputs.origin is not origin or other.own_coefficient() is None:
+            return None
+        joint = copy.copy(self)
+        joint.layer = other
+        return joint
 
     def _expanded(self, batch_shape: torch.Size) -> Identity:
         units = self.unit_shape

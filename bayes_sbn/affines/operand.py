@@ -22,6 +22,7 @@ class Operand:
         flip: the flip rule, or None for ordinary derivatives.
         site: the name of its site, if it is a draw.
         pooled: if it is averages of a draw, where gradients of flips go.
+        origin: the tensor that was given, of which ``open`` may be a broadcast.
     """
 
     open: Tensor
@@ -29,6 +30,7 @@ class Operand:
     flip: FlipRule | None = None
     site: str = ""
     pooled: PooledTag | None = None
+    origin: Tensor | None = None
 
     @classmethod
     def of(cls, tensor: Tensor) -> Operand:
@@ -38,7 +40,8 @@ class Operand:
             return cls(tensor.detach(), flip=pooled.flip, site=pooled.site, pooled=pooled)
         if tag is None:
             return cls(tensor)
-        return cls(open_sign(tensor), is_sign=True, flip=tag.flip, site=tag.site)
+        given = open_sign(tensor)
+        return cls(given, is_sign=True, flip=tag.flip, site=tag.site, origin=given)
 
     @property
     def by_flips(self) -> bool:

@@ -4,13 +4,13 @@ A pre-activation is a sum of terms, mostly of one; a term is an affine function 
 separately, of a weight, ``a = s * W(x) + b``.  What ``W(x)`` is (a dense product, a convolution,
 the identity) and how ``a`` changes under single flips is what the kinds of terms differ in:
 :mod:`bayes_sbn.affines.dense`, :mod:`bayes_sbn.affines.convolution`,
-:mod:`bayes_sbn.affines.identity`.  Flips enter the autograd graph as a term whose value is zero and
-whose gradient is theirs.
+:mod:`bayes_sbn.affines.identity`.
 
 **Sums.**  ``a = a_1 + a_2 + ...``.  A flip of an operand of one term moves a by the step that it
 has in that term, from the value that a has; the other terms are then a bias of that term.  The
 flips of a sum are therefore those of its terms, each evaluated at the total (:meth:`Term.at`).
-That needs each draw to be in one term only: a draw in two terms would move both.
+That needs each draw to be in one term only: a draw in two terms would move both.  The exception is
+an identity beside a layer of the same draw (:mod:`bayes_sbn.affines.identity`).
 
 **Averages.**  Inputs that are averages of bits are flipped bit by bit
 (:mod:`bayes_sbn.signs_average_pooled`): once with all bits +1 and once with all bits -1, with the
@@ -20,20 +20,17 @@ scale of a bit (:meth:`Term.of_bits`), where the pre-activation is what it is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from bayes_sbn.affines.flip_graph import Gradients, zero_with_flips
 from bayes_sbn.affines.function import UnitFunction
 from bayes_sbn.affines.operand import Operand
 
 PreActivationT = TypeVar("PreActivationT", bound="PreActivation")
 TermT = TypeVar("TermT", bound="Term")
-
-Gradients = tuple[Tensor | None, Tensor | None]
 
 
 class PreActivation:
@@ -183,6 +180,15 @@ class Term(PreActivation):
         other.bias = offset if self.bias is None else self.bias * factor + offset
         return other
 
+    def own_coefficient(self) -> Tensor | None:
+        """What each unit j multiplies input j by, if inputs and units are arranged alike."""
+        return None
+
+    def beside(self, other: Term) -> Term | None:
+        """This term, flipped jointly with another one of the same draw; None if it can not be."""
+        del other
+        return None
+
     def at(self: TermT, a: Tensor) -> TermT:
         """The same operands where the pre-activation has another value: in a sum, the total."""
         located = copy.copy(self)
@@ -210,19 +216,7 @@ class Sum(PreActivation):
         super().__init__(source)
         self.event_dim = terms[0].event_dim
         batch = torch.broadcast_shapes(*(term.batch_shape for term in terms))
-        self._terms = tuple(term.expand(batch) for term in terms)
-        seen: set[str] = set()
-        for term in terms:
-            here = {o.site for o in (term.inputs, term.weight) if o.by_flips}
-            if both := sorted(seen & here):
-                raise ValueError(
-                    f'{" + ".join(map(repr, terms))}: the draw of site "{both[0]}" is in two of '
-                    "the terms; its flips would move both of them. Make them one term (two dense "
-                    "layers of the same draw are one, with the sum of their weights), skip from an "
-                    'earlier layer, or give the site infer={"estimator": "st"}, whose derivatives '
-                    "add."
-                )
-            seen |= here
+        self._terms = _joined(tuple(term.expand(batch) for term in terms))
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -257,55 +251,26 @@ class Sum(PreActivation):
         return " + ".join(map(repr, self._terms))
 
 
-Flips = Callable[[Term, Tensor, bool, bool], Gradients]
-"""Gradients in the inputs and the weight of a term, ``(term, g, of_inputs, of_weight)``."""
-
-
-def zero_with_flips(pre: PreActivation, flips: Flips, shape: torch.Size) -> Tensor:
-    """A zero of that shape whose gradient in each flipped operand is its flips.
-
-    Args:
-        pre: the pre-activation.
-        flips: the flips of one term, which stands where the total is the pre-activation.
-        shape: of the function whose flips they are.
-    """
-    ports = [port for o in _operands(pre) for port in o.ports]
-    zero: Tensor = _Flips.apply(pre, flips, shape, *ports)  # type: ignore[no-untyped-call]
-    return zero
-
-
-def _operands(pre: PreActivation) -> list[Operand]:
-    return [operand for term in pre.terms for operand in (term.inputs, term.weight)]
-
-
-class _Flips(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, pre: PreActivation, flips: Flips, shape: torch.Size, *ports: Tensor
-    ) -> Tensor:
-        ctx.pre, ctx.flips = pre, flips
-        del ports  # there so that autograd knows where the gradients go
-        a = pre.tensor
-        return torch.zeros((), dtype=a.dtype, device=a.device).expand(shape)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        wanted = iter(ctx.needs_input_grad[3:])
-        gradients: list[Tensor | None] = []
-        for term in ctx.pre.terms:
-            located = term.at(ctx.pre.tensor)
-            if term.inputs.pooled is not None:
-                for side in (1.0, -1.0):
-                    asked = next(wanted)
-                    gradients += ctx.flips(located.of_bits(side), g, asked, False)[:1]
-                of_inputs: list[bool] = []
-            else:
-                of_inputs = [next(wanted) for _ in term.inputs.ports]
-            of_weight = [next(wanted) for _ in term.weight.ports]
-            x_gradient, w_gradient = ctx.flips(located, g, any(of_inputs), any(of_weight))
-            gradients += [x_gradient] * len(of_inputs) + [w_gradient] * len(of_weight)
-        return None, None, None, *gradients
+def _joined(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """The terms, if no draw is in two of them but a pair whose joint flips are known."""
+    sites = [{o.site for o in (t.inputs, t.weight) if o.by_flips} for t in terms]
+    joined = list(terms)
+    for site in sorted(set().union(*sites)):
+        places = [k for k, here in enumerate(sites) if site in here]
+        if len(places) == 1:
+            continue
+        pairs = [places, places[::-1]] if len(places) == 2 else []
+        found = [(k, pair) for k, other in pairs if (pair := terms[k].beside(terms[other]))]
+        if not found:
+            raise ValueError(
+                f'{" + ".join(map(repr, terms))}: the draw of site "{site}" is in {len(places)} of '
+                "the terms; its flips would move all of them. Make them one term (two dense layers "
+                "of the same draw are one, with the sum of their weights), skip from an earlier "
+                'layer, or give the site infer={"estimator": "st"}, whose derivatives add.'
+            )
+        k, pair = found[0]
+        joined[k] = pair
+    return tuple(joined)
 
 
 def broadcasts_to(shape: torch.Size, wanted: torch.Size) -> bool:

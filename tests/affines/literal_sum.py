@@ -18,7 +18,7 @@ def dense(x: Tensor, w: Tensor) -> Tensor:
     return torch.einsum("...ni,...ji->...nj", x, w if w.dim() == 2 else w.squeeze(-3))
 
 
-def convolved(x: Tensor, w: Tensor, **window: int) -> Tensor:
+def convolved(x: Tensor, w: Tensor, **window: int | tuple[int, int]) -> Tensor:
     """Maps by a kernel, one for all or one a particle, each particle by itself."""
     if w.dim() == 4:
         flat = functional.conv2d(x.flatten(0, -4), w, **window)
@@ -157,4 +157,62 @@ def convolution_skip(w_is_sign: bool = True, particles: tuple[int, ...] = ()) ->
     )
 
 
-SUMS = {"two_dense": two_dense, "dense_skip": dense_skip, "convolution_skip": convolution_skip}
+def dense_residual(w_is_sign: bool = True, particles: tuple[int, ...] = ()) -> Structured:
+    """``affine(h, w) + identity(h)``, one draw in both."""
+    draw = Draws(5)
+    lead = (*particles, 1) if particles else ()
+    weights = draw.signs if w_is_sign else draw.normal
+    return Structured(
+        ours=lambda h, w, s, t: affine(h, w, scale=s) + identity(h, scale=t),
+        plain=lambda h, w, s, t: s * dense(h, w) + t * h,
+        operands={
+            "h": draw.signs(4, 5),
+            "w": weights(*lead, 5, 5),
+            "s": 0.3 + 0.2 * draw.normal(5),
+            "t": 0.8 + 0.2 * draw.normal(5),
+        },
+        signs=("h", "w") if w_is_sign else ("h",),
+    )
+
+
+def convolution_residual(
+    w_is_sign: bool = True,
+    particles: tuple[int, ...] = (),
+    kernel: tuple[int, int] = (3, 3),
+    groups: int = 1,
+    **window: int | tuple[int, int],
+) -> Structured:
+    """A convolution of a map beside the map itself, and a third draw."""
+    draw = Draws(6)
+    lead = (*particles, 1) if particles else ()
+    weights = draw.signs if w_is_sign else draw.normal
+    window = window or {"padding": 1}
+    return Structured(
+        ours=lambda h, w, h1, s, t: (
+            identity(h, 3, scale=t)
+            + identity(h1, 3, scale=0.5)
+            + affine_conv2d(h, w, scale=s, groups=groups, **window)
+        ),
+        plain=lambda h, w, h1, s, t: (
+            t[:, None, None] * h
+            + 0.5 * h1
+            + s[:, None, None] * convolved(h, w, groups=groups, **window)
+        ),
+        operands={
+            "h": draw.signs(2, 4, 3, 4),
+            "w": weights(*lead, 4, 4 // groups, *kernel),
+            "h1": draw.signs(*particles, 2, 4, 3, 4),
+            "s": 0.2 + 0.1 * draw.normal(4),
+            "t": 0.8 + 0.2 * draw.normal(4),
+        },
+        signs=("h", "h1", "w") if w_is_sign else ("h", "h1"),
+    )
+
+
+SUMS = {
+    "two_dense": two_dense,
+    "dense_skip": dense_skip,
+    "convolution_skip": convolution_skip,
+    "dense_residual": dense_residual,
+    "convolution_residual": convolution_residual,
+}

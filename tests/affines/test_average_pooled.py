@@ -238,7 +238,7 @@ def test_averages_are_not_pooled_as_signs():
 
 def test_one_draw_and_its_averages_in_two_terms_are_refused():
     h = flipped(3, 2, 1, 1)
-    with pytest.raises(ValueError, match=r'the draw of site "h" is in two of the terms'):
+    with pytest.raises(ValueError, match=r'the draw of site "h" is in 2 of the terms'):
         identity(h, 3) + identity(sbn.average_pool2d(h, 1), 3)
 
 

@@ -8,7 +8,7 @@ from bayes_sbn.affines import MeanSign, Sum, affine, affine_conv2d, identity
 from bayes_sbn.noise import get_noise
 from bayes_sbn.signs import FlipRule, tag_sign
 from tests.affines.literal_affine import UNITS, unit
-from tests.affines.literal_sum import SUMS, Structured
+from tests.affines.literal_sum import SUMS, Structured, convolution_residual
 
 every_sum = pytest.mark.parametrize("name", SUMS)
 every_weight = pytest.mark.parametrize("w_is_sign", [True, False])
@@ -145,6 +145,42 @@ def test_weights_on_real_inputs_in_a_sum_are_flipped_by_their_rule():
     assert 0 < distance < 1e-3
 
 
+@every_weight
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"groups": 2, "padding": 1},
+        {"groups": 4, "padding": 1},
+        {"kernel": (1, 1), "padding": 0},
+        {"kernel": (3, 2), "dilation": (1, 2), "padding": 1},  # no tap on itself
+        {"kernel": (5, 3), "padding": (2, 1)},
+        {"kernel": (3, 3), "dilation": 2, "padding": 2},
+    ],
+    ids=str,
+)
+def test_map_beside_its_own_convolution_is_flipped_jointly(options, w_is_sign):
+    case = convolution_residual(w_is_sign, **options)
+    law = get_noise("logistic")
+    g = torch.randn(case.value().shape)
+    assert_every_operand(
+        case,
+        lambda pre: g * pre.through(MeanSign(law)),
+        lambda a: (g * law.mean_sign(a)).sum(),
+    )
+
+
+def test_normalised_residual_is_flipped_jointly():
+    case = SUMS["dense_residual"]()
+    law = get_noise("logistic")
+    mean, variance = torch.randn(5), 0.5 + torch.rand(5)
+    pre, leaves = case.tagged()
+    folded = sbn.fold_normalisation(pre, mean=mean, variance=variance, eps=0.0)
+    folded.through(MeanSign(law)).sum().backward()
+    for operand in case.signs:
+        wanted = case.literal(operand, lambda a: law.mean_sign((a - mean) / variance.sqrt()).sum())
+        torch.testing.assert_close(leaves[operand].grad, wanted, rtol=0, atol=1e-11)
+
+
 # errors ----------------------------------------------------------------------------------------
 
 
@@ -154,17 +190,33 @@ def flipped(site: str, *shape: int) -> torch.Tensor:
 
 def test_one_draw_in_two_terms_is_refused():
     h, w = flipped("h1", 4, 3), torch.randn(3, 3)
-    with pytest.raises(
-        ValueError, match=r'the draw of site "h1" is in two of the terms; its flips'
-    ):
+    with pytest.raises(ValueError, match=r'the draw of site "h1" is in 2 of the terms; its flips'):
         affine(h, w) + affine(h, w)
+    with pytest.raises(ValueError, match=r'the draw of site "h1" is in 3 of the terms'):
+        affine(h, w) + identity(h) + identity(h)
+    with pytest.raises(ValueError, match=r'site "h1" is in 2 of the terms'):  # no unit sees itself
+        affine(h, w) + identity(sbn.permute(h, (0,)))
     kernel = flipped("kernel", 2, 2, 1, 1)
-    with pytest.raises(ValueError, match=r'site "kernel" is in two of the terms'):
+    with pytest.raises(ValueError, match=r'site "kernel" is in 2 of the terms'):
         affine_conv2d(torch.ones(2, 3, 3), kernel) + affine_conv2d(torch.ones(2, 3, 3), kernel)
     constant = tag_sign(torch.ones(4, 3), "h1", FlipRule())  # nothing to differentiate
     assert (affine(constant, w) + affine(constant, w)).shape == (4, 3)
     derivative = tag_sign(torch.ones(4, 3, requires_grad=True), "h1", None)
     assert (affine(derivative, w) + identity(derivative)).shape == (4, 3)
+
+
+def test_strided_convolution_beside_its_own_input_is_refused():
+    h, w = flipped("h1", 4, 2, 1, 1), torch.randn(2, 2, 3, 3)
+    with pytest.raises(ValueError, match=r'site "h1" is in 2 of the terms'):
+        affine_conv2d(h, w, stride=2, padding=1) + identity(h, 3)
+
+
+def test_head_on_a_layer_beside_its_own_input_is_refused():
+    h, w = flipped("h1", 4, 3), torch.randn(3, 3)
+    with pytest.raises(
+        ValueError, match=r"moves? all logits jointly. Write the identity into the w"
+    ):
+        sbn.AffineCategorical(affine(h, w) + identity(h)).log_prob(torch.zeros(4))
 
 
 def test_other_things_are_not_added():
