@@ -35,7 +35,7 @@ from bayes_sbn.affines.function import UnitFunction
 
 if TYPE_CHECKING:
     from bayes_sbn.affines.dense import Affine
-    from bayes_sbn.affines.pre_activation import PreActivation
+    from bayes_sbn.affines.pre_activation import Term
 
 ENTRIES_PER_BLOCK = 1 << 22
 """How many (row, unit, input) entries an exact flip evaluates at a time: 32 MB in float64."""
@@ -86,7 +86,7 @@ def row_inputs(pre: Affine) -> Tensor:
     return x.expand(*x.shape[:-2], pre.shape[-2], x.shape[-1]) if pre.has_rows else x
 
 
-def series(pre: PreActivation, h: UnitFunction) -> tuple[Tensor, Tensor] | None:
+def series(pre: Term, h: UnitFunction) -> tuple[Tensor, Tensor] | None:
     """``(h', h'')``, if the rule of the weights asks for them and h has them."""
     rule = pre.weight.flip
     if rule is None or rule.real_inputs != "series":
@@ -94,7 +94,7 @@ def series(pre: PreActivation, h: UnitFunction) -> tuple[Tensor, Tensor] | None:
     return h.derivatives(pre.tensor.detach())
 
 
-def two_values(pre: PreActivation, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
+def two_values(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
     """``g M`` and ``g N``: the mean and half the difference of the two values of a flip."""
     a, s = pre.tensor.detach(), pre.unit_scale
     one = torch.ones((), dtype=a.dtype, device=a.device)
