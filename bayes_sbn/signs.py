@@ -37,8 +37,7 @@ class Redraw:
     def other(self) -> Tensor:
         """The probability of the state that was not drawn, a constant."""
         with torch.no_grad():
-            p = self.probs()
-            return torch.where(self.states > 0, 1 - p, p)
+            return 0.5 + self.states * (0.5 - self.probs())
 
     def is_of(self, x: Tensor) -> bool:
         """Whether x are the very states, or a broadcast of them."""
