@@ -1,13 +1,16 @@
 """Networks with skips, pooling and folded normalisation as Pyro models, against enumeration."""
 
+import pyro
 import pytest
 import torch
-from pyro.infer import TraceGraph_ELBO
+from pyro import infer
+from pyro.infer import SVI, Predictive, TraceGraph_ELBO
 from torch.nn import functional
 
 import bayes_sbn as sbn
 from bayes_sbn.estimators import PathSampleAnalytic
 from tests.pyro_structured_networks import Structure, StructuredNetwork, assert_same, relative_bias
+from tests.test_convolutional_networks import bars
 
 EXACT_PSA = PathSampleAnalytic(real_inputs="exact")
 NOISES = ("logistic", "gaussian", "laplace", "uniform", "triangular")
@@ -235,3 +238,50 @@ def test_stock_elbo_runs_the_same_model(name):
     tiny = network(name)
     TraceGraph_ELBO().loss_and_grads(tiny.model, tiny.guide, tiny.x, tiny.y)
     assert all(p.grad.abs().max() > 0 for p in tiny.parameters.values())
+
+
+# a fit -----------------------------------------------------------------------------------------
+
+
+def residual_network(x, y=None):
+    """Two ±1 convolutions, the second beside its own input, averages, and a real head."""
+    w1 = pyro.sample("w1", sbn.SignBernoulli(logits=torch.zeros(16, 1, 3, 3)).to_event(4))
+    w2 = pyro.sample("w2", sbn.SignBernoulli(logits=torch.zeros(16, 16, 3, 3)).to_event(4))
+    s1 = pyro.param("s1", torch.full((16,), 1 / 3))
+    s2 = pyro.param("s2", torch.full((16,), 1 / 12))
+    skip = pyro.param("skip", torch.full((16,), 0.5))
+    head = pyro.param("head", torch.zeros(3, 144))
+    offset = pyro.param("offset", torch.zeros(3))
+    with pyro.plate("data", 400, subsample=x, dim=-1):
+        h = pyro.sample("h1", sbn.NoisySign(sbn.affine_conv2d(x, w1, scale=s1, padding=1)))
+        a = sbn.affine_conv2d(h, w2, scale=s2, padding=1) + sbn.identity(h, 3, scale=skip)
+        h = sbn.average_pool2d(pyro.sample("h2", sbn.NoisySign(a)), 2)
+        logits = sbn.affine(sbn.flatten(h, 3), head, offset, scale=0.5)
+        return pyro.sample("y", sbn.AffineCategorical(logits), obs=y)
+
+
+def test_residual_network_learns_to_tell_bars_apart():
+    torch.manual_seed(0)
+    pyro.clear_param_store()
+    generator = torch.Generator().manual_seed(1)
+    x, y = bars(400, generator)
+    x_test, y_test = bars(200, generator)
+    guide = sbn.guides.AutoSignBernoulli(residual_network, example=(x[:2],))
+    optim = sbn.optim.MirrorDescent({"lr": 0.2, "real": ("Adam", {"lr": 0.02})})
+    loss = sbn.TraceEstimator_ELBO("psa", temperature="auto")
+    svi = SVI(residual_network, guide, optim, loss=loss)
+    for _ in range(40):
+        for rows in torch.randperm(400).split(100):
+            svi.step(x[rows], y[rows])
+    draws = Predictive(residual_network, guide=guide, num_samples=30)(x_test)["y"]
+    voted = torch.stack([(draws == c).sum(0) for c in range(3)]).argmax(0)
+    assert (voted == y_test).double().mean() > 0.85
+
+
+def test_enumeration_of_the_guide_gives_the_exact_gradient():
+    tiny = network("average")
+    guide = infer.config_enumerate(tiny.guide, "parallel")
+    elbo = infer.TraceEnum_ELBO(max_plate_nesting=1)
+    elbo.differentiable_loss(tiny.model, guide, tiny.x, tiny.y).backward()
+    for name, wanted in tiny.exact_gradient().items():
+        torch.testing.assert_close(tiny.parameters[name].grad, wanted, rtol=1e-10, atol=1e-10)

@@ -55,7 +55,7 @@ class _Flips(torch.autograd.Function):
         gradients: list[Tensor | None] = []
         for term in ctx.pre.terms:
             located = term.at(ctx.pre.tensor)
-            if term.inputs.pooled is not None:
+            if term.inputs.pooled is not None and term.inputs.by_flips:
                 for side in (1.0, -1.0):
                     asked = next(wanted)
                     gradients += ctx.flips(located.of_bits(side), g, asked, False)[:1]

@@ -46,14 +46,15 @@ class Operand:
     @property
     def by_flips(self) -> bool:
         """Whether gradients of this operand are exact flips."""
-        return self.flip is not None and (self.open.requires_grad or self.pooled is not None)
+        differentiated = self.open if self.pooled is None else self.pooled.up
+        return self.flip is not None and differentiated.requires_grad
 
     @property
     def ports(self) -> tuple[Tensor, ...]:
         """The tensors to which gradients of flips are handed."""
-        if self.pooled is not None:
-            return self.pooled.up, self.pooled.down
-        return (self.open,) if self.by_flips else ()
+        if not self.by_flips:
+            return ()
+        return (self.open,) if self.pooled is None else (self.pooled.up, self.pooled.down)
 
     @property
     def value(self) -> Tensor:

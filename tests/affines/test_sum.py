@@ -8,7 +8,8 @@ from bayes_sbn.affines import MeanSign, Sum, affine, affine_conv2d, identity
 from bayes_sbn.noise import get_noise
 from bayes_sbn.signs import FlipRule, tag_sign
 from tests.affines.literal_affine import UNITS, unit
-from tests.affines.literal_sum import SUMS, Structured, convolution_residual
+from tests.affines.literal_sum import SUMS, Draws, Structured, convolution_residual
+from tests.affines.test_flips import LargestTensor
 
 every_sum = pytest.mark.parametrize("name", SUMS)
 every_weight = pytest.mark.parametrize("w_is_sign", [True, False])
@@ -179,6 +180,21 @@ def test_normalised_residual_is_flipped_jointly():
     for operand in case.signs:
         wanted = case.literal(operand, lambda a: law.mean_sign((a - mean) / variance.sqrt()).sum())
         torch.testing.assert_close(leaves[operand].grad, wanted, rtol=0, atol=1e-11)
+
+
+def test_one_product_serves_sums_and_averages_of_signs():
+    rows, units = 16, 32
+    draw = Draws()
+    h1, h2, h3 = draw.signs(rows, units), draw.signs(rows, units), draw.signs(rows, units, 2, 2)
+    w, v = draw.signs(units, units), draw.signs(units, units)
+    leaves = [t.requires_grad_() for t in (h1, h2, h3, w, v)]
+    h1, h2, h3, w, v = (tag_sign(t * 1.0, f"site{k}", FlipRule()) for k, t in enumerate(leaves))
+    averages = sbn.flatten(sbn.average_pool2d(h3, 2), 3)
+    pre = affine(h1, w, scale=0.1) + affine(h2, v, scale=0.1) + identity(h1) + identity(averages)
+    with LargestTensor() as largest:
+        pre.through(MeanSign(get_noise("logistic"))).sum().backward()
+    assert all(leaf.grad.abs().max() > 0 for leaf in leaves)
+    assert largest.numel <= rows * units * 4  # that of the bits that are averaged
 
 
 # errors ----------------------------------------------------------------------------------------
