@@ -91,7 +91,10 @@ class PreActivation:
 
     def through(self, h: UnitFunction) -> Tensor:
         """``h(a)``, differentiated in each operand by that operand's rule."""
-        value = h.value(self.tensor)
+        return self.add_flips(h.value(self.tensor), h)
+
+    def add_flips(self, value: Tensor, h: UnitFunction) -> Tensor:
+        """A value of the units, with the gradient of the flips of ``h(a)`` added to its own."""
         if not self.needs_flips:
             return value
 
@@ -215,7 +218,15 @@ class Sum(PreActivation):
     def __init__(self, terms: tuple[Term, ...], source: PreActivation | None = None) -> None:
         super().__init__(source)
         self.event_dim = terms[0].event_dim
-        batch = torch.broadcast_shapes(*(term.batch_shape for term in terms))
+        shapes = [term.batch_shape for term in terms]
+        try:
+            batch = torch.broadcast_shapes(*shapes)
+        except RuntimeError:
+            raise ValueError(
+                f"{' + '.join(map(repr, terms))}: the batch shapes "
+                f"{', '.join(str(tuple(shape)) for shape in shapes)} do not broadcast; each term "
+                "has the rows of the plate, or one row for all."
+            ) from None
         self._terms = _joined(tuple(term.expand(batch) for term in terms))
 
     @property
