@@ -107,7 +107,7 @@ def identity(
     x: Tensor,
     event_dim: int = 1,
     *,
-    bias: Tensor | None = None,
+    bias: Tensor | float | None = None,
     scale: Tensor | float | None = None,
 ) -> Identity:
     """The lazy pre-activation ``a = scale * x + bias``, to be added to another as a skip.
@@ -150,4 +150,6 @@ def identity(
             )
     if scale is not None and not isinstance(scale, Tensor):
         scale = torch.as_tensor(scale, dtype=x.dtype, device=x.device)
+    if bias is not None and not isinstance(bias, Tensor):
+        bias = torch.as_tensor(bias, dtype=x.dtype, device=x.device)
     return Identity(Operand.of(x), bias, scale, event_dim)

@@ -218,7 +218,15 @@ class Sum(PreActivation):
     def __init__(self, terms: tuple[Term, ...], source: PreActivation | None = None) -> None:
         super().__init__(source)
         self.event_dim = terms[0].event_dim
-        batch = torch.broadcast_shapes(*(term.batch_shape for term in terms))
+        shapes = [term.batch_shape for term in terms]
+        try:
+            batch = torch.broadcast_shapes(*shapes)
+        except RuntimeError:
+            raise ValueError(
+                f"{' + '.join(map(repr, terms))}: the batch shapes "
+                f"{', '.join(str(tuple(shape)) for shape in shapes)} do not broadcast; each term "
+                "has the rows of the plate, or one row for all."
+            ) from None
         self._terms = _joined(tuple(term.expand(batch) for term in terms))
 
     @property

@@ -246,6 +246,8 @@ def test_other_things_are_not_added():
         ValueError, match=r"their units have shapes \(2,\) and \(3,\); they must be"
     ):
         pre + identity(torch.ones(4, 3))
+    with pytest.raises(ValueError, match=r"the batch shapes \(4,\), \(3,\) do not broadcast; each"):
+        pre + identity(torch.ones(3, 2))
     maps = affine_conv2d(torch.ones(4, 1, 3, 3), torch.ones(2, 1, 1, 1))
     with pytest.raises(ValueError, match=r"have shapes \(2, 3, 3\) and \(2,\)"):
         maps + pre
@@ -264,6 +266,11 @@ def test_identity_of_wrong_arguments_is_refused():
             ValueError, match=rf"{name} has shape \(2,\); it must be a number or one"
         ):
             identity(torch.ones(2, 3), **{name: torch.ones(2)})
+
+
+def test_scale_and_bias_of_an_identity_may_be_numbers():
+    x = torch.randn(4, 3)
+    assert torch.equal(identity(x, scale=2.0, bias=0.5).tensor, 2.0 * x + 0.5)
 
 
 def test_head_on_a_sum_of_maps_is_refused():
