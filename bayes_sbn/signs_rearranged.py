@@ -2,7 +2,8 @@ r"""Rearrangements of a ±1 draw that its children can still flip: flatten, resh
 
 Moving entries about changes neither that they are ±1 nor what a flip of one of them is, so the
 result carries the tag of the draw: its open tensor (:mod:`bayes_sbn.signs`) is rearranged alike,
-and gradients of flips return through it.  Only event dims, the last ones, are touched: batch dims
+and gradients of flips return through it.  Averages of a draw keep
+their tag as well.  Only event dims, the last ones, are touched: batch dims
 belong to plates.  Tensors that are not draws are rearranged and nothing else.
 """
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bayes_sbn.signs import open_sign, sign_tag, tag_sign
+from bayes_sbn.signs_average_pooled import pooled_tag
 
 
 def flatten(x: Tensor, event_dim: int) -> Tensor:
@@ -86,7 +88,9 @@ def permute(x: Tensor, order: Sequence[int]) -> Tensor:
 
 def rearranged(x: Tensor, how: Callable[[Tensor], Tensor]) -> Tensor:
     """A view or a broadcast of a tensor, with the tag of the draw that it is, if it is one."""
-    tag = sign_tag(x)
+    pooled, tag = pooled_tag(x), sign_tag(x)
+    if pooled is not None:
+        return pooled.viewed(how)
     if tag is None:
         return how(x)
     flip = tag.flip
@@ -109,5 +113,5 @@ def _split(x: Tensor, event_dim: int, call: str) -> tuple[torch.Size, torch.Size
             f"{call}: x has shape {tuple(x.shape)}, which has no {event_dim} dims; the rows come "
             "before them."
         )
-    split = x.dim() - event_dim
-    return x.shape[:split], x.shape[split:]
+    shape, split = tuple(x.shape), x.dim() - event_dim  # a tuple under TraceGraph_ELBO
+    return torch.Size(shape[:split]), torch.Size(shape[split:])

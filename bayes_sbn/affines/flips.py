@@ -35,7 +35,7 @@ from bayes_sbn.affines.function import UnitFunction
 
 if TYPE_CHECKING:
     from bayes_sbn.affines.dense import Affine
-    from bayes_sbn.affines.pre_activation import PreActivation
+    from bayes_sbn.affines.pre_activation import Term
 
 ENTRIES_PER_BLOCK = 1 << 22
 """How many (row, unit, input) entries an exact flip evaluates at a time: 32 MB in float64."""
@@ -83,7 +83,7 @@ def row_inputs(pre: Affine) -> Tensor:
     return x.expand(*x.shape[:-2], pre.shape[-2], x.shape[-1]) if pre.has_rows else x
 
 
-def series(pre: PreActivation, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor] | None:
+def series(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor] | None:
     """Half of ``g h' 2s`` and of ``g h'' (2s)^2 / 2``, if the rule asks for them and h has them."""
     rule = pre.weight.flip
     if rule is None or rule.real_inputs != "series":
@@ -95,7 +95,7 @@ def series(pre: PreActivation, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tens
     return (g * terms[0]).mul_(s), (g * terms[1]).mul_(s * s)
 
 
-def two_values(pre: PreActivation, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
+def two_values(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
     """``g M / 2`` and ``g N / 2``: of the mean and half the difference of a flip's two values."""
     central, rest = h.half_flip_pair(pre.tensor.detach(), pre.unit_scale)
     return central.mul_(g), rest.mul_(g)
