@@ -15,9 +15,8 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
-from bayes_sbn.affines.convolution_flips import flip_inputs, flip_weights
+from bayes_sbn.affines.convolution_flips import flip_inputs, flip_weights, shared_values
 from bayes_sbn.affines.flip_graph import Gradients
-from bayes_sbn.affines.flips import two_values
 from bayes_sbn.affines.function import UnitFunction
 from bayes_sbn.affines.operand import Operand
 from bayes_sbn.affines.pre_activation import PreActivation, Term
@@ -89,9 +88,7 @@ class Convolution(Term):
         self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
     ) -> Gradients:
         """Half the exact differences of h times g, of the shapes of x and of W."""
-        values = None
-        if (of_inputs and self.weight.is_sign) or (of_weight and self.inputs.is_sign):
-            values = two_values(self, h, g)
+        values = shared_values(self, h, g, of_inputs, of_weight)
         return (
             flip_inputs(self, h, g, values) if of_inputs else None,
             flip_weights(self, h, g, values) if of_weight else None,

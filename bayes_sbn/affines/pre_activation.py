@@ -25,8 +25,8 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
-from bayes_sbn.affines.flip_graph import Gradients, zero_with_flips
-from bayes_sbn.affines.function import UnitFunction
+from bayes_sbn.affines.flip_graph import Gradients, flips_of, states_with_path, zero_with_flips
+from bayes_sbn.affines.function import MeanSign, UnitFunction
 from bayes_sbn.affines.operand import Operand
 
 PreActivationT = TypeVar("PreActivationT", bound="PreActivation")
@@ -97,11 +97,11 @@ class PreActivation:
         """A value of the units, with the gradient of the flips of ``h(a)`` added to its own."""
         if not self.needs_flips:
             return value
+        return value + zero_with_flips(self, flips_of(h), self.shape)
 
-        def flips(term: Term, g: Tensor, of_inputs: bool, of_weight: bool) -> Gradients:
-            return term.flip_gradients(h, g, of_inputs, of_weight)
-
-        return value + zero_with_flips(self, flips, self.shape)
+    def with_path(self, states: Tensor, h: MeanSign) -> Tensor:
+        """States of the units with the gradient of their means ``h(a)``, which are not computed."""
+        return states_with_path(self, states, h)
 
     def expand(self: PreActivationT, batch_shape: torch.Size) -> PreActivationT:
         """The same pre-activation with its batch shape broadcast."""
