@@ -14,9 +14,12 @@ import sys
 from pathlib import Path
 import torch
 from bayes_sbn.kernels.loader import NativeLibrary
+from bayes_sbn.kernels.native import flips
 from bayes_sbn.kernels.native import packing as native
+from bayes_sbn.kernels.reference import flips as flips_reference
 from bayes_sbn.kernels.reference import packing as reference
 from tests.kernels.packing_cases import LENGTHS, NATIVE_DTYPES, as_dtype, signs
+from tests.kernels.test_flips import COMPILED, EMPTY, SIZES, arguments
 
 library = NativeLibrary(Path(sys.argv[1]))
 overrun = int(sys.argv[2])
@@ -32,6 +35,14 @@ for isa in library.available_isas:
             assert torch.equal(native.unpack(library, words, length, dtype), x)
             counts = native.popcount(library, words, length + overrun)
             assert overrun or torch.equal(counts, reference.popcount(words, length))
+    for size in (*EMPTY, *SIZES):
+        for dtype in (torch.float32, torch.float64):
+            for noise in COMPILED:
+                for scaled in (False, True):
+                    given = arguments(size, scaled=scaled, dtype=dtype)
+                    sums = flips.flip_sums(library, *given, noise)
+                    wanted = flips_reference.flip_sums(*given, noise)
+                    torch.testing.assert_close(sums, wanted, rtol=1e-3, atol=1e-3)
 print("clean")
 """
 
