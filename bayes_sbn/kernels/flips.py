@@ -28,8 +28,9 @@ def flip_sums(
     """``sum_k g_rk [F(a_rk | x_ri = +1) - F(a_rk | x_ri = -1)]`` with the cdf F of the noise.
 
     The pre-activation ``a_rk`` contains the term ``s_r c_ki x_ri``.  Leading dims broadcast.  The
-    compiled code (for every noise but gaussian) differs from the reference by rounding: in float64
-    by about 1e-15, in float32 by about 1e-6, of the sum of the terms' absolute values.
+    compiled code differs from the reference by rounding: for logistic noise in float64 by about
+    1e-15, in float32 by about 1e-6 of the sum of the terms' absolute values; for the others, whose
+    flips are differences of cdfs, of the sum of ``|g|``.
 
     Args:
         a: pre-activations, ``(..., rows, terms)``.

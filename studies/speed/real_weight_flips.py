@@ -134,8 +134,7 @@ def fused(layer: Layer) -> dict[str, Callable[[], object]]:
     """The backward passes that take milliseconds, those of the float layer among them."""
     candidates = {FLOAT_LAYER: float_layer(layer), PRODUCTS: products(layer)}
     for name in NOISES:
-        if name != "gaussian":
-            candidates[REAL_WEIGHTS.format(name)] = real_weights(layer, MeanSign(get_noise(name)))
+        candidates[REAL_WEIGHTS.format(name)] = real_weights(layer, MeanSign(get_noise(name)))
     for rule, per_unit, name in (
         ("series", True, "series"),
         ("exact", False, "exact, one scale"),
@@ -148,7 +147,6 @@ def fused(layer: Layer) -> dict[str, Callable[[], object]]:
 def flip_by_flip(layer: Layer) -> dict[str, Callable[[], object]]:
     """Those that write every flip to memory."""
     return {
-        REAL_WEIGHTS.format("gaussian"): real_weights(layer, MeanSign(get_noise("gaussian"))),
         BLOCKS: real_weights(layer, MeanInBlocks(get_noise("logistic"))),
         LITERAL: literal(layer),
     }

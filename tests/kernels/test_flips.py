@@ -137,7 +137,7 @@ def test_steps_of_zero_add_nothing(forced_library, noise, dtype):
     shorter = [t.contiguous() for t in (a[..., :2], g[..., :2], c[:, :2])]
     wanted = native.flip_sums(forced_library, *shorter, x, scale, noise)
     torch.testing.assert_close(
-        found, wanted, rtol=0, atol=1e-7 if dtype == torch.float32 else 1e-15
+        found, wanted, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-14
     )
 
 
@@ -167,7 +167,7 @@ def test_what_is_compiled():
     assert not native.is_compiled(steps, 2 * one, "logistic")
     assert native.is_compiled(2 * steps.double(), one.double(), "logistic")
     assert native.is_compiled(100 * steps, one, "uniform")
-    assert not native.is_compiled(steps, one, "gaussian")
+    assert native.is_compiled(100 * steps, one, "gaussian")
     assert not native.is_compiled(steps.half(), one.half(), "logistic")
 
 
@@ -205,7 +205,7 @@ def test_native_runs_on_the_forced_instruction_set(forced_library, monkeypatch):
     for noise in COMPILED:
         for scaled in (False, True):
             native.flip_sums(forced_library, *arguments((1, 2, 3, 4), scaled=scaled), noise)
-    laws = [0, 1, 2, 2, 3, 3, 4, 4]
+    laws = [0, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert ran == [("bsbn_flip_sums", forced_library.isa, law) for law in laws]
 
 
@@ -334,7 +334,7 @@ def test_library_explains_arguments_that_it_refuses(library):
         ({"gain": None}, "a null pointer for data that is not empty"),
         ({"sums": None, "terms": 0}, "a null pointer for data that is not empty"),
         ({"value_type": 2}, "no type of numbers has the code 2"),
-        ({"law": 5}, "no law has the code 5"),
+        ({"law": 6}, "no law has the code 6"),
         ({"step_batch": 2}, "2 matrices of steps for a batch of 1; 1 or as many are needed"),
     ]:
         with pytest.raises(RuntimeError, match=f"bsbn_flip_sums: {message}"):

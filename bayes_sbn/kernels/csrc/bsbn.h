@@ -94,10 +94,11 @@ BSBN_API int bsbn_popcount(struct bsbn_popcount_args* args);
 enum bsbn_flip_law {
   BSBN_LOGISTIC = 0, /* scale is not used: 1 */
   BSBN_SCALED_LOGISTIC = 1,
-  BSBN_LAPLACE = 2,
-  BSBN_UNIFORM = 3,
-  BSBN_TRIANGULAR = 4,
-  BSBN_NUM_FLIP_LAWS = 5
+  BSBN_GAUSSIAN = 2,
+  BSBN_LAPLACE = 3,
+  BSBN_UNIFORM = 4,
+  BSBN_TRIANGULAR = 5,
+  BSBN_NUM_FLIP_LAWS = 6
 };
 
 /* Sums of exact flips.  A pre-activation a[r][k] contains the term s[r] c[k][i] x[r][i] with x in

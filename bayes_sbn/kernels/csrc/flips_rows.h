@@ -170,6 +170,8 @@ void sums_of_law(const bsbn_flip_sums_args* args, int64_t first, int64_t last) {
       return sum_groups<Lanes, ScaledLogisticLaw<Lanes>>(args, first, last);
     case BSBN_LAPLACE:
       return sum_groups<Lanes, LaplaceLaw<Lanes>>(args, first, last);
+    case BSBN_GAUSSIAN:
+      return sum_groups<Lanes, GaussianLaw<Lanes>>(args, first, last);
     case BSBN_UNIFORM:
       return sum_groups<Lanes, UniformLaw<Lanes>>(args, first, last);
     default:

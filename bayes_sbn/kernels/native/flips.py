@@ -16,7 +16,7 @@ from bayes_sbn.kernels.loader import NativeLibrary
 from bayes_sbn.kernels.reference import flips as reference
 from bayes_sbn.noise import get_noise
 
-LAWS = {"laplace": 2, "uniform": 3, "triangular": 4}
+LAWS = {"gaussian": 2, "laplace": 3, "uniform": 4, "triangular": 5}
 LOGISTIC, SCALED_LOGISTIC = 0, 1
 _VALUE_TYPES = {torch.float32: 0, torch.float64: 1}
 LARGEST_STEP = {torch.float32: 64.0, torch.float64: 600.0}
@@ -59,8 +59,8 @@ def flip_sums(
 ) -> Tensor:
     """Sums of flips; see ``reference.flips.flip_sums``, which also does what is not compiled.
 
-    That is: gaussian noise, types other than float32 and float64, and steps that are not finite or,
-    for logistic noise, beyond :data:`LARGEST_STEP`.
+    That is: types other than float32 and float64, and steps that are not finite or, for logistic
+    noise, beyond :data:`LARGEST_STEP`.
     """
     if not is_compiled(c, scale, noise):
         return reference.flip_sums(a, g, c, x, scale, noise)
@@ -97,7 +97,7 @@ def flip_sums(
 
 def is_compiled(c: Tensor, scale: Tensor, noise: str) -> bool:
     """Whether the library has code for flips by these steps."""
-    if c.dtype not in _VALUE_TYPES or (noise != "logistic" and noise not in LAWS):
+    if c.dtype not in _VALUE_TYPES:
         return False
     if not (c.numel() and scale.numel()):
         return True
