@@ -35,7 +35,7 @@ def fused_input_flips(
     if (noise := _noise(h)) is None:
         return None
     a, g = pre.tensor.detach() / noise.scale, 2 * g
-    c = pre.unit_scale.unsqueeze(-1) * w / noise.scale
+    c = (pre.unit_scale / noise.scale).unsqueeze(-1) * w
     if pre.has_rows:
         return flip_sums(a, g, c, x, noise=noise.name)
     sums = flip_sums(a.unsqueeze(-2), g.unsqueeze(-2), c, x.unsqueeze(-2), noise=noise.name)

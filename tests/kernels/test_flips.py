@@ -315,7 +315,7 @@ def test_memory_is_linear_in_arguments_and_result(library):
             given = arguments((1, 16, 24, 32), scaled=scaled)
             with LargestResult() as largest:
                 native.flip_sums(library, *given, noise)
-            assert largest.numel == 24 * 32
+            assert largest.numel <= 24 * 32
     with LargestResult() as largest:  # the same measure sees the reference's block
         reference.flip_sums(*arguments((1, 16, 24, 32)), "logistic")
     assert largest.numel == 16 * 24 * 32

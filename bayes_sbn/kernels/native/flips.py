@@ -101,12 +101,18 @@ def is_compiled(c: Tensor, scale: Tensor, noise: str) -> bool:
         return False
     if not (c.numel() and scale.numel()):
         return True
-    largest = 2 * float(scale.abs().amax()) * float(c.abs().amax())
+    largest = 2 * _largest_size(scale) * _largest_size(c)
     bound = LARGEST_STEP[c.dtype] if noise == "logistic" else torch.finfo(c.dtype).max
     return largest <= bound  # false for NaN
 
 
+def _largest_size(tensor: Tensor) -> float:
+    """The largest absolute value, or NaN, without a copy of the tensor."""
+    low, high = torch.aminmax(tensor)
+    return float(torch.maximum(-low, high))
+
+
 def _reciprocals(c: Tensor) -> Tensor:
     """``sign(c) / (e^{2|c|} - 1)``; a step of 0 becomes one of 1e-30, to have a finite one."""
-    size = (2 * c.abs()).expm1_().reciprocal_().clamp_max_(_LARGEST_RECIPROCAL[c.dtype])
-    return torch.copysign(size, c)
+    size = c.abs().mul_(2).expm1_().reciprocal_().clamp_max_(_LARGEST_RECIPROCAL[c.dtype])
+    return size.copysign_(c)
