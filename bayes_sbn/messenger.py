@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bayes_sbn.distributions import SignDistribution, check_signs
 from bayes_sbn.estimators import Estimator, Site, get_estimator
+from bayes_sbn.kernels import draw_uniforms
 from bayes_sbn.signs import tag_sign
 
 PARTICLE_PLATE = "num_particles_vectorized"
@@ -38,8 +39,7 @@ class DrawRule:
     def __call__(self, fn: SignDistribution, uniform: Tensor | None = None) -> Tensor:
         """The value of the site, tagged; chance only where no uniforms are given."""
         if uniform is None:
-            like = fn.parameter
-            uniform = torch.rand(fn.shape(), dtype=like.dtype, device=like.device)
+            uniform = draw_uniforms(fn.shape(), fn.parameter)
         value = self.estimator.draw(Site(self.name, fn), uniform)
         if value.shape != fn.shape():
             raise ValueError(

@@ -57,6 +57,26 @@ class SignTag:
     open: Tensor | None = None
 
 
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, hard: Tensor) -> Tensor:
+        del ctx, mean
+        return hard.view_as(hard)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        del ctx
+        return gradients[0], None
+
+
+def hard_with_path(hard: Tensor, path: Tensor) -> Tensor:
+    """The values of ``hard`` with the backward of ``path``, a tensor of the same shape."""
+    if not path.requires_grad:
+        return hard
+    value: Tensor = _StraightThrough.apply(path, hard)  # type: ignore[no-untyped-call]
+    return value
+
+
 class _Closed(torch.autograd.Function):
     """Identity whose backward refuses: gradients of a flip site go through ``tag.open``."""
 

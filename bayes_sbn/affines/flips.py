@@ -103,10 +103,8 @@ def series(pre: PreActivation, h: UnitFunction) -> tuple[Tensor, Tensor] | None:
 
 def two_values(pre: PreActivation, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
     """``g M`` and ``g N``: the mean and half the difference of the two values of a flip."""
-    a, s = pre.tensor.detach(), pre.unit_scale
-    one = torch.ones((), dtype=a.dtype, device=a.device)
-    up, down = h.difference(a, s, one), h.difference(a, s, -one)
-    return 0.5 * g * (up + down), 0.5 * g * (up - down)
+    central, rest = h.flip_pair(pre.tensor.detach(), pre.unit_scale)
+    return g * central, g * rest
 
 
 def _blocks(

@@ -33,6 +33,15 @@ class UnitFunction:
         """``h(a | x = +1) - h(a | x = -1)`` where ``a`` contains the term ``c x``."""
         return self.value(a + c * (1 - x)) - self.value(a - c * (1 + x))
 
+    def flip_pair(self, a: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean and half the difference of the two values that a flip of ±1 operands can have.
+
+        They are ``difference(a, step, +1)`` and ``difference(a, step, -1)``.
+        """
+        one = torch.ones((), dtype=a.dtype, device=a.device)
+        up, down = self.difference(a, step, one), self.difference(a, step, -one)
+        return 0.5 * (up + down), 0.5 * (up - down)
+
     def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
         """``(h', h'')``, or None if the two-term series must not be used for this function."""
         del a
@@ -58,11 +67,17 @@ class MeanSign(UnitFunction):
         """Twice the difference of the cdfs, which logistic noise has in a product form."""
         return 2 * self.noise.flip_difference(a, c, x)
 
+    def flip_pair(self, a: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Twice the cdf's, which logistic noise has in closed form."""
+        central, rest = self.noise.flip_pair(a, step)
+        return 2 * central, 2 * rest
+
     def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
         """``(2 F', 2 F'')`` where the noise is smooth."""
         if not self.noise.is_smooth:
             return None
-        return 2 * self.noise.density(a), 2 * self.noise.curvature(a)
+        first, second = self.noise.derivatives(a)
+        return 2 * first, 2 * second
 
 
 @dataclass(frozen=True)

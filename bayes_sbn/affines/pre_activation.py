@@ -131,7 +131,10 @@ class PreActivation:
 
     def through(self, h: UnitFunction) -> Tensor:
         """``h(a)``, differentiated in each operand by that operand's rule."""
-        value = h.value(self.tensor)
+        return self.add_flips(h.value(self.tensor), h)
+
+    def add_flips(self, value: Tensor, h: UnitFunction) -> Tensor:
+        """A value of the units, with the gradient of the flips of ``h(a)`` added to its own."""
         if not self.needs_flips:
             return value
         flips: Tensor = _Flips.apply(  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
-"""Kernels on packed ±1 values, one bit a value, and sums of flips of ±1 values.
+"""Kernels on packed ±1 values, sums of flips of ±1 values, and the uniforms of training.
 
-Packed bits are the same on every backend, sums of numbers are so up to rounding.  For a family of
+Bits and uniforms are the same on every backend, sums are so up to rounding.  For a family of
 operations ``f``: ``f.py`` has the functions to call and their torch operators, ``reference/f.py``
 their definition in plain torch, ``native/f.py`` the calls into the compiled library, and ``csrc/``
 its source.  :func:`backend_info` says what runs.
@@ -10,5 +10,16 @@ from bayes_sbn.bits import PackedBits
 from bayes_sbn.kernels.flips import flip_sums
 from bayes_sbn.kernels.loader import BackendInfo, backend_info
 from bayes_sbn.kernels.packing import pack, popcount, unpack
+from bayes_sbn.kernels.uniforms import draw_uniforms, uniforms_like
 
-__all__ = ["BackendInfo", "PackedBits", "backend_info", "flip_sums", "pack", "popcount", "unpack"]
+__all__ = [
+    "BackendInfo",
+    "PackedBits",
+    "backend_info",
+    "draw_uniforms",
+    "flip_sums",
+    "pack",
+    "popcount",
+    "uniforms_like",
+    "unpack",
+]

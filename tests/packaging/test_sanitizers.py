@@ -16,10 +16,12 @@ import torch
 from bayes_sbn.kernels.loader import NativeLibrary
 from bayes_sbn.kernels.native import flips
 from bayes_sbn.kernels.native import packing as native
+from bayes_sbn.kernels.native import uniforms as native_uniforms
 from bayes_sbn.kernels.reference import flips as flips_reference
 from bayes_sbn.kernels.reference import packing as reference
+from bayes_sbn.kernels.reference.uniforms import uniforms_like
+from tests.kernels.flip_cases import COMPILED, EMPTY, SIZES, arguments
 from tests.kernels.packing_cases import LENGTHS, NATIVE_DTYPES, as_dtype, signs
-from tests.kernels.test_flips import COMPILED, EMPTY, SIZES, arguments
 
 library = NativeLibrary(Path(sys.argv[1]))
 overrun = int(sys.argv[2])
@@ -43,6 +45,10 @@ for isa in library.available_isas:
                     sums = flips.flip_sums(library, *given, noise)
                     wanted = flips_reference.flip_sums(*given, noise)
                     torch.testing.assert_close(sums, wanted, rtol=1e-3, atol=1e-3)
+    for length in (*LENGTHS, 511, 512, 513):
+        for dtype in native_uniforms.VALUE_TYPES:
+            found = native_uniforms.uniforms(library, torch.Size([length]), dtype, 9)
+            assert torch.equal(found, uniforms_like(torch.empty(length, dtype=dtype), 9))
 print("clean")
 """
 
