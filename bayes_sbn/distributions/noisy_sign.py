@@ -22,21 +22,6 @@ from bayes_sbn.distributions.support import SignDistribution, enumerate_signs, s
 from bayes_sbn.noise import Noise, get_noise
 
 
-class _HardUnits(torch.autograd.Function):
-    """States of the units with the derivative of their means, ``2 F'(a)``."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, hard: Tensor, noise: Noise) -> Tensor:
-        ctx.save_for_backward(a)
-        ctx.noise = noise
-        return hard.view_as(hard)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (a,) = ctx.saved_tensors
-        return 2 * gradients[0] * ctx.noise.density(a), None, None
-
-
 class NoisySign(SignDistribution):
     """±1 units driven by a lazy pre-activation, whose unit dims are event dims.
 
@@ -112,10 +97,7 @@ class NoisySign(SignDistribution):
 
     def with_path(self, hard: Tensor) -> Tensor:
         """See :meth:`SignDistribution.with_path`; the value of the mean is not needed."""
-        a = self.affine.tensor
-        if a.requires_grad:
-            hard = _HardUnits.apply(a, hard, self.noise)  # type: ignore[no-untyped-call]
-        return self.affine.add_flips(hard, MeanSign(self.noise))
+        return self.affine.with_path(hard, MeanSign(self.noise))
 
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log F(x a)`` of every unit, differentiated in each operand by its rule."""
