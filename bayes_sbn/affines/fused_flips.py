@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 def fused_input_flips(
     pre: Affine, h: UnitFunction, g: Tensor, x: Tensor, w: Tensor
 ) -> Tensor | None:
-    """``sum_j g_j [h(a_j | x_i = +1) - h(a_j | x_i = -1)]``, (..., rows, in).
+    """``1/2 sum_j g_j [h(a_j | x_i = +1) - h(a_j | x_i = -1)]``, (..., rows, in).
 
     None for functions that the kernel does not know.
     """
     if (noise := _noise(h)) is None:
         return None
-    a, g = pre.tensor.detach() / noise.scale, 2 * g
+    a = pre.tensor.detach() / noise.scale
     c = (pre.unit_scale / noise.scale).unsqueeze(-1) * w
     if pre.has_rows:
         return flip_sums(a, g, c, x, noise=noise.name)
@@ -45,10 +45,13 @@ def fused_input_flips(
 def fused_weight_flips(
     pre: Affine, h: UnitFunction, g: Tensor, x: Tensor, w: Tensor
 ) -> Tensor | None:
-    """``sum_n g_nj [h(a_nj | w_ji = +1) - h(a_nj | w_ji = -1)]``, (..., out, in); None as above."""
+    """``1/2 sum_n g_nj [h(a_nj | w_ji = +1) - h(a_nj | w_ji = -1)]``, (..., out, in).
+
+    None for functions that the kernel does not know.
+    """
     if (noise := _noise(h)) is None:
         return None
-    a, g, c = pre.tensor.detach() / noise.scale, 2 * g, x / noise.scale
+    a, c = pre.tensor.detach() / noise.scale, x / noise.scale
     if not pre.has_rows:
         a, g, c = a.unsqueeze(-2), g.unsqueeze(-2), c.unsqueeze(-2)
     s = pre.unit_scale
@@ -58,7 +61,7 @@ def fused_weight_flips(
 
 
 def _noise(h: UnitFunction) -> Noise | None:
-    """The noise of which h is the mean, if it is one of the known laws."""
+    """The noise of which ``h = 2 F - 1`` is the mean, if it is one of the known laws."""
     if isinstance(h, MeanSign) and type(h.noise) is NOISES.get(h.noise.name):
         return h.noise
     return None
