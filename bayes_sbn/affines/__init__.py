@@ -11,6 +11,7 @@ from bayes_sbn.affines.function import (
     UnitFunction,
 )
 from bayes_sbn.affines.pre_activation import Operand, PreActivation, broadcasts_to
+from bayes_sbn.affines.redraw import asks_for_redraws, categorical_redraw, units_redraw
 
 __all__ = [
     "Affine",
@@ -25,6 +26,9 @@ __all__ = [
     "affine",
     "affine_conv1d",
     "affine_conv2d",
+    "asks_for_redraws",
     "broadcasts_to",
     "categorical_log_likelihood",
+    "categorical_redraw",
+    "units_redraw",
 ]

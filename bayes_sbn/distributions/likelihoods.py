@@ -23,7 +23,10 @@ from bayes_sbn.affines import (
     Convolution,
     NormalLogLikelihood,
     UnitFunction,
+    asks_for_redraws,
     categorical_log_likelihood,
+    categorical_redraw,
+    units_redraw,
 )
 from bayes_sbn.distributions.support import check_batch
 
@@ -66,10 +69,12 @@ class AffineLikelihood(TorchDistribution):
     def _affine_at(self, batch_shape: torch.Size) -> Affine:
         """The affine broadcast to the batch of the scored values, where flips need it."""
         batch = torch.broadcast_shapes(batch_shape, self.affine.batch_shape)
-        return self.affine.expand(batch) if self.affine.needs_flips else self.affine
+        is_flipped = self.affine.needs_flips or asks_for_redraws(self.affine)
+        return self.affine.expand(batch) if is_flipped else self.affine
 
     def _sum_units(self, pre: Affine, h: UnitFunction) -> Tensor:
-        return pre.through(h).sum(-1)
+        value = pre.through(h).sum(-1)
+        return value + units_redraw(pre, h) if asks_for_redraws(pre) else value
 
     def _check_kind(self, value: Tensor, allowed: str) -> None:
         """The target is a tensor of real numbers of the shape of a draw."""
@@ -140,7 +145,10 @@ class AffineCategorical(AffineLikelihood):
                 allowed,
                 f"Give the model {classes} classes' labels, or make the last layer wider.",
             )
-        return categorical_log_likelihood(self.affine, value)
+        log_p = categorical_log_likelihood(self.affine, value)
+        if not asks_for_redraws(self.affine):
+            return log_p
+        return log_p + categorical_redraw(self._affine_at(value.shape), value)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All labels, (classes, *batch)."""
