@@ -6,13 +6,34 @@ zero; every other latent site contributes ``log p - log q`` at its draw.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
 from bayes_sbn.distributions import NoisySign, SignBernoulli
+from bayes_sbn.dual import leaf_of, register_leaf
 from bayes_sbn.messenger import PARTICLE_PLATE
+
+
+def need_model_site(name: str, model_nodes: Mapping[str, Any]) -> Any:
+    """The model's site of a latent site of the guide, which must be there."""
+    if name not in model_nodes:
+        raise ValueError(
+            f'TraceEstimator_ELBO: the guide has a site "{name}" that the model has not; '
+            "rename it, or sample it in the model."
+        )
+    return model_nodes[name]
+
+
+def register_parameters(nodes: Mapping[str, Any]) -> None:
+    """Tell optimisers the names of parameters, which the global store may not know."""
+    for name, site in nodes.items():
+        if site["type"] == "param" and hasattr(site["value"], "unconstrained"):
+            parameter = site["value"].unconstrained()
+            if leaf_of(parameter) is None:
+                register_leaf(parameter, name, is_dual=False)
 
 
 def is_analytic(model_site: Any, guide_site: Any) -> bool:

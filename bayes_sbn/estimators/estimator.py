@@ -69,12 +69,14 @@ class Estimator:
         unbiased: True, False, or in words when it is.
         passes: network evaluations per step and site of this estimator, reruns included.
         output: what children receive: ``"sign"`` (±1), ``"relaxed"`` or ``"moments"``.
+        scope: ``"site"``, or ``"elbo"`` of one that is for a whole ELBO and no single site.
         reference: where it is published.
     """
 
     unbiased: ClassVar[bool | str] = False
     passes: ClassVar[int | str] = 1
     output: ClassVar[str] = "sign"
+    scope: ClassVar[str] = "site"
     reference: ClassVar[str] = ""
     name: ClassVar[str] = ""
 

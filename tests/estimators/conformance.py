@@ -38,8 +38,11 @@ NEEDS: dict[str, Needs] = {
 }
 """By name, for the estimators that the defaults do not serve."""
 
-NAMES = sorted(name for name, cls in REGISTRY.items() if cls.__module__.startswith("bayes_sbn."))
+EVERY = sorted(name for name, cls in REGISTRY.items() if cls.__module__.startswith("bayes_sbn."))
 """The estimators that the package registers."""
+
+NAMES = [name for name in EVERY if REGISTRY[name].scope == "site"]
+"""Those of single sites, which draw; the others list states, and are for a whole ELBO."""
 
 HARD = [name for name in NAMES if REGISTRY[name].output == "sign"]
 """Those whose draws are ±1."""
