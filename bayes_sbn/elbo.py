@@ -14,11 +14,12 @@ lies below E_w log E_h p(y | h, w), which lies below log E p(y | h, w).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from pyro.infer import ELBO
+from pyro.infer.elbo import ELBOModule
 from pyro.infer.util import torch_item
 from pyro.util import warn_if_nan
 from torch import Tensor
@@ -26,7 +27,7 @@ from torch import Tensor
 from bayes_sbn.elbo_enumeration import Enumeration
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.elbo_terms import Particle
-from bayes_sbn.estimators import Estimator, Exact, get_estimator
+from bayes_sbn.estimators import Estimator, EstimatorSet, Exact
 from bayes_sbn.messenger import EstimatorMessenger
 from bayes_sbn.temperature import automatic_temperature
 
@@ -72,7 +73,8 @@ class TraceEstimator_ELBO(ELBO):
             raise ValueError(
                 f"TraceEstimator_ELBO(num_particles={num_particles}): at least 1 draw is needed."
             )
-        self.estimator = get_estimator(estimator)
+        self.estimators = EstimatorSet(estimator)
+        """The default estimator and those that sites chose: an ``nn.Module``, their state."""
         if isinstance(self.estimator, Exact) and num_particles > 1:
             raise ValueError(
                 f'TraceEstimator_ELBO("exact", num_particles={num_particles}): the sum over all '
@@ -87,6 +89,30 @@ class TraceEstimator_ELBO(ELBO):
         self.weight_kl = weight_kl
         self.passes = 0
         """Network evaluations of the last call, reruns included."""
+
+    @property
+    def estimator(self) -> Estimator:
+        """The default estimator."""
+        return self.estimators.default
+
+    def state_dict(self) -> dict[str, Any]:
+        """What steps have changed: the state of estimators, and the temperature.
+
+        Tensors, numbers and strings only; with the parameters, the optimiser's state and the
+        generators' it continues a run bit for bit.
+        """
+        return {"temperature": self.temperature, "estimators": self.estimators.state_dict()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from what :meth:`state_dict` returned; sites may be yet to be met."""
+        self.estimators.load_state_dict(state_dict["estimators"])
+        self.temperature = state_dict["temperature"]
+
+    def __call__(self, model: Any, guide: Any) -> ELBOModule:
+        """A torch module whose parameters are those of the model, the guide and estimators."""
+        module: ELBOModule = super().__call__(model, guide)
+        module.estimators = self.estimators
+        return module
 
     def loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """An estimate of the loss, without gradients."""
@@ -147,7 +173,7 @@ class TraceEstimator_ELBO(ELBO):
         return loss, surrogate
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Run:
-        handler = EstimatorMessenger(self.estimator)
+        handler = EstimatorMessenger(self.estimators)
         return Run(handler, model, guide, args, kwargs, self.max_plate_nesting)
 
     def resolve_temperature(self, run: Run) -> float:

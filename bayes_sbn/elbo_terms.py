@@ -19,6 +19,7 @@ from torch.distributions import kl_divergence
 from bayes_sbn.distributions import SignBernoulli, SignDistribution
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.elbo_sites import (
+    announce_parameters,
     is_analytic,
     latent_terms,
     need_model_site,
@@ -59,6 +60,8 @@ class Particle:
             register_parameters(guide_nodes)
             for name in latents:
                 self._add_surrogate(name, guide_nodes[name])
+            # after the surrogates: estimators make parameters when they meet a site
+            announce_parameters(self.run.handler.estimators, "estimators")
         return self.loss, self.surrogate
 
     def _add(self, term: Tensor, stack: Any = None) -> None:

@@ -9,6 +9,7 @@ from bayes_sbn.estimators.estimator import (
     register_estimator,
     table,
 )
+from bayes_sbn.estimators.estimator_set import EstimatorSet
 from bayes_sbn.estimators.exact import Exact
 from bayes_sbn.estimators.leave_one_out import LeaveOneOut
 from bayes_sbn.estimators.local_expectation import LocalExpectation
@@ -23,6 +24,7 @@ from bayes_sbn.estimators.trapezoid_straight_through import (
 __all__ = [
     "DisARM",
     "Estimator",
+    "EstimatorSet",
     "Exact",
     "LeaveOneOut",
     "LocalExpectation",
