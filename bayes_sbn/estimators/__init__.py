@@ -1,5 +1,8 @@
 """Gradient estimators for ±1 sites, each in a file of its own, registered by name."""
 
+from bayes_sbn.estimators.arm import ARM
+from bayes_sbn.estimators.arms import ARMS
+from bayes_sbn.estimators.bitflip import BitFlip1
 from bayes_sbn.estimators.disarm import DisARM
 from bayes_sbn.estimators.estimator import (
     Estimator,
@@ -20,8 +23,13 @@ from bayes_sbn.estimators.trapezoid_straight_through import (
     TrapezoidStraightThrough,
     trapezoid_straight_through,
 )
+from bayes_sbn.estimators.ugc import UGC
 
 __all__ = [
+    "ARM",
+    "ARMS",
+    "UGC",
+    "BitFlip1",
     "DisARM",
     "Estimator",
     "EstimatorSet",

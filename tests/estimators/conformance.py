@@ -27,14 +27,18 @@ class Needs:
     Args:
         particles: how many draws, in one batched run; 1 is an ordinary run.
         couples_particles: whether the gradient of one draw depends on the others.
+        knows_places: whether what a uniform decides depends on the place of its unit.
     """
 
     particles: int = 1
     couples_particles: bool = False
+    knows_places: bool = False
 
 
 NEEDS: dict[str, Needs] = {
+    "bitflip1": Needs(knows_places=True),
     "loo": Needs(particles=3, couples_particles=True),
+    "ugc": Needs(knows_places=True),
 }
 """By name, for the estimators that the defaults do not serve."""
 
