@@ -2,14 +2,15 @@ r"""Expectations over the uniforms that draws are made of, as finite sums.
 
 Estimators that run the network again need the uniforms of what is downstream, and some need those
 of the site itself; given values alone do not tell them.  On a tiny network everything such an
-estimator computes is constant while each uniform stays between two neighbouring thresholds, the
-values that ``P(x = +1)`` of its variable takes over all states of its parents (and, where a draw
-is paired with that of ``1 - u``, their mirror images).  So an expectation over the unit cube of
-all uniforms is a sum over its cells, each weighed by its volume.
+estimator computes is constant, or linear, while each uniform stays between two neighbouring
+thresholds: the values that ``P(x = +1)`` of its variable takes over all states of its parents;
+where a draw is paired with that of ``1 - u``, their mirror images; where further choices are made
+of a uniform, what they depend on.  So an expectation over the unit cube of all uniforms is a sum
+over its cells, each weighed by its volume.
 """
 
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,17 @@ def unit_thresholds(net: Net, layer: Layer, x: Array | None, j: int) -> Array:
     return cdf(net.noise, a, net.noise_scale).reshape(-1)
 
 
-def cells(thresholds: Array, is_mirrored: bool) -> tuple[Array, Array]:
+Refine = Callable[[float, int], list[float]]
+"""From P(+1) of a variable and its place among those of its event to further thresholds."""
+
+
+def cells(
+    thresholds: Array, is_mirrored: bool, refine: Refine | None = None, place: int = 0
+) -> tuple[Array, Array]:
     """The midpoints and lengths of the intervals of [0, 1] between the thresholds."""
+    if refine is not None:
+        further = [t for p in np.unique(thresholds) for t in refine(float(p), place)]
+        thresholds = np.concatenate([thresholds, further])
     if is_mirrored:
         thresholds = np.concatenate([thresholds, 1 - thresholds])
     ends = np.unique(np.concatenate([[0.0, 1.0], thresholds.clip(0, 1)]))
@@ -47,22 +57,29 @@ def cells(thresholds: Array, is_mirrored: bool) -> tuple[Array, Array]:
 
 
 def all_uniforms(
-    network: PyroNetwork, mirrored: Collection[str] = ()
+    network: PyroNetwork,
+    mirrored: Collection[str] = (),
+    refined: Mapping[str, Refine] | None = None,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """One point of every cell, by site (P, ...), and the cells' volumes (P,)."""
-    net, sites = network.net, {}
+    net, sites, refined = network.net, {}, dict(refined or {})
     below: Array | None = network.problem.x
     for name, layer in net.maps:
         if layer.weight_mean is not None:
             site = f"{name}.weight"
             p = (1 + layer.weight_mean.reshape(-1, 1)) / 2
-            sites[site] = (layer.shape, [cells(row, site in mirrored) for row in p])
+            sites[site] = (
+                layer.shape,
+                [cells(row, site in mirrored, refined.get(site), i) for i, row in enumerate(p)],
+            )
         if name != "head":
             shape = (len(network.problem.x), layer.shape[0])
             variables = [
                 cells(
                     unit_thresholds(net, layer, None if below is None else below[n], j),
                     name in mirrored,
+                    refined.get(name),
+                    j,
                 )
                 for n, j in itertools.product(*map(range, shape))
             ]
@@ -89,6 +106,7 @@ def expected_gradient_over_uniforms(
     network: PyroNetwork,
     make_elbo: Callable[..., Any],
     mirrored: Collection[str] = (),
+    refined: Mapping[str, Refine] | None = None,
 ) -> tuple[float, dict[str, Array]]:
     """The expected loss and gradient of an ELBO over all uniforms, in one call.
 
@@ -96,8 +114,9 @@ def expected_gradient_over_uniforms(
         network: whose parameters the gradient is of.
         make_elbo: makes the ELBO from ``num_particles`` and ``vectorize_particles``.
         mirrored: sites whose estimator also looks at the draw of ``1 - u``.
+        refined: sites whose estimator makes more choices of a uniform, and by what thresholds.
     """
-    uniforms, volume = all_uniforms(network, mirrored)
+    uniforms, volume = all_uniforms(network, mirrored, refined)
     number = len(volume)
     elbo = make_elbo(num_particles=number, vectorize_particles=True, max_plate_nesting=1)
     with poutine.scale(scale=(volume * number).unsqueeze(-1)), sbn.force_draws({}, uniforms):

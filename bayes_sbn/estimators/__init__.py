@@ -1,5 +1,8 @@
 """Gradient estimators for ±1 sites, each in a file of its own, registered by name."""
 
+from bayes_sbn.estimators.arm import ARM
+from bayes_sbn.estimators.arms import ARMS
+from bayes_sbn.estimators.bitflip import BitFlip1
 from bayes_sbn.estimators.disarm import DisARM
 from bayes_sbn.estimators.estimator import (
     Estimator,
@@ -9,6 +12,8 @@ from bayes_sbn.estimators.estimator import (
     register_estimator,
     table,
 )
+from bayes_sbn.estimators.estimator_set import EstimatorSet
+from bayes_sbn.estimators.exact import Exact
 from bayes_sbn.estimators.leave_one_out import LeaveOneOut
 from bayes_sbn.estimators.local_expectation import LocalExpectation
 from bayes_sbn.estimators.path_sample_analytic import PathSampleAnalytic
@@ -18,10 +23,17 @@ from bayes_sbn.estimators.trapezoid_straight_through import (
     TrapezoidStraightThrough,
     trapezoid_straight_through,
 )
+from bayes_sbn.estimators.ugc import UGC
 
 __all__ = [
+    "ARM",
+    "ARMS",
+    "UGC",
+    "BitFlip1",
     "DisARM",
     "Estimator",
+    "EstimatorSet",
+    "Exact",
     "LeaveOneOut",
     "LocalExpectation",
     "PathSampleAnalytic",
