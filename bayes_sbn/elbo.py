@@ -25,6 +25,7 @@ from pyro.util import warn_if_nan
 from torch import Tensor
 
 from bayes_sbn.elbo_enumeration import Enumeration
+from bayes_sbn.elbo_importance import AveragedParticle
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.elbo_terms import Particle
 from bayes_sbn.estimators import Estimator, EstimatorSet, Exact
@@ -45,6 +46,9 @@ class TraceEstimator_ELBO(ELBO):
             call and readable as :attr:`temperature`.
         weight_kl: whether the KL of the weights is part of the loss.
         num_particles: draws averaged over.
+        num_importance: how many copies of the activations the likelihood of a row is averaged over
+            before its log is taken: a tighter bound (:mod:`bayes_sbn.elbo_importance`).  All
+            copies, for each particle, are drawn in one batched run.
         max_plate_nesting: bound on nested plates, guessed when it is needed.
         vectorize_particles: whether the draws are taken in one batched run.
 
@@ -60,6 +64,7 @@ class TraceEstimator_ELBO(ELBO):
         temperature: float | str = 1.0,
         weight_kl: bool = True,
         num_particles: int = 1,
+        num_importance: int = 1,
         max_plate_nesting: float = math.inf,
         vectorize_particles: bool = False,
     ) -> None:
@@ -73,18 +78,24 @@ class TraceEstimator_ELBO(ELBO):
             raise ValueError(
                 f"TraceEstimator_ELBO(num_particles={num_particles}): at least 1 draw is needed."
             )
+        if num_importance < 1:
+            raise ValueError(
+                f"TraceEstimator_ELBO(num_importance={num_importance}): at least 1 copy is needed."
+            )
         self.estimators = EstimatorSet(estimator)
         """The default estimator and those that sites chose: an ``nn.Module``, their state."""
-        if isinstance(self.estimator, Exact) and num_particles > 1:
+        if isinstance(self.estimator, Exact) and num_particles * num_importance > 1:
             raise ValueError(
-                f'TraceEstimator_ELBO("exact", num_particles={num_particles}): the sum over all '
-                "states has no draws to be averaged. Leave num_particles out."
+                f'TraceEstimator_ELBO("exact", num_particles={num_particles}, '
+                f"num_importance={num_importance}): the sum over all states has no draws to be "
+                "averaged. Leave both out."
             )
         super().__init__(
-            num_particles=num_particles,
+            num_particles=num_particles * num_importance,
             max_plate_nesting=max_plate_nesting,
-            vectorize_particles=vectorize_particles,
+            vectorize_particles=vectorize_particles or num_importance > 1,
         )
+        self.num_importance = num_importance
         self.temperature = temperature
         self.weight_kl = weight_kl
         self.passes = 0
@@ -163,7 +174,7 @@ class TraceEstimator_ELBO(ELBO):
         losses, surrogates = [], []
         for run in self._get_traces(model, guide, args, kwargs):
             temperature = self.resolve_temperature(run) if self.weight_kl else None
-            loss, surrogate = Particle(run, gradients=gradients, temperature=temperature).terms()
+            loss, surrogate = self._particle(run, gradients, temperature).terms()
             self.passes += run.passes
             losses.append(loss)
             surrogates.append(surrogate)
@@ -172,8 +183,15 @@ class TraceEstimator_ELBO(ELBO):
         warn_if_nan(loss, "loss")
         return loss, surrogate
 
+    def _particle(self, run: Run, gradients: bool, temperature: float | None) -> Particle:
+        if self.num_importance == 1:
+            return Particle(run, gradients=gradients, temperature=temperature)
+        return AveragedParticle(
+            run, self.num_importance, gradients=gradients, temperature=temperature
+        )
+
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Run:
-        handler = EstimatorMessenger(self.estimators)
+        handler = EstimatorMessenger(self.estimators, copies=self.num_importance)
         return Run(handler, model, guide, args, kwargs, self.max_plate_nesting)
 
     def resolve_temperature(self, run: Run) -> float:

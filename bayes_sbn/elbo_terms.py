@@ -50,8 +50,7 @@ class Particle:
     def terms(self) -> tuple[Tensor, Tensor]:
         """The loss, a constant, and the surrogate whose gradient is the estimate."""
         model_nodes, guide_nodes = self.run.model_trace.nodes, self.run.guide_trace.nodes
-        for name in self.run.observed:
-            self._add(-model_nodes[name]["log_prob"], self.stacks[name])
+        self._add_observed()
         latents = [name for name, site in guide_nodes.items() if site["type"] == "sample"]
         for name in latents:
             self._add_latent(name, need_model_site(name, model_nodes), guide_nodes[name])
@@ -63,6 +62,11 @@ class Particle:
             # after the surrogates: estimators make parameters when they meet a site
             announce_parameters(self.run.handler.estimators, "estimators")
         return self.loss, self.surrogate
+
+    def _add_observed(self) -> None:
+        """The log-likelihood of the data."""
+        for name in self.run.observed:
+            self._add(-self.run.model_trace.nodes[name]["log_prob"], self.stacks[name])
 
     def _add(self, term: Tensor, stack: Any = None) -> None:
         """Add a term to the loss; with a stack, also to the cost that scores are weighed by."""

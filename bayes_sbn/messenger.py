@@ -20,7 +20,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from bayes_sbn.distributions import SignDistribution, check_signs
+from bayes_sbn.distributions import SignBernoulli, SignDistribution, check_signs
 from bayes_sbn.estimators import Estimator, EstimatorSet, Site
 from bayes_sbn.kernels import draw_uniforms
 from bayes_sbn.signs import FlipRule, Redraw, tag_sign
@@ -32,15 +32,18 @@ PARTICLE_PLATE = "num_particles_vectorized"
 class DrawRule:
     """How one site is drawn: its estimator, fed with uniforms, and what its children are told."""
 
-    def __init__(self, name: str, estimator: Estimator, record: dict[str, Tensor]) -> None:
+    def __init__(
+        self, name: str, estimator: Estimator, record: dict[str, Tensor], copies: int = 1
+    ) -> None:
         self.name = name
         self.estimator = estimator
         self.record = record
+        self.copies = copies
 
     def __call__(self, fn: SignDistribution, uniform: Tensor | None = None) -> Tensor:
         """The value of the site, tagged; chance only where no uniforms are given."""
         if uniform is None:
-            uniform = draw_uniforms(fn.shape(), fn.parameter)
+            uniform = self._uniform(fn)
         value = self.estimator.draw(Site(self.name, fn), uniform)
         if value.shape != fn.shape():
             raise ValueError(
@@ -56,6 +59,15 @@ class DrawRule:
                 check_signs(value, f'estimator "{self.estimator.name}", site "{self.name}"')
             value = tag_sign(value, self.name, self._flip(fn, value))
         return value
+
+    def _uniform(self, fn: SignDistribution) -> Tensor:
+        """Fresh uniforms; weights outside the plates are shared by the copies of a group."""
+        shape, batch = fn.shape(), fn.batch_shape
+        is_weight = isinstance(fn, SignBernoulli) and len(batch) > 0 and batch[0] == batch.numel()
+        if self.copies == 1 or not is_weight:
+            return draw_uniforms(shape, fn.parameter)
+        groups = torch.Size([shape[0] // self.copies, *shape[1:]])
+        return draw_uniforms(groups, fn.parameter).repeat_interleave(self.copies, 0)
 
     def _flip(self, fn: SignDistribution, value: Tensor) -> FlipRule | None:
         """The estimator's rule for the children, with the probabilities that it asks for."""
@@ -78,6 +90,7 @@ class EstimatorMessenger(Messenger):
     Args:
         estimator: the default, a registered name or an instance; a site's
             ``infer={"estimator": ...}`` goes before it.  Or a set of estimators with their state.
+        copies: how many neighbouring vectorised particles share the draws of their weights.
 
     Example:
         >>> import bayes_sbn as sbn
@@ -86,8 +99,11 @@ class EstimatorMessenger(Messenger):
         ... # model, guided(guide), x, y)
     """
 
-    def __init__(self, estimator: str | Estimator | EstimatorSet = "psa") -> None:
+    def __init__(
+        self, estimator: str | Estimator | EstimatorSet = "psa", *, copies: int = 1
+    ) -> None:
         super().__init__()
+        self.copies = copies
         if not isinstance(estimator, EstimatorSet):
             estimator = EstimatorSet(estimator)
         self.estimators: EstimatorSet = estimator
@@ -115,7 +131,7 @@ class EstimatorMessenger(Messenger):
                 f'site "{msg["name"]}", infer={{"estimator": ...}}: {error}'
             ) from None
         msg["infer"]["drawn_by"] = estimator
-        msg["fn"] = fn.with_rule(DrawRule(msg["name"], estimator, self.uniforms))
+        msg["fn"] = fn.with_rule(DrawRule(msg["name"], estimator, self.uniforms, self.copies))
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if site_is_subsample(msg):

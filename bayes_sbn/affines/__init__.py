@@ -1,5 +1,6 @@
 """Lazy pre-activations that know how they change when one ±1 operand flips."""
 
+from bayes_sbn.affines.averaged import summed_log_likelihood
 from bayes_sbn.affines.categorical import categorical_log_likelihood
 from bayes_sbn.affines.convolution import Convolution, affine_conv1d, affine_conv2d
 from bayes_sbn.affines.dense import Affine, affine
@@ -38,5 +39,6 @@ __all__ = [
     "categorical_redraw",
     "fold_normalisation",
     "identity",
+    "summed_log_likelihood",
     "units_redraw",
 ]

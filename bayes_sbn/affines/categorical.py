@@ -23,6 +23,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from bayes_sbn.affines.averaged import averaged
 from bayes_sbn.affines.dense import Affine
 from bayes_sbn.affines.flip_graph import Gradients, zero_with_flips
 from bayes_sbn.affines.flips import ENTRIES_PER_BLOCK, flip_weights, row_inputs
@@ -53,7 +54,7 @@ def categorical_log_likelihood(pre: PreActivation, label: Tensor) -> Tensor:
     value: Tensor = log_p.gather(-1, index).squeeze(-1)
     if not pre.needs_flips:
         return value
-    return value + zero_with_flips(pre, partial(_flips, index), value.shape)
+    return value + zero_with_flips(pre, averaged(pre, partial(_flips, index)), value.shape)
 
 
 def _flips(index: Tensor, term: Term, g: Tensor, of_inputs: bool, of_weight: bool) -> Gradients:

@@ -47,6 +47,8 @@ class PreActivation:
         self.source = self if source is None else source
         """The pre-activation that this one was expanded from: the same conditional."""
         self._tensors: dict[bool, Tensor] = {}  # by whether autograd recorded the evaluation
+        self.share: tuple[Tensor, Tensor] | None = None
+        """Of a head in an average over copies: the logs of a row's share in it, and of the rest."""
 
     @property
     def tensor(self) -> Tensor:

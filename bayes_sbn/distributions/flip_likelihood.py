@@ -16,7 +16,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bayes_sbn.signs_flipped import ENTRIES_PER_CHUNK, add_flips, fits, state
+from bayes_sbn.signs_flipped import ENTRIES_PER_CHUNK, add_flips, by_flips, fits, state
 from bayes_sbn.signs_rearranged import rearranged
 
 
@@ -93,6 +93,11 @@ class FlipLikelihood(TorchDistribution):
             chunk_entries=self.chunk_entries,
             validate_args=self._scores_checked,
         )
+
+    @property
+    def is_flipped(self) -> bool:
+        """Whether the draw that it is a function of is differentiated by exact flips."""
+        return by_flips(self.h)
 
     @property
     def support(self) -> Any:

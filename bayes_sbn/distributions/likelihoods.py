@@ -26,6 +26,7 @@ from bayes_sbn.affines import (
     asks_for_redraws,
     categorical_log_likelihood,
     categorical_redraw,
+    summed_log_likelihood,
     units_redraw,
 )
 from bayes_sbn.distributions.support import check_batch
@@ -73,7 +74,7 @@ class AffineLikelihood(TorchDistribution):
         return self.affine.expand(batch) if is_flipped else self.affine
 
     def _sum_units(self, pre: PreActivation, h: UnitFunction) -> Tensor:
-        value = pre.through(h).sum(-1)
+        value = summed_log_likelihood(pre, h)
         return value + units_redraw(pre, h) if asks_for_redraws(pre) else value
 
     def _check_kind(self, value: Tensor, allowed: str) -> None:
