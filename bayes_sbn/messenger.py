@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bayes_sbn.distributions import SignDistribution, check_signs
 from bayes_sbn.estimators import Estimator, Site, get_estimator
-from bayes_sbn.signs import tag_sign
+from bayes_sbn.signs import RelaxedTag, tag_relaxed, tag_sign
 
 PARTICLE_PLATE = "num_particles_vectorized"
 """The name that Pyro gives the plate of vectorised particles."""
@@ -51,7 +51,9 @@ class DrawRule:
         fn.has_rsample = value.requires_grad or self.estimator.is_path
         self.record[self.name] = uniform
         if self.estimator.output == "sign":
-            value = tag_sign(value, self.name, self.estimator.flip)
+            return tag_sign(value, self.name, self.estimator.flip)
+        if self.estimator.output == "relaxed":
+            return tag_relaxed(value, RelaxedTag(self.name, self.estimator.name))
         return value
 
 

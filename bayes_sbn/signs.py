@@ -1,4 +1,4 @@
-r"""How a ±1 draw remembers what it is: the tag by which children choose their Jacobian.
+r"""How a draw remembers what it is: the tag by which children choose their Jacobian.
 
 A draw of a ±1 site is an ordinary tensor that carries a :class:`SignTag`.  The tag says that the
 values are ±1, and by which rule a child differentiates its own conditional in them:
@@ -10,6 +10,9 @@ values are ±1, and by which rule a child differentiates its own conditional in 
   can do that; they differentiate ``tag.open``.  The visible tensor is closed: an operation that
   does not know the rule (a reshape, a product) would silently turn flips into derivatives, so a
   gradient that arrives through one raises, naming the site.
+
+A *relaxed* draw is a real number between -1 and 1 in place of a state, in the autograd graph.  Its
+:class:`RelaxedTag` lets what needs ±1 states refuse it by name.
 """
 
 from __future__ import annotations
@@ -57,6 +60,19 @@ class SignTag:
     open: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class RelaxedTag:
+    """What the relaxed draw of a ±1 site tells of itself.
+
+    Args:
+        site: the name of the site that was drawn.
+        estimator: the name of the estimator that drew it.
+    """
+
+    site: str
+    estimator: str
+
+
 class _Closed(torch.autograd.Function):
     """Identity whose backward refuses: gradients of a flip site go through ``tag.open``."""
 
@@ -100,3 +116,16 @@ def open_sign(value: Tensor) -> Tensor:
     """The tensor that a function which knows flips differentiates: ``tag.open``, or the value."""
     tag = sign_tag(value)
     return value if tag is None or tag.open is None else tag.open
+
+
+def tag_relaxed(value: Tensor, tag: RelaxedTag) -> Tensor:
+    """The same values, tagged as the relaxed draw of a site."""
+    visible = value.view_as(value)
+    visible._sbn_relaxed = tag  # type: ignore[attr-defined]
+    return visible
+
+
+def relaxed_tag(value: Tensor) -> RelaxedTag | None:
+    """The tag of a relaxed draw, or None for any other tensor."""
+    tag = getattr(value, "_sbn_relaxed", None)
+    return tag if isinstance(tag, RelaxedTag) else None

@@ -3,7 +3,8 @@ r"""Rearrangements of a ±1 draw that its children can still flip: flatten, resh
 Moving entries about changes neither that they are ±1 nor what a flip of one of them is, so the
 result carries the tag of the draw: its open tensor (:mod:`bayes_sbn.signs`) is rearranged alike,
 and gradients of flips return through it.  Only event dims, the last ones, are touched: batch dims
-belong to plates.  Tensors that are not draws are rearranged and nothing else.
+belong to plates.  A relaxed draw stays tagged as one; tensors that are not draws are rearranged and
+nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from bayes_sbn.signs import open_sign, sign_tag, tag_sign
+from bayes_sbn.signs import open_sign, relaxed_tag, sign_tag, tag_relaxed, tag_sign
 
 
 def flatten(x: Tensor, event_dim: int) -> Tensor:
@@ -85,7 +86,10 @@ def permute(x: Tensor, order: Sequence[int]) -> Tensor:
 
 def _rearranged(x: Tensor, how: Callable[[Tensor], Tensor]) -> Tensor:
     tag = sign_tag(x)
-    return how(x) if tag is None else tag_sign(how(open_sign(x)), tag.site, tag.flip)
+    if tag is not None:
+        return tag_sign(how(open_sign(x)), tag.site, tag.flip)
+    relaxed = relaxed_tag(x)
+    return how(x) if relaxed is None else tag_relaxed(how(x), relaxed)
 
 
 def _split(x: Tensor, event_dim: int, call: str) -> tuple[torch.Size, torch.Size]:

@@ -8,6 +8,7 @@ import pytest
 import bayes_sbn as sbn
 from bayes_sbn.estimators.estimator import REGISTRY
 from tests.estimators.test_exact_expectation import RECORDED_BIAS
+from tests.estimators.test_relaxed_biases import RECORDED_BIAS as RELAXED_BIAS
 from tests.estimators.test_trapezoid_straight_through import RECORDED_BIAS as ZGR_BIAS
 from tests.test_convolutional_networks import RECORDED_BIAS as RECORDED_BIAS_OF_A_KERNEL
 from tests.test_convolutional_networks import RECORDED_MEDIAN
@@ -79,6 +80,23 @@ def test_rivals_page_has_the_recorded_biases_of_zgr():
         name = f"{layers[layer]}.{kinds[kind]}"
         assert float(zgr) == float(f"{ZGR_BIAS[problem][name]:.2g}")
         assert float(st) == float(f"{RECORDED_BIAS[problem, 'st'][name]:.2g}")
+
+
+def test_relaxed_page_has_the_recorded_biases():
+    header = "| estimator | temperature | bias | scale | weights | head's weights |"
+    blocks = ("layers.0.bias", "layers.0.scale", "layers.0.weight", "head.weight")
+    listed = {}
+    for name, temperature, *values in rows("methods/relaxed.md", header):
+        key = name.strip('`"'), None if temperature == "—" else float(temperature)
+        listed[key] = {
+            block: float(value)
+            for block, value in zip(blocks, values, strict=True)
+            if value != "exact"
+        }
+    assert listed == {
+        key: {block: float(f"{bias[block]:.2g}") for block in blocks if block in bias}
+        for key, bias in RELAXED_BIAS.items()
+    }
 
 
 def test_psa_page_has_the_recorded_biases_of_a_convolution():

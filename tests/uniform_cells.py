@@ -6,6 +6,9 @@ estimator computes is constant while each uniform stays between two neighbouring
 values that ``P(x = +1)`` of its variable takes over all states of its parents (and, where a draw
 is paired with that of ``1 - u``, their mirror images).  So an expectation over the unit cube of
 all uniforms is a sum over its cells, each weighed by its volume.
+
+What is not constant but smooth inside each cell (a relaxed draw, its slope) is integrated by
+Gauss's rule with several nodes a cell and variable.
 """
 
 import itertools
@@ -36,33 +39,40 @@ def unit_thresholds(net: Net, layer: Layer, x: Array | None, j: int) -> Array:
     return cdf(net.noise, a, net.noise_scale).reshape(-1)
 
 
-def cells(thresholds: Array, is_mirrored: bool) -> tuple[Array, Array]:
-    """The midpoints and lengths of the intervals of [0, 1] between the thresholds."""
+def cells(thresholds: Array, is_mirrored: bool, nodes: int = 1) -> tuple[Array, Array]:
+    """Gauss's nodes and weights in the intervals of [0, 1] between the thresholds.
+
+    One node is the midpoint, whose weight is the length of the interval.
+    """
     if is_mirrored:
         thresholds = np.concatenate([thresholds, 1 - thresholds])
     ends = np.unique(np.concatenate([[0.0, 1.0], thresholds.clip(0, 1)]))
     length = np.diff(ends)
     wide = length > 1e-12  # thresholds that differ by rounding alone
-    return (ends[:-1] + length / 2)[wide], length[wide]
+    place, weight = np.polynomial.legendre.leggauss(nodes)
+    middle, length = (ends[:-1] + length / 2)[wide], length[wide]
+    points = middle[:, None] + 0.5 * length[:, None] * place
+    return points.reshape(-1), (0.5 * length[:, None] * weight).reshape(-1)
 
 
 def all_uniforms(
-    network: PyroNetwork, mirrored: Collection[str] = ()
+    network: PyroNetwork, mirrored: Collection[str] = (), nodes: int = 1
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """One point of every cell, by site (P, ...), and the cells' volumes (P,)."""
+    """Points of every cell, by site (P, ...), and the volumes that they stand for (P,)."""
     net, sites = network.net, {}
     below: Array | None = network.problem.x
     for name, layer in net.maps:
         if layer.weight_mean is not None:
             site = f"{name}.weight"
             p = (1 + layer.weight_mean.reshape(-1, 1)) / 2
-            sites[site] = (layer.shape, [cells(row, site in mirrored) for row in p])
+            sites[site] = (layer.shape, [cells(row, site in mirrored, nodes) for row in p])
         if name != "head":
             shape = (len(network.problem.x), layer.shape[0])
             variables = [
                 cells(
                     unit_thresholds(net, layer, None if below is None else below[n], j),
                     name in mirrored,
+                    nodes,
                 )
                 for n, j in itertools.product(*map(range, shape))
             ]
@@ -89,6 +99,7 @@ def expected_gradient_over_uniforms(
     network: PyroNetwork,
     make_elbo: Callable[..., Any],
     mirrored: Collection[str] = (),
+    nodes: int = 1,
 ) -> tuple[float, dict[str, Array]]:
     """The expected loss and gradient of an ELBO over all uniforms, in one call.
 
@@ -96,8 +107,9 @@ def expected_gradient_over_uniforms(
         network: whose parameters the gradient is of.
         make_elbo: makes the ELBO from ``num_particles`` and ``vectorize_particles``.
         mirrored: sites whose estimator also looks at the draw of ``1 - u``.
+        nodes: Gauss's nodes a cell and variable, for what is smooth inside the cells.
     """
-    uniforms, volume = all_uniforms(network, mirrored)
+    uniforms, volume = all_uniforms(network, mirrored, nodes)
     number = len(volume)
     elbo = make_elbo(num_particles=number, vectorize_particles=True, max_plate_nesting=1)
     with poutine.scale(scale=(volume * number).unsqueeze(-1)), sbn.force_draws({}, uniforms):

@@ -11,6 +11,7 @@ from bayes_sbn.affines.function import (
     UnitFunction,
 )
 from bayes_sbn.affines.pre_activation import Operand, PreActivation, broadcasts_to
+from bayes_sbn.affines.relaxed_sign import RelaxedSign, relaxed_mean_and_slope
 
 __all__ = [
     "Affine",
@@ -20,6 +21,7 @@ __all__ = [
     "NormalLogLikelihood",
     "Operand",
     "PreActivation",
+    "RelaxedSign",
     "SignLogProb",
     "UnitFunction",
     "affine",
@@ -27,4 +29,5 @@ __all__ = [
     "affine_conv2d",
     "broadcasts_to",
     "categorical_log_likelihood",
+    "relaxed_mean_and_slope",
 ]

@@ -10,6 +10,7 @@ flips.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import register_kl
 
-from bayes_sbn.affines import MeanSign, PreActivation, SignLogProb
+from bayes_sbn.affines import MeanSign, PreActivation, RelaxedSign, SignLogProb
 from bayes_sbn.distributions.support import SignDistribution, enumerate_signs, signs
 from bayes_sbn.noise import Noise, get_noise
 
@@ -95,12 +96,29 @@ class NoisySign(SignDistribution):
         """``2 F(a) - 1``, differentiated in each operand by its rule."""
         return self.affine.through(MeanSign(self.noise))
 
+    @property
+    def argument(self) -> Tensor:
+        """The pre-activation, a constant."""
+        return self.affine.tensor.detach()
+
+    def relaxed_path(self, injected: Sequence[Tensor], temperature: float) -> Tensor:
+        """See :meth:`SignDistribution.relaxed_path`; each operand by its rule."""
+        noise = torch.broadcast_tensors(*injected)
+        pre, shape = self._at(noise[0])
+        width = temperature * self.noise.scale
+        return pre.through(RelaxedSign(tuple(z.expand(shape) for z in noise), width))
+
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log F(x a)`` of every unit, differentiated in each operand by its rule."""
+        pre, shape = self._at(x)
+        return pre.through(SignLogProb(self.noise, x.expand(shape)))
+
+    def _at(self, x: Tensor) -> tuple[PreActivation, torch.Size]:
+        """The pre-activation with the batch of x where flips need it, and the shape of both."""
         split = x.dim() - self.event_dim
         batch = torch.broadcast_shapes(x.shape[:split], self.affine.batch_shape)
         pre = self.affine.expand(batch) if self.affine.needs_flips else self.affine
-        return pre.through(SignLogProb(self.noise, x.expand(*batch, *x.shape[split:])))
+        return pre, torch.Size((*batch, *x.shape[split:]))
 
     def half_log_odds(self) -> Tensor:
         """``(log F(a) - log F(-a)) / 2``, where log 0 is that of the smallest normal number."""

@@ -1,5 +1,7 @@
 """Gradient estimators for ±1 sites, each in a file of its own, registered by name."""
 
+from bayes_sbn.estimators.concrete import Concrete
+from bayes_sbn.estimators.decoupled_straight_through import DecoupledStraightThrough
 from bayes_sbn.estimators.disarm import DisARM
 from bayes_sbn.estimators.estimator import (
     Estimator,
@@ -9,6 +11,9 @@ from bayes_sbn.estimators.estimator import (
     register_estimator,
     table,
 )
+from bayes_sbn.estimators.gumbel_rao import GumbelRao
+from bayes_sbn.estimators.gumbel_straight_through import GumbelStraightThrough
+from bayes_sbn.estimators.importance_straight_through import ImportanceStraightThrough
 from bayes_sbn.estimators.leave_one_out import LeaveOneOut
 from bayes_sbn.estimators.local_expectation import LocalExpectation
 from bayes_sbn.estimators.path_sample_analytic import PathSampleAnalytic
@@ -20,8 +25,13 @@ from bayes_sbn.estimators.trapezoid_straight_through import (
 )
 
 __all__ = [
+    "Concrete",
+    "DecoupledStraightThrough",
     "DisARM",
     "Estimator",
+    "GumbelRao",
+    "GumbelStraightThrough",
+    "ImportanceStraightThrough",
     "LeaveOneOut",
     "LocalExpectation",
     "PathSampleAnalytic",
