@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bayes_sbn.distributions import SignDistribution, check_signs
 from bayes_sbn.estimators import Estimator, Site, get_estimator
-from bayes_sbn.signs import RelaxedTag, tag_relaxed, tag_sign
+from bayes_sbn.signs import RelaxedTag, tag_moments, tag_relaxed, tag_sign
 
 PARTICLE_PLATE = "num_particles_vectorized"
 """The name that Pyro gives the plate of vectorised particles."""
@@ -54,7 +54,7 @@ class DrawRule:
             return tag_sign(value, self.name, self.estimator.flip)
         if self.estimator.output == "relaxed":
             return tag_relaxed(value, RelaxedTag(self.name, self.estimator.name))
-        return value
+        return tag_moments(value, self.name, self.estimator.name)
 
 
 class EstimatorMessenger(Messenger):

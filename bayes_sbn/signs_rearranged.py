@@ -3,8 +3,8 @@ r"""Rearrangements of a ±1 draw that its children can still flip: flatten, resh
 Moving entries about changes neither that they are ±1 nor what a flip of one of them is, so the
 result carries the tag of the draw: its open tensor (:mod:`bayes_sbn.signs`) is rearranged alike,
 and gradients of flips return through it.  Only event dims, the last ones, are touched: batch dims
-belong to plates.  A relaxed draw stays tagged as one; tensors that are not draws are rearranged and
-nothing else.
+belong to plates.  A relaxed draw and the moments of a site stay tagged as what they are; other
+tensors are rearranged and nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from bayes_sbn.signs import open_sign, relaxed_tag, sign_tag, tag_relaxed, tag_sign
+from bayes_sbn.signs import (
+    moments_tag,
+    open_sign,
+    relaxed_tag,
+    sign_tag,
+    tag_moments,
+    tag_relaxed,
+    tag_sign,
+)
 
 
 def flatten(x: Tensor, event_dim: int) -> Tensor:
@@ -88,6 +96,9 @@ def _rearranged(x: Tensor, how: Callable[[Tensor], Tensor]) -> Tensor:
     tag = sign_tag(x)
     if tag is not None:
         return tag_sign(how(open_sign(x)), tag.site, tag.flip)
+    moments = moments_tag(x)
+    if moments is not None:
+        return tag_moments(how(open_sign(x)), moments.site, moments.estimator)
     relaxed = relaxed_tag(x)
     return how(x) if relaxed is None else tag_relaxed(how(x), relaxed)
 

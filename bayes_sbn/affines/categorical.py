@@ -35,6 +35,7 @@ def categorical_log_likelihood(pre: Affine, label: Tensor) -> Tensor:
         pre: the logits, (..., rows, classes) or (..., classes).
         label: integers in [0, classes), broadcast against the batch shape of ``pre``.
     """
+    pre.refuse_moments("categorical_log_likelihood")
     if pre.needs_flips:
         pre = pre.expand(torch.broadcast_shapes(label.shape, pre.batch_shape))
     log_p = torch.log_softmax(pre.tensor, -1)

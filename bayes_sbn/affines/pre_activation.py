@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bayes_sbn.affines.function import UnitFunction
-from bayes_sbn.signs import FlipRule, open_sign, sign_tag
+from bayes_sbn.signs import FlipRule, moments_tag, open_sign, sign_tag
 
 PreActivationT = TypeVar("PreActivationT", bound="PreActivation")
 
@@ -31,16 +31,21 @@ class Operand:
         is_sign: whether it is known to be a ±1 draw.
         flip: the flip rule, or None for ordinary derivatives.
         site: the name of its site, if it is a draw.
+        is_mean: whether it is the mean of a ±1 site in place of a draw.
     """
 
     open: Tensor
     is_sign: bool = False
     flip: FlipRule | None = None
     site: str = ""
+    is_mean: bool = False
 
     @classmethod
     def of(cls, tensor: Tensor) -> Operand:
         """The operand that a tensor is, by its tag."""
+        moments = moments_tag(tensor)
+        if moments is not None:
+            return cls(open_sign(tensor), site=moments.site, is_mean=True)
         tag = sign_tag(tensor)
         if tag is None:
             return cls(tensor)
@@ -58,7 +63,7 @@ class Operand:
 
     def with_open(self, tensor: Tensor) -> Operand:
         """The same operand with another view of its tensor."""
-        return Operand(tensor, self.is_sign, self.flip, self.site)
+        return Operand(tensor, self.is_sign, self.flip, self.site, self.is_mean)
 
 
 class PreActivation:
@@ -120,6 +125,11 @@ class PreActivation:
         return self.inputs.by_flips or self.weight.by_flips
 
     @property
+    def holds_moments(self) -> bool:
+        """Whether an operand is the mean of a ±1 site, and ``tensor`` the mean of ``a``."""
+        return self.inputs.is_mean or self.weight.is_mean
+
+    @property
     def shape(self) -> torch.Size:
         """The shape of the pre-activation, batch dims and then units."""
         return self.tensor.shape
@@ -131,6 +141,7 @@ class PreActivation:
 
     def through(self, h: UnitFunction) -> Tensor:
         """``h(a)``, differentiated in each operand by that operand's rule."""
+        self.refuse_moments(type(h).__name__)
         value = h.value(self.tensor)
         if not self.needs_flips:
             return value
@@ -141,6 +152,17 @@ class PreActivation:
             self.weight.open if self.weight.by_flips else None,
         )
         return value + flips
+
+    def refuse_moments(self, function: str) -> None:
+        """Raise if operands are moments: a function of the mean is not the mean of the function."""
+        if not self.holds_moments:
+            return
+        sites = " and ".join(f'"{o.site}"' for o in (self.inputs, self.weight) if o.is_mean)
+        raise TypeError(
+            f"{function} of a pre-activation that holds the moments of {sites}: only NoisySign, "
+            "AffineCategorical, AffineBernoulli and AffineNormal take moments. Give these sites "
+            'infer={"estimator": "st"}.'
+        )
 
     def expand(self: PreActivationT, batch_shape: torch.Size) -> PreActivationT:
         """The same pre-activation with its batch shape broadcast."""

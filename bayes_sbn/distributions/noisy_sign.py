@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.distributions import register_kl
 
 from bayes_sbn.affines import MeanSign, PreActivation, RelaxedSign, SignLogProb
+from bayes_sbn.affines.moments import absorbed, dense_moments
 from bayes_sbn.distributions.support import SignDistribution, enumerate_signs, signs
 from bayes_sbn.noise import Noise, get_noise
 
@@ -48,8 +49,10 @@ class NoisySign(SignDistribution):
                 f"NoisySign(affine=...): received a {type(affine).__name__}; the law holds a "
                 "lazy pre-activation. Write NoisySign(bayes_sbn.affine(x, weight, bias))."
             )
-        self.affine = affine
         self.noise = get_noise(noise)
+        if affine.holds_moments:
+            affine = absorbed(dense_moments(affine, "NoisySign(affine)"), self.noise.variance)
+        self.affine = affine
         shape = affine.shape
         split = len(shape) - affine.event_dim
         super().__init__(shape[:split], shape[split:], validate_args=validate_args)

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from bayes_sbn.noise import Noise
-from bayes_sbn.signs import open_sign, relaxed_tag
+from bayes_sbn.signs import moments_tag, open_sign, relaxed_tag
 
 MAX_ENUMERATED_BITS = 16
 """Joint supports hold 2^n states; more bits than this are refused."""
@@ -157,7 +157,7 @@ class SignDistribution(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """``log P(x)`` summed over the event dims; differentiable in x as the module says."""
-        _refuse_relaxed(self, value)
+        _refuse_no_state(self, value)
         if self._validate_args:
             self._validate_sample(value)
         x = open_sign(value)
@@ -178,13 +178,14 @@ class SignDistribution(TorchDistribution):
         check_batch(self, value, "log_prob(value)")
 
 
-def _refuse_relaxed(law: SignDistribution, value: Tensor) -> None:
-    """Raise, naming its site, for a relaxed draw: the extension to it is not its density."""
-    tag = relaxed_tag(value)
+def _refuse_no_state(law: SignDistribution, value: Tensor) -> None:
+    """Raise, naming the site, for what stands in place of a state and has no probability."""
+    tag = relaxed_tag(value) or moments_tag(value)
     if tag is None:
         return
+    kind = "relaxed draw" if relaxed_tag(value) else "mean"
     raise ValueError(
-        f'{type(law).__name__}.log_prob(value): the value is the relaxed draw of site "{tag.site}" '
+        f'{type(law).__name__}.log_prob(value): the value is the {kind} of site "{tag.site}" '
         f'by estimator "{tag.estimator}", which is no ±1 state and has no probability. '
         "bayes_sbn.TraceEstimator_ELBO does not score ±1 weights and activations that follow the "
         'model; elsewhere, and under other ELBOs, give the site infer={"estimator": "gumbel_st"}, '
