@@ -94,6 +94,7 @@ class EstimatorMessenger(Messenger):
         chosen = msg["infer"].get("estimator")
         try:
             estimator = self.estimator if chosen is None else get_estimator(chosen)
+            estimator = estimator.for_site(fn)
         except (TypeError, ValueError) as error:
             raise type(error)(
                 f'site "{msg["name"]}", infer={{"estimator": ...}}: {error}'

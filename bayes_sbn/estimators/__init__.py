@@ -16,6 +16,7 @@ from bayes_sbn.estimators.gumbel_straight_through import GumbelStraightThrough
 from bayes_sbn.estimators.importance_straight_through import ImportanceStraightThrough
 from bayes_sbn.estimators.leave_one_out import LeaveOneOut
 from bayes_sbn.estimators.local_expectation import LocalExpectation
+from bayes_sbn.estimators.local_reparametrisation import LocalReparametrisation
 from bayes_sbn.estimators.moment_propagation import MomentPropagation
 from bayes_sbn.estimators.path_sample_analytic import PathSampleAnalytic
 from bayes_sbn.estimators.score_function import ScoreFunction
@@ -35,6 +36,7 @@ __all__ = [
     "ImportanceStraightThrough",
     "LeaveOneOut",
     "LocalExpectation",
+    "LocalReparametrisation",
     "MomentPropagation",
     "PathSampleAnalytic",
     "Rerun",

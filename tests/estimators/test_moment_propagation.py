@@ -267,6 +267,35 @@ def test_flips_of_drawn_inputs_are_exact_where_weights_are_moments():
         np.testing.assert_allclose(mean[key], wanted, rtol=0, atol=1e-11)
 
 
+def test_local_reparametrisation_leaves_activations_to_their_estimator():
+    sites = ("layers.0.weight", "layers.1.weight")
+    by_site = network("two_hidden_layers", num_data=2, infer=dict.fromkeys(sites, AP2))
+    net = network("two_hidden_layers", num_data=2)
+    uniforms = uniforms_of(net, "local")
+    for activations in ("psa", "st", "local", "disarm"):
+        chosen = sbn.estimators.LocalReparametrisation(activations)
+        found = step(sbn.TraceEstimator_ELBO(chosen), net, uniforms)
+        wanted = step(sbn.TraceEstimator_ELBO(activations), by_site, uniforms)
+        assert found.loss == wanted.loss
+        assert_same_gradient(found.gradients, wanted.gradients, 1e-14)
+        assert moments_tag(found.sites["layers.0.weight"]["value"]).site == "layers.0.weight"
+        assert bool((found.sites["layers.0"]["value"].abs() == 1).all())
+    assert "PathSampleAnalytic" in repr(sbn.estimators.get_estimator("local_reparametrisation"))
+
+
+def test_local_reparametrisation_is_the_normal_pre_activation_then_the_noisy_sign():
+    # P(+1) by drawing a ~ N(m, v) and sign(a - Z), over a grid of both quantiles
+    generator = numpy_generator("two draws")
+    mean, x = generator.uniform(-0.8, 0.8, (1, 5)), np.array([1.0, -1.0, 1.0, 1.0, -1.0])
+    weight = tag_moments(torch.tensor(mean), "w", "ap2")
+    inputs = tag_sign(torch.tensor(x), "h", None)
+    law = sbn.NoisySign(sbn.affine(inputs, weight, scale=0.6), "gaussian")
+    z = stats.norm.ppf((np.arange(1500) + 0.5) / 1500)
+    a = 0.6 * (mean[0] @ x) + 0.6 * np.sqrt((1 - mean**2).sum()) * z
+    assert float(law.probs) == pytest.approx((a[:, None] > z).mean(), abs=2e-3)
+    assert abs(float(law.probs) - float(cdf("gaussian", 0.6 * (mean[0] @ x)))) > 0.01
+
+
 # Relative bias of each block, logistic noise; those of psa and st on the same networks are in
 # test_exact_expectation.
 RECORDED_BIAS: dict[str, dict[str, float]] = {
