@@ -8,8 +8,8 @@ of means mu, for ±1 inputs
 by the central limit theorem.  The classical estimator draws a_j, and a stochastic binary unit then
 ``sign(a_j - Z_j)``; here the two are one draw, of the noise that has absorbed the variance
 (:mod:`bayes_sbn.affines.moments`): exactly the same law for Gaussian noise, one of the same
-variance for others.  Units of a layer have rows of their own, so they are independent as before, and their
-states may be drawn and differentiated by any estimator of activations.
+variance for others.  Units of a layer have rows of their own, so they are independent as before,
+and their states may be drawn and differentiated by any estimator of activations.
 """
 
 from __future__ import annotations
