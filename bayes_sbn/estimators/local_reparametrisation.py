@@ -29,7 +29,8 @@ class LocalReparametrisation(MomentPropagation):
     activations is.  The draws of the weights add no variance.
     Reduces to: the estimator of the activations, on fixed weights, as the means go to ±1.
     Costs: what the estimator of the activations does, and one more matrix product where inputs are
-    real; draws of the weights are spared.
+    real; draws of the weights are spared.  PSA's flips of inputs are those of real weights, the
+    means, which are evaluated entry by entry: ``activations="st"`` is cheaper.
 
     Args:
         activations: the estimator of all sites that are not weights, a registered name or an
