@@ -26,6 +26,8 @@ _NAMES = {
     "affine": "bayes_sbn.affines",
     "affine_conv1d": "bayes_sbn.affines",
     "affine_conv2d": "bayes_sbn.affines",
+    "as_signs": "bayes_sbn.signs_of_data",
+    "exact_flips": "bayes_sbn.signs_flipped",
     "flatten": "bayes_sbn.signs_rearranged",
     "permute": "bayes_sbn.signs_rearranged",
     "reshape": "bayes_sbn.signs_rearranged",
@@ -34,6 +36,7 @@ _NAMES = {
     "AffineBernoulli": "bayes_sbn.distributions",
     "AffineCategorical": "bayes_sbn.distributions",
     "AffineNormal": "bayes_sbn.distributions",
+    "FlipLikelihood": "bayes_sbn.distributions",
     "Estimator": "bayes_sbn.estimators",
     "Site": "bayes_sbn.estimators",
     "register_estimator": "bayes_sbn.estimators",
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from bayes_sbn.distributions import AffineBernoulli as AffineBernoulli
     from bayes_sbn.distributions import AffineCategorical as AffineCategorical
     from bayes_sbn.distributions import AffineNormal as AffineNormal
+    from bayes_sbn.distributions import FlipLikelihood as FlipLikelihood
     from bayes_sbn.distributions import NoisySign as NoisySign
     from bayes_sbn.distributions import SignBernoulli as SignBernoulli
     from bayes_sbn.elbo import TraceEstimator_ELBO as TraceEstimator_ELBO
@@ -76,6 +80,8 @@ if TYPE_CHECKING:
     from bayes_sbn.messenger import force_draws as force_draws
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions
+    from bayes_sbn.signs_flipped import exact_flips as exact_flips
+    from bayes_sbn.signs_of_data import as_signs as as_signs
     from bayes_sbn.signs_rearranged import flatten as flatten
     from bayes_sbn.signs_rearranged import permute as permute
     from bayes_sbn.signs_rearranged import reshape as reshape

@@ -95,6 +95,8 @@ class Particle:
                 term = self.cost.sum_to(stack) * scale_and_mask(score, mask=site["mask"])
                 self.surrogate = self.surrogate + term.sum()
             return
+        if estimator.is_path:
+            return
         cost = self.cost.sum_to(stack)
         term = estimator.surrogate(
             Site(

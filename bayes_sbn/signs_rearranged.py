@@ -10,6 +10,7 @@ tensors are rearranged and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ def flatten(x: Tensor, event_dim: int) -> Tensor:
         torch.Size([5, 24])
     """
     batch, event = _split(x, event_dim, f"flatten(x, {event_dim!r})")
-    return _rearranged(x, lambda t: t.reshape(*batch, event.numel()))
+    return rearranged(x, lambda t: t.reshape(*batch, event.numel()))
 
 
 def reshape(x: Tensor, event_dim: int, shape: Sequence[int]) -> Tensor:
@@ -64,7 +65,7 @@ def reshape(x: Tensor, event_dim: int, shape: Sequence[int]) -> Tensor:
             f"{call}: the last {event_dim} dims are {tuple(event)}, {event.numel()} entries; the "
             "new shape must have as many, each size written out."
         )
-    return _rearranged(x, lambda t: t.reshape(*batch, *shape))
+    return rearranged(x, lambda t: t.reshape(*batch, *shape))
 
 
 def permute(x: Tensor, order: Sequence[int]) -> Tensor:
@@ -89,13 +90,17 @@ def permute(x: Tensor, order: Sequence[int]) -> Tensor:
             "as in (1, 2, 0)."
         )
     moved = [*range(len(batch)), *(len(batch) + place for place in order)]
-    return _rearranged(x, lambda t: t.permute(moved))
+    return rearranged(x, lambda t: t.permute(moved))
 
 
-def _rearranged(x: Tensor, how: Callable[[Tensor], Tensor]) -> Tensor:
+def rearranged(x: Tensor, how: Callable[[Tensor], Tensor]) -> Tensor:
+    """A view or a broadcast of a tensor, with the tag of the draw that it is, if it is one."""
     tag = sign_tag(x)
     if tag is not None:
-        return tag_sign(how(open_sign(x)), tag.site, tag.flip)
+        flip = tag.flip
+        if flip is not None and flip.redraw is not None:
+            flip = replace(flip, redraw=flip.redraw.rearranged(how))
+        return tag_sign(how(open_sign(x)), tag.site, flip)
     moments = moments_tag(x)
     if moments is not None:
         return tag_moments(how(open_sign(x)), moments.site, moments.estimator)

@@ -11,6 +11,7 @@ from bayes_sbn.affines.function import (
     UnitFunction,
 )
 from bayes_sbn.affines.pre_activation import Operand, PreActivation, broadcasts_to
+from bayes_sbn.affines.redraw import asks_for_redraws, categorical_redraw, units_redraw
 from bayes_sbn.affines.relaxed_sign import RelaxedSign, relaxed_mean_and_slope
 
 __all__ = [
@@ -27,7 +28,10 @@ __all__ = [
     "affine",
     "affine_conv1d",
     "affine_conv2d",
+    "asks_for_redraws",
     "broadcasts_to",
     "categorical_log_likelihood",
+    "categorical_redraw",
     "relaxed_mean_and_slope",
+    "units_redraw",
 ]

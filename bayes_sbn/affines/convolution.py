@@ -14,8 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bayes_sbn.affines.convolution_flips import flip_inputs, flip_weights
-from bayes_sbn.affines.flips import two_values
+from bayes_sbn.affines.convolution_flips import flip_inputs, flip_weights, shared_values
 from bayes_sbn.affines.function import UnitFunction
 from bayes_sbn.affines.pre_activation import Operand, PreActivation
 from bayes_sbn.affines.window import Window
@@ -66,9 +65,7 @@ class Convolution(PreActivation):
     def _flip_gradients(
         self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
     ) -> tuple[Tensor | None, Tensor | None]:
-        values = None
-        if (of_inputs and self.weight.is_sign) or (of_weight and self.inputs.is_sign):
-            values = two_values(self, h, g)
+        values = shared_values(self, h, g, of_inputs, of_weight)
         return (
             flip_inputs(self, h, g, values) if of_inputs else None,
             flip_weights(self, h, g, values) if of_weight else None,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bayes_sbn.affines.function import UnitFunction
+from bayes_sbn.affines.function import MeanSign, UnitFunction
 from bayes_sbn.signs import FlipRule, moments_tag, open_sign, sign_tag
 
 PreActivationT = TypeVar("PreActivationT", bound="PreActivation")
@@ -142,7 +142,10 @@ class PreActivation:
     def through(self, h: UnitFunction) -> Tensor:
         """``h(a)``, differentiated in each operand by that operand's rule."""
         self.refuse_moments(type(h).__name__)
-        value = h.value(self.tensor)
+        return self.add_flips(h.value(self.tensor), h)
+
+    def add_flips(self, value: Tensor, h: UnitFunction) -> Tensor:
+        """A value of the units, with the gradient of the flips of ``h(a)`` added to its own."""
         if not self.needs_flips:
             return value
         flips: Tensor = _Flips.apply(  # type: ignore[no-untyped-call]
@@ -164,6 +167,24 @@ class PreActivation:
             'infer={"estimator": "st"}.'
         )
 
+    def with_path(self, states: Tensor, h: MeanSign) -> Tensor:
+        """States of the units with the gradient of their means ``h(a)``, which are not computed."""
+        a = self.tensor
+        if not self.needs_flips:
+            if not a.requires_grad:
+                return states
+            path: Tensor = _Slope.apply(a, states, h)  # type: ignore[no-untyped-call]
+            return path
+        hard: Tensor = _SlopeAndFlips.apply(  # type: ignore[no-untyped-call]
+            self,
+            h,
+            states,
+            a if a.requires_grad else None,
+            self.inputs.open if self.inputs.by_flips else None,
+            self.weight.open if self.weight.by_flips else None,
+        )
+        return hard
+
     def expand(self: PreActivationT, batch_shape: torch.Size) -> PreActivationT:
         """The same pre-activation with its batch shape broadcast."""
         batch_shape = torch.Size(batch_shape)
@@ -178,6 +199,44 @@ class PreActivation:
 
     def _expanded(self: PreActivationT, batch_shape: torch.Size) -> PreActivationT:
         raise NotImplementedError
+
+
+class _Slope(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, states: Tensor, h: MeanSign) -> Tensor:
+        ctx.save_for_backward(a)
+        ctx.h = h
+        return states.view_as(states)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (a,) = ctx.saved_tensors
+        return gradients[0] * ctx.h.slope(a), None, None
+
+
+class _SlopeAndFlips(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        pre: PreActivation,
+        h: MeanSign,
+        states: Tensor,
+        a: Tensor | None,
+        x: Tensor | None,
+        w: Tensor | None,
+    ) -> Tensor:
+        ctx.pre, ctx.h = pre, h
+        del a, x, w  # there so that autograd knows where the gradients go
+        return states.view_as(states)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        _, _, _, of_a, of_x, of_w = ctx.needs_input_grad
+        a = ctx.pre.tensor.detach()
+        h = ctx.h.at(a)
+        flips = ctx.pre._flip_gradients(h, g, of_x, of_w) if of_x or of_w else (None, None)
+        return None, None, None, g * h.slope(a) if of_a else None, *flips
 
 
 class _Flips(torch.autograd.Function):

@@ -28,7 +28,10 @@ from bayes_sbn.affines import (
     Convolution,
     NormalLogLikelihood,
     UnitFunction,
+    asks_for_redraws,
     categorical_log_likelihood,
+    categorical_redraw,
+    units_redraw,
 )
 from bayes_sbn.affines.moments import at_mean, dense_moments, variance
 from bayes_sbn.affines.tilted import Tilted, tilted
@@ -85,7 +88,8 @@ class AffineLikelihood(TorchDistribution):
     def _affine_at(self, batch_shape: torch.Size) -> Affine:
         """The affine broadcast to the batch of the scored values, where flips need it."""
         batch = torch.broadcast_shapes(batch_shape, self.affine.batch_shape)
-        return self._scored.expand(batch) if self._scored.needs_flips else self._scored
+        is_flipped = self._scored.needs_flips or asks_for_redraws(self._scored)
+        return self._scored.expand(batch) if is_flipped else self._scored
 
     def _tilt(self, affine: Affine) -> Tilted | None:
         """The bound by which a pre-activation with moments is scored, or None if it is exact."""
@@ -93,7 +97,8 @@ class AffineLikelihood(TorchDistribution):
         return None
 
     def _sum_units(self, pre: Affine, h: UnitFunction) -> Tensor:
-        return pre.through(h).sum(-1)
+        value = pre.through(h).sum(-1)
+        return value + units_redraw(pre, h) if asks_for_redraws(pre) else value
 
     def _check_kind(self, value: Tensor, allowed: str) -> None:
         """The target is a tensor of real numbers of the shape of a draw."""
@@ -165,6 +170,8 @@ class AffineCategorical(AffineLikelihood):
                 f"Give the model {classes} classes' labels, or make the last layer wider.",
             )
         log_p = categorical_log_likelihood(self._scored, value)
+        if asks_for_redraws(self._scored):
+            log_p = log_p + categorical_redraw(self._affine_at(value.shape), value)
         if self._tilted is None:
             return log_p
         lift, remainder = self._tilted.lift, self._tilted.remainder

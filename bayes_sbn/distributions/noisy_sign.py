@@ -99,6 +99,10 @@ class NoisySign(SignDistribution):
         """``2 F(a) - 1``, differentiated in each operand by its rule."""
         return self.affine.through(MeanSign(self.noise))
 
+    def with_path(self, hard: Tensor) -> Tensor:
+        """See :meth:`SignDistribution.with_path`; the value of the mean is not needed."""
+        return self.affine.with_path(hard, MeanSign(self.noise))
+
     @property
     def argument(self) -> Tensor:
         """The pre-activation, a constant."""

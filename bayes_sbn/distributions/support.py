@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from bayes_sbn.noise import Noise
-from bayes_sbn.signs import moments_tag, open_sign, relaxed_tag
+from bayes_sbn.signs import hard_with_path, no_state, open_sign
 
 MAX_ENUMERATED_BITS = 16
 """Joint supports hold 2^n states; more bits than this are refused."""
@@ -81,6 +81,10 @@ class SignDistribution(TorchDistribution):
     def mean_path(self) -> Tensor:
         """``E[x]``, differentiable by the rules of the law's operands."""
         raise NotImplementedError
+
+    def with_path(self, hard: Tensor) -> Tensor:
+        """The states ``hard`` with the backward of the mean, by the rules of the operands."""
+        return hard_with_path(hard, self.mean_path())
 
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log P(x)`` of every single variable at hard states."""
@@ -180,16 +184,14 @@ class SignDistribution(TorchDistribution):
 
 def _refuse_no_state(law: SignDistribution, value: Tensor) -> None:
     """Raise, naming the site, for what stands in place of a state and has no probability."""
-    tag = relaxed_tag(value) or moments_tag(value)
-    if tag is None:
+    what = no_state(value)
+    if what is None:
         return
-    kind = "relaxed draw" if relaxed_tag(value) else "mean"
     raise ValueError(
-        f'{type(law).__name__}.log_prob(value): the value is the {kind} of site "{tag.site}" '
-        f'by estimator "{tag.estimator}", which is no ±1 state and has no probability. '
-        "bayes_sbn.TraceEstimator_ELBO does not score ±1 weights and activations that follow the "
-        'model; elsewhere, and under other ELBOs, give the site infer={"estimator": "gumbel_st"}, '
-        "whose draws are ±1."
+        f"{type(law).__name__}.log_prob(value): the value is {what}, which is no ±1 state and has "
+        "no probability. bayes_sbn.TraceEstimator_ELBO does not score ±1 weights and activations "
+        "that follow the model; elsewhere, and under other ELBOs, give the site "
+        'infer={"estimator": "gumbel_st"}, whose draws are ±1.'
     )
 
 

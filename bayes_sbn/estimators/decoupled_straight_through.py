@@ -28,7 +28,7 @@ from bayes_sbn.estimators.injected_noise import (
     check_uniforms,
     injected_noise,
 )
-from bayes_sbn.estimators.straight_through import hard_with_path
+from bayes_sbn.signs import hard_with_path
 
 
 @register_estimator("decoupled")

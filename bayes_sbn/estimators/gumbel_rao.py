@@ -32,7 +32,7 @@ from bayes_sbn.estimators.injected_noise import (
     noise_given_state,
     residual_uniform,
 )
-from bayes_sbn.estimators.straight_through import hard_with_path
+from bayes_sbn.signs import hard_with_path
 
 
 @register_estimator("gumbel_rao")

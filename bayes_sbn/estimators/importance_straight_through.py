@@ -23,7 +23,7 @@ from torch import Tensor
 
 from bayes_sbn.estimators.estimator import Estimator, Site, register_estimator
 from bayes_sbn.estimators.injected_noise import check_uniforms, residual_uniform
-from bayes_sbn.estimators.straight_through import hard_with_path
+from bayes_sbn.signs import hard_with_path
 
 
 @register_estimator("importance_st")

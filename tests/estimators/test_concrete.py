@@ -251,6 +251,15 @@ def test_a_site_that_does_not_follow_the_model_refuses_to_be_scored():
     sbn.TraceEstimator_ELBO("gumbel_st").loss_and_grads(model, guide, x, y)
 
 
+@pytest.mark.parametrize(("name", "what"), [("concrete", "relaxed draw"), ("ap2", "mean")])
+def test_heads_that_flip_states_refuse_what_is_none(name, what):
+    net = network("one_hidden_layer_real_weights")
+    h = step(sbn.TraceEstimator_ELBO(name), net, uniforms_of(net, "heads")).sites["layers.0"]
+    message = rf'h is the {what} of site "layers.0" by estimator "{name}".*"psa"'
+    with pytest.raises(ValueError, match=message):
+        sbn.exact_flips(lambda states: states.sum(-1), h["value"])
+
+
 def test_relaxed_draws_are_not_packed():
     h = drawn(Concrete(), sbn.SignBernoulli(logits=torch.zeros(64)), torch.full((64,), 0.3))
     with pytest.raises(ValueError, match=r"-1"):
