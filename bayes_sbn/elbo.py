@@ -14,17 +14,21 @@ lies below E_w log E_h p(y | h, w), which lies below log E p(y | h, w).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from pyro.infer import ELBO
+from pyro.infer.elbo import ELBOModule
 from pyro.infer.util import torch_item
 from pyro.util import warn_if_nan
 from torch import Tensor
 
+from bayes_sbn.elbo_enumeration import Enumeration
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.elbo_terms import Particle
-from bayes_sbn.estimators import Estimator, get_estimator
+from bayes_sbn.estimators import Estimator, EstimatorSet, Exact
+from bayes_sbn.messenger import EstimatorMessenger
 from bayes_sbn.temperature import automatic_temperature
 
 
@@ -33,7 +37,8 @@ class TraceEstimator_ELBO(ELBO):
 
     Args:
         estimator: a registered name (``"psa"``, ``"st"``, ``"score"``) or an instance; a site's
-            ``infer={"estimator": ...}`` goes before it.
+            ``infer={"estimator": ...}`` goes before it.  ``"exact"`` lists all states instead of
+            drawing, whatever sites choose.
         temperature: what one nat of KL costs, at least 0; 1 is the bound itself.
             ``"auto"`` is min(1, N h / (10 K ln 2)) for K ±1 weights and N data of h nats each
             (log of the number of classes, log 2 a binary label, 1 otherwise), fixed at the first
@@ -68,34 +73,88 @@ class TraceEstimator_ELBO(ELBO):
             raise ValueError(
                 f"TraceEstimator_ELBO(num_particles={num_particles}): at least 1 draw is needed."
             )
+        self.estimators = EstimatorSet(estimator)
+        """The default estimator and those that sites chose: an ``nn.Module``, their state."""
+        if isinstance(self.estimator, Exact) and num_particles > 1:
+            raise ValueError(
+                f'TraceEstimator_ELBO("exact", num_particles={num_particles}): the sum over all '
+                "states has no draws to be averaged. Leave num_particles out."
+            )
         super().__init__(
             num_particles=num_particles,
             max_plate_nesting=max_plate_nesting,
             vectorize_particles=vectorize_particles,
         )
-        self.estimator = get_estimator(estimator)
         self.temperature = temperature
         self.weight_kl = weight_kl
         self.passes = 0
         """Network evaluations of the last call, reruns included."""
 
+    @property
+    def estimator(self) -> Estimator:
+        """The default estimator."""
+        return self.estimators.default
+
+    def state_dict(self) -> dict[str, Any]:
+        """What steps have changed: the state of estimators, and the temperature.
+
+        Tensors, numbers and strings only; with the parameters, the optimiser's state and the
+        generators' it continues a run bit for bit.
+        """
+        return {"temperature": self.temperature, "estimators": self.estimators.state_dict()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from what :meth:`state_dict` returned; sites may be yet to be met."""
+        self.estimators.load_state_dict(state_dict["estimators"])
+        self.temperature = state_dict["temperature"]
+
+    def __call__(self, model: Any, guide: Any) -> ELBOModule:
+        """A torch module whose parameters are those of the model, the guide and estimators."""
+        module: ELBOModule = super().__call__(model, guide)
+        module.estimators = self.estimators
+        return module
+
     def loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """An estimate of the loss, without gradients."""
         with torch.no_grad():
+            if isinstance(self.estimator, Exact):
+                return math.fsum(map(float, self._summands(model, guide, args, kwargs)))
             loss, _ = self._loss_and_surrogate(model, guide, args, kwargs, gradients=False)
         return float(loss)
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
         """A tensor with the value of the loss and the gradient of the estimators."""
+        if isinstance(self.estimator, Exact):
+            return torch.stack(list(self._summands(model, guide, args, kwargs))).sum()
         loss, surrogate = self._loss_and_surrogate(model, guide, args, kwargs, gradients=True)
         return surrogate + (loss - surrogate.detach())
 
     def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """The loss, after its gradients have been added to the parameters' ``grad``."""
+        if isinstance(self.estimator, Exact):
+            losses = []
+            for summand in self._summands(model, guide, args, kwargs):
+                if summand.requires_grad:
+                    # a graph that the caller's closures share is walked once for every summand
+                    summand.backward(retain_graph=True)
+                losses.append(float(summand.detach()))
+            return math.fsum(losses)
         loss, surrogate = self._loss_and_surrogate(model, guide, args, kwargs, gradients=True)
         if surrogate.requires_grad:
             surrogate.backward()
         return float(torch_item(loss))
+
+    def _summands(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Iterator[Tensor]:
+        """The exact loss, in summands."""
+        assert isinstance(self.estimator, Exact)
+        enumeration = Enumeration(
+            self.estimator, model, guide, args, kwargs, self.max_plate_nesting
+        )
+        temperature = self.resolve_temperature(enumeration.first) if self.weight_kl else None
+        for summand in enumeration.chunks(temperature):
+            warn_if_nan(summand, "loss")
+            self.passes = enumeration.passes
+            yield summand
 
     def _loss_and_surrogate(
         self, model: Any, guide: Any, args: Any, kwargs: Any, *, gradients: bool
@@ -114,7 +173,8 @@ class TraceEstimator_ELBO(ELBO):
         return loss, surrogate
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Run:
-        return Run(self.estimator, model, guide, args, kwargs, self.max_plate_nesting)
+        handler = EstimatorMessenger(self.estimators)
+        return Run(handler, model, guide, args, kwargs, self.max_plate_nesting)
 
     def resolve_temperature(self, run: Run) -> float:
         """The temperature as a number; ``"auto"`` is worked out from the first run, once."""

@@ -18,7 +18,6 @@ from pyro.util import check_model_guide_match, check_site_shape
 from torch import Tensor
 
 from bayes_sbn.elbo_sites import is_analytic, latent_terms
-from bayes_sbn.estimators import Estimator
 from bayes_sbn.messenger import EstimatorMessenger, RerunMessenger
 
 
@@ -26,7 +25,7 @@ class Run:
     """One execution of guide and model under the estimators, which can be repeated.
 
     Args:
-        estimator: of the ±1 sites that name none themselves.
+        handler: draws the ±1 sites.
         model: as in Pyro's ELBOs.
         guide: as in Pyro's ELBOs.
         args: of both.
@@ -36,7 +35,7 @@ class Run:
 
     def __init__(
         self,
-        estimator: Estimator,
+        handler: EstimatorMessenger,
         model: Any,
         guide: Any,
         args: Any,
@@ -48,7 +47,7 @@ class Run:
         self.max_plate_nesting = max_plate_nesting
         self.passes = 0
         """Network evaluations, reruns included."""
-        self.handler = EstimatorMessenger(estimator)
+        self.handler = handler
         self.model_trace, self.guide_trace = self._execute()
         self.uniforms = dict(self.handler.uniforms)
         if is_validation_enabled():

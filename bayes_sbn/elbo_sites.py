@@ -6,13 +6,52 @@ zero; every other latent site contributes ``log p - log q`` at its draw.
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Mapping
 from typing import Any
 
+import torch
+from pyro.distributions import constraints
 from pyro.distributions.util import scale_and_mask
+from pyro.poutine.runtime import effectful
 from torch import Tensor
 
 from bayes_sbn.distributions import NoisySign, SignBernoulli
+from bayes_sbn.dual import leaf_of, register_leaf
 from bayes_sbn.messenger import PARTICLE_PLATE
+
+
+def need_model_site(name: str, model_nodes: Mapping[str, Any]) -> Any:
+    """The model's site of a latent site of the guide, which must be there."""
+    if name not in model_nodes:
+        raise ValueError(
+            f'TraceEstimator_ELBO: the guide has a site "{name}" that the model has not; '
+            "rename it, or sample it in the model."
+        )
+    return model_nodes[name]
+
+
+def register_parameters(nodes: Mapping[str, Any]) -> None:
+    """Tell optimisers the names of parameters, which the global store may not know."""
+    for name, site in nodes.items():
+        if site["type"] == "param" and hasattr(site["value"], "unconstrained"):
+            parameter = site["value"].unconstrained()
+            if leaf_of(parameter) is None:
+                register_leaf(parameter, name, is_dual=False)
+
+
+def announce_parameters(module: torch.nn.Module, prefix: str) -> None:
+    """Show the parameters of a module to the handlers of ``pyro.param``, as local ones.
+
+    So ``SVI`` finds those of estimators beside the model's and the guide's.
+    """
+    for name, leaf in module.named_parameters():
+        path = f"{prefix}.{name}"
+        register_leaf(leaf, path, is_dual=False)
+        value: Any = leaf.view_as(leaf)
+        value.unconstrained = weakref.ref(leaf)
+        announced = effectful(type="param")(lambda *_, shown=value, **__: shown)
+        announced(path, constraint=constraints.real, event_dim=None, name=path)
 
 
 def is_analytic(model_site: Any, guide_site: Any) -> bool:

@@ -17,9 +17,15 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from bayes_sbn.distributions import SignBernoulli, SignDistribution
-from bayes_sbn.dual import leaf_of, register_leaf
 from bayes_sbn.elbo_run import Run
-from bayes_sbn.elbo_sites import is_analytic, latent_terms, particle_dim
+from bayes_sbn.elbo_sites import (
+    announce_parameters,
+    is_analytic,
+    latent_terms,
+    need_model_site,
+    particle_dim,
+    register_parameters,
+)
 from bayes_sbn.estimators import Site
 
 
@@ -48,12 +54,14 @@ class Particle:
             self._add(-model_nodes[name]["log_prob"], self.stacks[name])
         latents = [name for name, site in guide_nodes.items() if site["type"] == "sample"]
         for name in latents:
-            self._add_latent(name, model_nodes.get(name), guide_nodes[name])
+            self._add_latent(name, need_model_site(name, model_nodes), guide_nodes[name])
         if self.gradients:
-            self._register_parameters(model_nodes)
-            self._register_parameters(guide_nodes)
+            register_parameters(model_nodes)
+            register_parameters(guide_nodes)
             for name in latents:
                 self._add_surrogate(name, guide_nodes[name])
+            # after the surrogates: estimators make parameters when they meet a site
+            announce_parameters(self.run.handler.estimators, "estimators")
         return self.loss, self.surrogate
 
     def _add(self, term: Tensor, stack: Any = None) -> None:
@@ -65,11 +73,6 @@ class Particle:
             self.cost.add((stack, term.detach()))
 
     def _add_latent(self, name: str, model_site: Any, guide_site: Any) -> None:
-        if model_site is None:
-            raise ValueError(
-                f'TraceEstimator_ELBO: the guide has a site "{name}" that the model has not; '
-                "rename it, or sample it in the model."
-            )
         q, p = guide_site["fn"], model_site["fn"]
         if isinstance(q, SignBernoulli) and isinstance(p, SignBernoulli):
             if self.temperature is not None:
@@ -111,11 +114,3 @@ class Particle:
         )
         if term is not None:
             self.surrogate = self.surrogate + scale_and_mask(term, mask=site["mask"]).sum()
-
-    def _register_parameters(self, nodes: Any) -> None:
-        """Tell optimisers the names of parameters, which the global store may not know."""
-        for name, site in nodes.items():
-            if site["type"] == "param" and hasattr(site["value"], "unconstrained"):
-                parameter = site["value"].unconstrained()
-                if leaf_of(parameter) is None:
-                    register_leaf(parameter, name, is_dual=False)

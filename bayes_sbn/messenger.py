@@ -21,7 +21,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from bayes_sbn.distributions import SignDistribution, check_signs
-from bayes_sbn.estimators import Estimator, Site, get_estimator
+from bayes_sbn.estimators import Estimator, EstimatorSet, Site
 from bayes_sbn.kernels import draw_uniforms
 from bayes_sbn.signs import (
     FlipRule,
@@ -86,7 +86,7 @@ class EstimatorMessenger(Messenger):
 
     Args:
         estimator: the default, a registered name or an instance; a site's
-            ``infer={"estimator": ...}`` goes before it.
+            ``infer={"estimator": ...}`` goes before it.  Or a set of estimators with their state.
 
     Example:
         >>> import bayes_sbn as sbn
@@ -95,9 +95,12 @@ class EstimatorMessenger(Messenger):
         ... # model, guided(guide), x, y)
     """
 
-    def __init__(self, estimator: str | Estimator = "psa") -> None:
+    def __init__(self, estimator: str | Estimator | EstimatorSet = "psa") -> None:
         super().__init__()
-        self.estimator = get_estimator(estimator)
+        if not isinstance(estimator, EstimatorSet):
+            estimator = EstimatorSet(estimator)
+        self.estimators: EstimatorSet = estimator
+        """The default, and those that sites chose: they keep their state from run to run."""
         self.uniforms: dict[str, Tensor] = {}
         """The uniforms of the last run, by site."""
         self.subsamples: dict[str, Tensor] = {}
@@ -115,8 +118,7 @@ class EstimatorMessenger(Messenger):
             return
         chosen = msg["infer"].get("estimator")
         try:
-            estimator = self.estimator if chosen is None else get_estimator(chosen)
-            estimator = estimator.for_site(fn)
+            estimator = self.estimators.of(msg["name"], chosen).for_site(fn)
         except (TypeError, ValueError) as error:
             raise type(error)(
                 f'site "{msg["name"]}", infer={{"estimator": ...}}: {error}'

@@ -22,7 +22,7 @@ and the visible tensor is closed to all others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -79,6 +79,10 @@ class FlipRule:
                 f"real_inputs={self.real_inputs!r} is not known; it is 'series' (two Taylor "
                 "terms, one matrix product each) or 'exact' (every flip evaluated)."
             )
+
+    def for_pooled(self) -> FlipRule:
+        """The rule of what is no longer the bits of the draw, whose probabilities it has not."""
+        return self if self.redraw is None else replace(self, redraw=None)
 
     def probability_of_other(self, x: Tensor, site: str) -> Tensor:
         """The probability of the state that was not drawn, for every one of the states x."""
@@ -176,10 +180,10 @@ def _flips_refusal(site: str) -> str:
     return (
         f'the draw of site "{site}" is differentiated by exact flips, but between the '
         "draw and the next stochastic layer it went through an operation that does not know "
-        "them (a reshape, a product, a pooling, ...). Pass the draw unchanged to "
+        "them (a product, a reshape or pooling by torch, ...). Pass the draw unchanged to "
         "bayes_sbn.affine() or affine_conv2d(), rearrange it with bayes_sbn.flatten(), "
-        'reshape() or permute(), or give this site infer={"estimator": "st"}, whose '
-        "derivatives go through any operation."
+        "reshape() or permute(), pool it with bayes_sbn.max_pool2d() or average_pool2d(), or "
+        'give this site infer={"estimator": "st"}, whose derivatives go through any operation.'
     )
 
 
@@ -193,11 +197,16 @@ def _moments_refusal(site: str, estimator: str) -> str:
     )
 
 
+def closed_sign(value: Tensor, site: str) -> Tensor:
+    """The same values, through which no gradient goes: it raises, naming the site."""
+    visible: Tensor = _Closed.apply(value, _flips_refusal(site))  # type: ignore[no-untyped-call]
+    return visible
+
+
 def tag_sign(value: Tensor, site: str, flip: FlipRule | None) -> Tensor:
     """The same ±1 values, tagged for their children; closed if they are to be flipped."""
     if flip is not None and value.requires_grad:
-        refusal = _flips_refusal(site)
-        visible: Tensor = _Closed.apply(value, refusal)  # type: ignore[no-untyped-call]
+        visible = closed_sign(value, site)
         tag = SignTag(site, flip, open=value, version=_version(visible))
     else:
         visible = value.view_as(value)  # a fresh tensor: that of the caller must not be tagged

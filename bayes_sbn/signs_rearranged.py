@@ -2,9 +2,9 @@ r"""Rearrangements of a ±1 draw that its children can still flip: flatten, resh
 
 Moving entries about changes neither that they are ±1 nor what a flip of one of them is, so the
 result carries the tag of the draw: its open tensor (:mod:`bayes_sbn.signs`) is rearranged alike,
-and gradients of flips return through it.  Only event dims, the last ones, are touched: batch dims
-belong to plates.  A relaxed draw and the moments of a site stay tagged as what they are; other
-tensors are rearranged and nothing else.
+and gradients of flips return through it.  Averages of a draw keep their tag as well, and so do a
+relaxed draw and the moments of a site.  Only event dims, the last ones, are touched: batch dims
+belong to plates.  Other tensors are rearranged and nothing else.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bayes_sbn.signs import (
     tag_relaxed,
     tag_sign,
 )
+from bayes_sbn.signs_average_pooled import pooled_tag
 
 
 def flatten(x: Tensor, event_dim: int) -> Tensor:
@@ -95,6 +96,9 @@ def permute(x: Tensor, order: Sequence[int]) -> Tensor:
 
 def rearranged(x: Tensor, how: Callable[[Tensor], Tensor]) -> Tensor:
     """A view or a broadcast of a tensor, with the tag of the draw that it is, if it is one."""
+    pooled = pooled_tag(x)
+    if pooled is not None:
+        return pooled.viewed(how)
     tag = sign_tag(x)
     if tag is not None:
         flip = tag.flip
@@ -122,5 +126,5 @@ def _split(x: Tensor, event_dim: int, call: str) -> tuple[torch.Size, torch.Size
             f"{call}: x has shape {tuple(x.shape)}, which has no {event_dim} dims; the rows come "
             "before them."
         )
-    split = x.dim() - event_dim
-    return x.shape[:split], x.shape[split:]
+    shape, split = tuple(x.shape), x.dim() - event_dim  # a tuple under TraceGraph_ELBO
+    return torch.Size(shape[:split]), torch.Size(shape[split:])

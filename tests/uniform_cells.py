@@ -2,17 +2,18 @@ r"""Expectations over the uniforms that draws are made of, as finite sums.
 
 Estimators that run the network again need the uniforms of what is downstream, and some need those
 of the site itself; given values alone do not tell them.  On a tiny network everything such an
-estimator computes is constant while each uniform stays between two neighbouring thresholds, the
-values that ``P(x = +1)`` of its variable takes over all states of its parents (and, where a draw
-is paired with that of ``1 - u``, their mirror images).  So an expectation over the unit cube of
-all uniforms is a sum over its cells, each weighed by its volume.
+estimator computes is constant, or linear, while each uniform stays between two neighbouring
+thresholds: the values that ``P(x = +1)`` of its variable takes over all states of its parents;
+where a draw is paired with that of ``1 - u``, their mirror images; where further choices are made
+of a uniform, what they depend on.  So an expectation over the unit cube of all uniforms is a sum
+over its cells, each weighed by its volume.
 
 What is not constant but smooth inside each cell (a relaxed draw, its slope) is integrated by
 Gauss's rule with several nodes a cell and variable.
 """
 
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,39 +40,63 @@ def unit_thresholds(net: Net, layer: Layer, x: Array | None, j: int) -> Array:
     return cdf(net.noise, a, net.noise_scale).reshape(-1)
 
 
-def cells(thresholds: Array, is_mirrored: bool, nodes: int = 1) -> tuple[Array, Array]:
+Refine = Callable[[float, int], list[float]]
+"""From P(+1) of a variable and its place among those of its event to further thresholds."""
+
+
+def cells(
+    thresholds: Array,
+    is_mirrored: bool,
+    refine: Refine | None = None,
+    place: int = 0,
+    nodes: int = 1,
+) -> tuple[Array, Array]:
     """Gauss's nodes and weights in the intervals of [0, 1] between the thresholds.
 
     One node is the midpoint, whose weight is the length of the interval.
     """
+    if refine is not None:
+        further = [t for p in np.unique(thresholds) for t in refine(float(p), place)]
+        thresholds = np.concatenate([thresholds, further])
     if is_mirrored:
         thresholds = np.concatenate([thresholds, 1 - thresholds])
     ends = np.unique(np.concatenate([[0.0, 1.0], thresholds.clip(0, 1)]))
     length = np.diff(ends)
     wide = length > 1e-12  # thresholds that differ by rounding alone
-    place, weight = np.polynomial.legendre.leggauss(nodes)
+    node, weight = np.polynomial.legendre.leggauss(nodes)
     middle, length = (ends[:-1] + length / 2)[wide], length[wide]
-    points = middle[:, None] + 0.5 * length[:, None] * place
+    points = middle[:, None] + 0.5 * length[:, None] * node
     return points.reshape(-1), (0.5 * length[:, None] * weight).reshape(-1)
 
 
 def all_uniforms(
-    network: PyroNetwork, mirrored: Collection[str] = (), nodes: int = 1
+    network: PyroNetwork,
+    mirrored: Collection[str] = (),
+    refined: Mapping[str, Refine] | None = None,
+    nodes: int = 1,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Points of every cell, by site (P, ...), and the volumes that they stand for (P,)."""
-    net, sites = network.net, {}
+    net, sites, refined = network.net, {}, dict(refined or {})
     below: Array | None = network.problem.x
     for name, layer in net.maps:
         if layer.weight_mean is not None:
             site = f"{name}.weight"
             p = (1 + layer.weight_mean.reshape(-1, 1)) / 2
-            sites[site] = (layer.shape, [cells(row, site in mirrored, nodes) for row in p])
+            sites[site] = (
+                layer.shape,
+                [
+                    cells(row, site in mirrored, refined.get(site), i, nodes)
+                    for i, row in enumerate(p)
+                ],
+            )
         if name != "head":
             shape = (len(network.problem.x), layer.shape[0])
             variables = [
                 cells(
                     unit_thresholds(net, layer, None if below is None else below[n], j),
                     name in mirrored,
+                    refined.get(name),
+                    j,
                     nodes,
                 )
                 for n, j in itertools.product(*map(range, shape))
@@ -99,6 +124,7 @@ def expected_gradient_over_uniforms(
     network: PyroNetwork,
     make_elbo: Callable[..., Any],
     mirrored: Collection[str] = (),
+    refined: Mapping[str, Refine] | None = None,
     nodes: int = 1,
 ) -> tuple[float, dict[str, Array]]:
     """The expected loss and gradient of an ELBO over all uniforms, in one call.
@@ -107,9 +133,10 @@ def expected_gradient_over_uniforms(
         network: whose parameters the gradient is of.
         make_elbo: makes the ELBO from ``num_particles`` and ``vectorize_particles``.
         mirrored: sites whose estimator also looks at the draw of ``1 - u``.
+        refined: sites whose estimator makes more choices of a uniform, and by what thresholds.
         nodes: Gauss's nodes a cell and variable, for what is smooth inside the cells.
     """
-    uniforms, volume = all_uniforms(network, mirrored, nodes)
+    uniforms, volume = all_uniforms(network, mirrored, refined, nodes)
     number = len(volume)
     elbo = make_elbo(num_particles=number, vectorize_particles=True, max_plate_nesting=1)
     with poutine.scale(scale=(volume * number).unsqueeze(-1)), sbn.force_draws({}, uniforms):

@@ -10,7 +10,10 @@ from bayes_sbn.affines.function import (
     SignLogProb,
     UnitFunction,
 )
-from bayes_sbn.affines.pre_activation import Operand, PreActivation, broadcasts_to
+from bayes_sbn.affines.identity import Identity, identity
+from bayes_sbn.affines.normalisation import fold_normalisation
+from bayes_sbn.affines.operand import Operand
+from bayes_sbn.affines.pre_activation import PreActivation, Sum, Term, broadcasts_to
 from bayes_sbn.affines.redraw import asks_for_redraws, categorical_redraw, units_redraw
 from bayes_sbn.affines.relaxed_sign import RelaxedSign, relaxed_mean_and_slope
 
@@ -18,12 +21,15 @@ __all__ = [
     "Affine",
     "BernoulliLogLikelihood",
     "Convolution",
+    "Identity",
     "MeanSign",
     "NormalLogLikelihood",
     "Operand",
     "PreActivation",
     "RelaxedSign",
     "SignLogProb",
+    "Sum",
+    "Term",
     "UnitFunction",
     "affine",
     "affine_conv1d",
@@ -32,6 +38,8 @@ __all__ = [
     "broadcasts_to",
     "categorical_log_likelihood",
     "categorical_redraw",
+    "fold_normalisation",
+    "identity",
     "relaxed_mean_and_slope",
     "units_redraw",
 ]

@@ -18,8 +18,10 @@ the products that back-propagation needs, plus a rank-one term.
 ``D_1 - w * D_2`` with ``D_k = (g h^(k)(a) (2 s)^k / k!)^T x^k``: two matrix products, whose
 remainder is at most ``sum_n |g_nj| max|h'''| |2 s_j x_ni|^3 / 6``.
 
-**Real weights on ±1 inputs.**  Exactly, entry by entry, in blocks of rows (for the mean of a
-logistic unit by the product form of :meth:`bayes_sbn.noise.Logistic.flip_difference`).
+**Real weights on ±1 inputs.**  Exactly, entry by entry.
+
+Entry by entry is one fused sum for the mean of a unit (:mod:`bayes_sbn.affines.fused_flips`), and
+blocks of rows for other functions.
 """
 
 from __future__ import annotations
@@ -32,10 +34,11 @@ import torch
 from torch import Tensor
 
 from bayes_sbn.affines.function import UnitFunction
+from bayes_sbn.affines.fused_flips import fused_input_flips, fused_weight_flips
 
 if TYPE_CHECKING:
     from bayes_sbn.affines.dense import Affine
-    from bayes_sbn.affines.pre_activation import PreActivation
+    from bayes_sbn.affines.pre_activation import Term
 
 ENTRIES_PER_BLOCK = 1 << 22
 """How many (row, unit, input) entries an exact flip evaluates at a time: 32 MB in float64."""
@@ -49,6 +52,8 @@ def flip_inputs(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
     if pre.weight.is_sign:
         central, rest = two_values(pre, h, g)
         full = torch.addcmul(_times_matrix(pre, central, w), x, rest.sum(-1, keepdim=True))
+    elif (sums := fused_input_flips(pre, h, g, row_inputs(pre), w)) is not None:
+        full = sums
     else:
         blocks = [
             (gain.unsqueeze(-1) * part.difference(a.unsqueeze(-1), c * w_block, x_block)).sum(-2)
@@ -69,6 +74,8 @@ def flip_weights(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
     elif terms := series(pre, h, g):
         first, second = terms
         full = torch.addcmul(_outer(pre, first, x), w, _outer(pre, second, x * x), value=-1)
+    elif (sums := fused_weight_flips(pre, h, g, x, w)) is not None:
+        full = sums
     else:
         full = torch.zeros((), dtype=w.dtype, device=w.device)
         for part, a, gain, c, w_block, x_block in _blocks(pre, h, 0.5 * g):
@@ -83,7 +90,7 @@ def row_inputs(pre: Affine) -> Tensor:
     return x.expand(*x.shape[:-2], pre.shape[-2], x.shape[-1]) if pre.has_rows else x
 
 
-def series(pre: PreActivation, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor] | None:
+def series(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor] | None:
     """Half of ``g h' 2s`` and of ``g h'' (2s)^2 / 2``, if the rule asks for them and h has them."""
     rule = pre.weight.flip
     if rule is None or rule.real_inputs != "series":
@@ -95,7 +102,7 @@ def series(pre: PreActivation, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tens
     return (g * terms[0]).mul_(s), (g * terms[1]).mul_(s * s)
 
 
-def two_values(pre: PreActivation, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
+def two_values(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
     """``g M / 2`` and ``g N / 2``: of the mean and half the difference of a flip's two values."""
     central, rest = h.half_flip_pair(pre.tensor.detach(), pre.unit_scale)
     return central.mul_(g), rest.mul_(g)

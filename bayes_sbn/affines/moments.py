@@ -30,7 +30,7 @@ from bayes_sbn.affines.pre_activation import PreActivation
 
 def dense_moments(pre: PreActivation, call: str) -> Affine:
     """The pre-activation, if moments can be propagated through it; else raise, naming the sites."""
-    sites = " and ".join(f'"{o.site}"' for o in (pre.inputs, pre.weight) if o.is_mean)
+    sites = pre.moment_sites
     if not isinstance(pre, Affine):
         raise TypeError(
             f"{call}: the {type(pre).__name__} holds the moments of {sites}, which are propagated "

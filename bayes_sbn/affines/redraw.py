@@ -28,20 +28,23 @@ from bayes_sbn.affines.categorical import LARGEST_STEP
 from bayes_sbn.affines.dense import Affine
 from bayes_sbn.affines.flips import ENTRIES_PER_BLOCK
 from bayes_sbn.affines.function import UnitFunction
+from bayes_sbn.affines.pre_activation import PreActivation
 
 
-def asks_for_redraws(pre: Affine) -> bool:
+def asks_for_redraws(pre: PreActivation) -> bool:
     """Whether the estimator that drew the inputs asks for a Rao-Blackwellised head."""
-    return pre.inputs.flip is not None and pre.inputs.flip.rao_blackwell
+    rules = [term.inputs.flip for term in pre.terms]
+    return any(rule is not None and rule.rao_blackwell for rule in rules)
 
 
-def categorical_redraw(pre: Affine, label: Tensor) -> Tensor:
+def categorical_redraw(pre: PreActivation, label: Tensor) -> Tensor:
     """``-1/n sum_i (1 - P_i) d_i`` for ``f = log p(y | a)``, per row.
 
     Args:
         pre: the logits, (..., rows, classes) or (..., classes).
         label: integers in [0, classes), broadcast against the batch shape of ``pre``.
     """
+    pre = _one_dense_term(pre)
     x, other = _states(pre)
     a, c = pre.tensor, _steps(pre)
     index, a = torch.broadcast_tensors(label.long().unsqueeze(-1), a)
@@ -63,8 +66,9 @@ def categorical_redraw(pre: Affine, label: Tensor) -> Tensor:
     return -(other * d).sum(-1) / x.shape[-1]
 
 
-def units_redraw(pre: Affine, h: UnitFunction) -> Tensor:
+def units_redraw(pre: PreActivation, h: UnitFunction) -> Tensor:
     """``-1/n sum_i (1 - P_i) d_i`` for ``f = sum_j h(a_j)``, per row."""
+    pre = _one_dense_term(pre)
     x, other = _states(pre)
     a = pre.tensor
     if not pre.weight.is_sign or pre.matrix.value.requires_grad:
@@ -76,6 +80,17 @@ def units_redraw(pre: Affine, h: UnitFunction) -> Tensor:
     central = (0.5 * (up + down) * along).sum(-1)
     rest = (0.5 * (up - down)).sum(-1) * other.sum(-1)
     return -(central + rest) / x.shape[-1]
+
+
+def _one_dense_term(pre: PreActivation) -> Affine:
+    """The head, which must read one layer: bits of two layers depend on each other."""
+    if isinstance(pre, Affine):
+        return pre
+    raise ValueError(
+        f"rao_blackwell=True: a head on {pre!r} reads more than one layer, or one without weights; "
+        "it averages over redraws of the bits of one layer, bayes_sbn.affine(h, weight). Give the "
+        'sites that it reads infer={"estimator": "psa"}.'
+    )
 
 
 def _states(pre: Affine) -> tuple[Tensor, Tensor]:

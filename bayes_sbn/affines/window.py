@@ -10,6 +10,7 @@ by particle become one convolution with particles x groups groups.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -107,7 +108,7 @@ class Window:
         events = self.dims + 1
         lead = w_shape[: len(w_shape) - events - 1]
         batch = torch.broadcast_shapes(x_shape[: len(x_shape) - events], lead)
-        return _Fold(batch, is_shared=lead.numel() == 1, dims=self.dims)
+        return _Fold(batch, is_shared=math.prod(lead) == 1, dims=self.dims)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ class NoisySign(SignDistribution):
         if not isinstance(affine, PreActivation):
             raise TypeError(
                 f"NoisySign(affine=...): received a {type(affine).__name__}; the law holds a "
-                "lazy pre-activation. Write NoisySign(bayes_sbn.affine(x, weight, bias))."
+                "lazy pre-activation. Write NoisySign(bayes_sbn.affine(x, weight, bias)); a "
+                "normalisation of it is bayes_sbn.fold_normalisation(affine, norm)."
             )
         self.noise = get_noise(noise)
         if affine.holds_moments:

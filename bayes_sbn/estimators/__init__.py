@@ -1,5 +1,8 @@
 """Gradient estimators for ±1 sites, each in a file of its own, registered by name."""
 
+from bayes_sbn.estimators.arm import ARM
+from bayes_sbn.estimators.arms import ARMS
+from bayes_sbn.estimators.bitflip import BitFlip1
 from bayes_sbn.estimators.concrete import Concrete
 from bayes_sbn.estimators.decoupled_straight_through import DecoupledStraightThrough
 from bayes_sbn.estimators.disarm import DisARM
@@ -11,6 +14,8 @@ from bayes_sbn.estimators.estimator import (
     register_estimator,
     table,
 )
+from bayes_sbn.estimators.estimator_set import EstimatorSet
+from bayes_sbn.estimators.exact import Exact
 from bayes_sbn.estimators.gumbel_rao import GumbelRao
 from bayes_sbn.estimators.gumbel_straight_through import GumbelStraightThrough
 from bayes_sbn.estimators.importance_straight_through import ImportanceStraightThrough
@@ -25,12 +30,19 @@ from bayes_sbn.estimators.trapezoid_straight_through import (
     TrapezoidStraightThrough,
     trapezoid_straight_through,
 )
+from bayes_sbn.estimators.ugc import UGC
 
 __all__ = [
+    "ARM",
+    "ARMS",
+    "UGC",
+    "BitFlip1",
     "Concrete",
     "DecoupledStraightThrough",
     "DisARM",
     "Estimator",
+    "EstimatorSet",
+    "Exact",
     "GumbelRao",
     "GumbelStraightThrough",
     "ImportanceStraightThrough",

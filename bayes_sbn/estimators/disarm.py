@@ -18,10 +18,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from bayes_sbn.estimators.estimator import Estimator, Rerun, Site, register_estimator
+
+
+def disarm_weights(site: Site, uniform: Tensor, cost: Tensor, rerun: Rerun) -> Tensor:
+    """``(c - c') (x_i - x'_i) / 8 min(p_i, 1 - p_i)`` of every bit."""
+    assert site.value is not None
+    mirrored = site.fn.draw(1 - uniform)
+    gained = site.over_event(cost - rerun({site.name: mirrored}))
+    return gained * (site.value.detach() - mirrored) / (8 * site.smaller_probability())
 
 
 @register_estimator("disarm")
@@ -45,21 +52,5 @@ class DisARM(Estimator):
         """``sum_i E[x_i] (c - c') (x_i - x'_i) / 8 min(p_i, 1 - p_i)``."""
         if not site.fn.mean_path().requires_grad:
             return None
-        assert site.value is not None
-        uniform = site.uniform
-        if uniform is None or bool(((uniform < 0) | (uniform > 1)).any()):
-            raise ValueError(
-                f'estimator "disarm", site "{site.name}": the draw was given by its value, but the '
-                "antithetic draw needs its uniforms. Write "
-                f"force_draws({{}}, uniforms={{{site.name!r}: ...}}) with numbers in [0, 1]."
-            )
-        value = site.value.detach()
-        mirrored = site.fn.draw(1 - uniform)
-        with torch.no_grad():
-            rarer = torch.where(site.fn.probs > 0.5, -1.0, 1.0).to(value.dtype)
-            smaller = site.fn.state_log_prob(rarer).exp()
-            # where it is below the resolution of a uniform, the two draws agree
-            smaller = smaller.clamp_min(torch.finfo(smaller.dtype).eps)
-            gained = cost - rerun({site.name: mirrored})
-            gained = gained.reshape(gained.shape + (1,) * site.fn.event_dim)
-        return site.weigh_mean(gained * (value - mirrored) / (8 * smaller))
+        uniform = site.need_uniform("disarm")
+        return site.weigh_mean(disarm_weights(site, uniform, cost, rerun))

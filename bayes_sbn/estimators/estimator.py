@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import Tensor
 
 from bayes_sbn.distributions import SignDistribution
@@ -52,6 +53,31 @@ class Site:
             raise RuntimeError(f'site "{self.name}" has not been drawn, so it has no log_prob yet.')
         return self.fn.log_prob(self.value)
 
+    def need_uniform(self, estimator: str) -> Tensor:
+        """The uniforms of the draw; an error where it was given by its value."""
+        uniform = self.uniform
+        if uniform is None or bool(((uniform < 0) | (uniform > 1)).any()):
+            raise ValueError(
+                f'estimator "{estimator}", site "{self.name}": the draw was given by its value, '
+                "but the estimator needs its uniforms. Write "
+                f"force_draws({{}}, uniforms={{{self.name!r}: ...}}) with numbers in [0, 1]."
+            )
+        return uniform.detach()
+
+    def smaller_probability(self) -> Tensor:
+        """``min(p_i, 1 - p_i)``, a constant, to full precision; at least one unit of a uniform.
+
+        Where it is below that, draws that are paired agree.
+        """
+        with torch.no_grad():
+            rarer = torch.where(self.fn.probs > 0.5, -1.0, 1.0).to(self.fn.parameter.dtype)
+            smaller = self.fn.state_log_prob(rarer).exp()
+            return smaller.clamp_min(torch.finfo(smaller.dtype).eps)
+
+    def over_event(self, cost: Tensor) -> Tensor:
+        """A cost per batch element, with dims of 1 for the event."""
+        return cost.reshape(cost.shape + (1,) * self.fn.event_dim)
+
     def weigh_mean(self, weights: Tensor) -> Tensor:
         """``sum_i weights_i E[x_i]`` over the event dims: the gradient in means is ``weights``."""
         product = self.fn.mean_path() * weights.detach()
@@ -69,12 +95,14 @@ class Estimator:
         unbiased: True, False, or in words when it is.
         passes: network evaluations per step and site of this estimator, reruns included.
         output: what children receive: ``"sign"`` (±1), ``"relaxed"`` or ``"moments"``.
+        scope: ``"site"``, or ``"elbo"`` of one that is for a whole ELBO and no single site.
         reference: where it is published.
     """
 
     unbiased: ClassVar[bool | str] = False
     passes: ClassVar[int | str] = 1
     output: ClassVar[str] = "sign"
+    scope: ClassVar[str] = "site"
     reference: ClassVar[str] = ""
     name: ClassVar[str] = ""
 

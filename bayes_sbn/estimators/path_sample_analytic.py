@@ -39,7 +39,8 @@ class PathSampleAnalytic(Estimator):
 
     Unbiased: one hidden layer (±1 or real weights), and chains in which each flip reaches one unit
     of the next layer.  Biased, to second order in the flips, in deeper networks, and for ±1 kernels
-    of convolutions, whose flips reach many units.
+    of convolutions, whose flips reach many units, bits with two paths to the loss (skips), and
+    windows of a max pooling that overlap.
     Reduces to: straight-through, where F is linear on the flips and the head is affine.
     Costs: one forward and one backward pass; ±1 weights need no more products than
     straight-through.

@@ -11,8 +11,8 @@ BAYES_SBN_BACKEND  auto, reference, native        native where the library is in
 BAYES_SBN_ISA      auto, portable, avx2, avx512   the widest that the processor has
 =================  =============================  ==============================================
 
-Every path gives the same bits.  A forced path that cannot run is an error, and so is a library
-built for another version of this package.
+Every path gives the same bits and uniforms, and sums that differ by rounding.  A forced path that
+cannot run is an error, and so is a library built for another version of this package.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ABI_VERSION = 2  # BSBN_ABI_VERSION of csrc/bsbn.h
+ABI_VERSION = 3  # BSBN_ABI_VERSION of csrc/bsbn.h
 STATUS_OK = 0
 STATUS_NOT_A_SIGN = 2
 ISAS = ("portable", "avx2", "avx512")  # at the place of their codes
@@ -204,7 +204,7 @@ def _load() -> NativeLibrary:
 @cache
 def _warn_once(reason: str) -> None:
     warnings.warn(
-        f"bayes_sbn runs without its compiled kernels, with the same bits but slowly: {reason}. "
+        f"bayes_sbn runs without its compiled kernels, with the same results but slowly: {reason}. "
         f"Install a C++ compiler and reinstall, or set BAYES_SBN_BACKEND=reference to accept this.",
         RuntimeWarning,
         stacklevel=2,

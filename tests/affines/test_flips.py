@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import bayes_sbn.affines.flips as flips_module
 from bayes_sbn.affines import MeanSign, SignLogProb, affine
 from bayes_sbn.affines.flips import flip_inputs, flip_weights
-from bayes_sbn.noise import get_noise
+from bayes_sbn.noise import Logistic, get_noise
 from bayes_sbn.signs import FlipRule, tag_sign
 from tests.affines.literal_affine import UNITS, Operands, operands, unit
 
@@ -77,7 +77,7 @@ def test_flips_equal_literal_flips_for_every_scale_and_bias(kind, scale, bias):
 @pytest.mark.parametrize("shape", ["rows", "particles", "rows_by_the_bias"])
 @pytest.mark.parametrize("entries", [1, 13, 23])
 @pytest.mark.parametrize("kind", ["signs_on_reals", "reals_on_signs"])
-@pytest.mark.parametrize("name", ["mean", "log_prob", "bernoulli", "normal"])
+@pytest.mark.parametrize("name", ["log_prob", "bernoulli", "normal"])
 def test_flips_in_blocks_equal_literal_flips(name, kind, entries, shape, monkeypatch):
     sizes = []
     blocks = flips_module._blocks
@@ -92,6 +92,31 @@ def test_flips_in_blocks_equal_literal_flips(name, kind, entries, shape, monkeyp
     assert_literal(operands(5, **KINDS[kind], **SHAPES[shape]), name)
     assert len(sizes) > 1
     assert sum(sizes) == 4
+
+
+@pytest.mark.parametrize("noise", ["logistic", "gaussian", "uniform"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["signs_on_reals", "reals_on_signs"])
+def test_fused_flips_equal_flips_in_blocks(kind, shape, noise, monkeypatch):
+    case = operands(10, **KINDS[kind], **SHAPES[shape])
+    pre, _, _ = case.affine()
+    h, g = MeanSign(get_noise(noise, 0.7)), torch.randn(pre.shape)
+    flips = flip_weights if kind == "signs_on_reals" else flip_inputs
+    fused = flips(pre, h, g)
+    for name in ("fused_input_flips", "fused_weight_flips"):
+        monkeypatch.setattr(flips_module, name, lambda *_: None)
+    torch.testing.assert_close(flips(pre, h, g), fused, rtol=0, atol=1e-12)
+
+
+def test_a_noise_of_ones_own_is_not_taken_for_a_known_one():
+    class Steeper(Logistic):
+        def flip_difference(self, a, c, x):
+            return 3 * super().flip_difference(a, c, x)
+
+    pre, _, _ = operands(11, **KINDS["reals_on_signs"]).affine()
+    g = torch.randn(pre.shape)
+    known, own = (flip_inputs(pre, MeanSign(noise), g) for noise in (Logistic(), Steeper()))
+    torch.testing.assert_close(own, 3 * known)
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -162,19 +187,18 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize(("name", "noise"), [("mean", "logistic"), ("log_prob", "uniform")])
 @pytest.mark.parametrize(
-    ("kind", "rule", "cubic"),
+    ("kind", "rule", "name", "noise", "cubic"),
     [
-        ("signs_on_signs", "exact", False),
-        ("signs_on_signs", "series", False),
-        ("signs_on_reals", "exact", True),
-        ("reals_on_signs", "exact", True),
+        *(("signs_on_signs", rule, "mean", "logistic", False) for rule in ("exact", "series")),
+        *(("signs_on_signs", rule, "log_prob", "uniform", False) for rule in ("exact", "series")),
+        ("signs_on_reals", "exact", "mean", "logistic", False),
+        ("reals_on_signs", "exact", "mean", "logistic", False),
+        ("signs_on_reals", "exact", "log_prob", "uniform", True),
+        ("reals_on_signs", "exact", "log_prob", "uniform", True),
     ],
 )
-def test_flips_of_signs_on_signs_hold_nothing_of_the_size_of_all_flips(
-    kind, rule, cubic, name, noise
-):
+def test_flips_hold_nothing_of_the_size_of_all_flips(kind, rule, name, noise, cubic):
     rows, outputs, inputs = 16, 24, 32
     case = operands(
         9,

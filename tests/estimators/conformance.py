@@ -27,19 +27,26 @@ class Needs:
     Args:
         particles: how many draws, in one batched run; 1 is an ordinary run.
         couples_particles: whether the gradient of one draw depends on the others.
+        knows_places: whether what a uniform decides depends on the place of its unit.
     """
 
     particles: int = 1
     couples_particles: bool = False
+    knows_places: bool = False
 
 
 NEEDS: dict[str, Needs] = {
+    "bitflip1": Needs(knows_places=True),
     "loo": Needs(particles=3, couples_particles=True),
+    "ugc": Needs(knows_places=True),
 }
 """By name, for the estimators that the defaults do not serve."""
 
-NAMES = sorted(name for name, cls in REGISTRY.items() if cls.__module__.startswith("bayes_sbn."))
+EVERY = sorted(name for name, cls in REGISTRY.items() if cls.__module__.startswith("bayes_sbn."))
 """The estimators that the package registers."""
+
+NAMES = [name for name in EVERY if REGISTRY[name].scope == "site"]
+"""Those of single sites, which draw; the others list states, and are for a whole ELBO."""
 
 HARD = [name for name in NAMES if REGISTRY[name].output == "sign"]
 """Those whose draws are ±1."""

@@ -8,6 +8,7 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 import bayes_sbn as sbn
 from tests.estimators.conformance import (
     ALONE,
+    EVERY,
     HARD,
     NAMES,
     PATHS,
@@ -45,7 +46,7 @@ def test_trace_and_replay_keep_the_draws(name):
 
 
 @pytest.mark.parametrize("problem", ["two_hidden_layers", "two_hidden_layers_real_weights"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_scale_scales_value_and_gradient(name, problem):
     net = network(problem)
     uniforms = uniforms_of(net, f"scale/{problem}", needs(name).particles)
@@ -57,7 +58,7 @@ def test_scale_scales_value_and_gradient(name, problem):
     assert_same_gradient(scaled.gradients, quarter, 1e-11)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_subsampling_scales_by_the_number_of_data(name):
     net = network()
     uniforms = uniforms_of(net, "data", needs(name).particles)
@@ -70,7 +71,7 @@ def test_subsampling_scales_by_the_number_of_data(name):
     assert_nonzero(scaled.gradients)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_rows_drawn_by_the_plate_are_those_of_every_pass(name):
     net, number = Subsampled(), needs(name).particles
     drawn = net.step(elbo_of(name), None, number)

@@ -382,3 +382,21 @@ def test_option_is_true_or_false():
     with pytest.raises(TypeError, match="rao_blackwell='yes'"):
         PathSampleAnalytic(rao_blackwell="yes")
     assert "rao_blackwell=True" in repr(AVERAGED)
+
+
+@pytest.mark.parametrize("how", [sbn.max_pool1d, sbn.average_pool1d])
+def test_pooled_layers_are_refused(how):
+    pooled = sbn.flatten(how(drawn((3, 2, 4))[2], 2), 2)
+    with pytest.raises(ValueError, match=r'draw of site "h" after it was pooled.*"psa"'):
+        sbn.AffineNormal(sbn.affine(pooled, torch.randn(2, 4)), 1.0).log_prob(torch.ones(3, 2))
+
+
+def test_heads_that_read_two_layers_are_refused():
+    h, other = drawn((3, 4))[2], torch.ones(3, 4)
+    w = torch.randn(2, 4)
+    y = torch.tensor([0, 1, 1])
+    for head in (sbn.affine(h, w) + sbn.affine(other, w), sbn.affine(other, w) + sbn.affine(h, w)):
+        with pytest.raises(ValueError, match="reads more than one layer"):
+            sbn.AffineCategorical(head).log_prob(y)
+    with pytest.raises(ValueError, match="or one without weights"):
+        sbn.AffineNormal(sbn.identity(h), 1.0).log_prob(torch.ones(3, 4))

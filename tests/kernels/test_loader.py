@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bayes_sbn.kernels import backend_info, loader, pack, popcount
-from bayes_sbn.kernels.native import packing as native
+from bayes_sbn.kernels.native import flips, packing
 from tests.kernels.packing_cases import signs
 
 CSRC = Path(loader.__file__).parent / "csrc"
@@ -146,16 +146,23 @@ def test_version_and_codes_are_those_of_the_header():
     assert int(codes["OK"]) == loader.STATUS_OK
     assert int(codes["NOT_A_SIGN"]) == loader.STATUS_NOT_A_SIGN
     assert [int(codes[isa.upper()]) for isa in loader.ISAS] == list(range(int(codes["NUM_ISAS"])))
-    for dtype, code in native._VALUE_TYPES.items():
+    for dtype, code in packing._VALUE_TYPES.items():
         assert int(codes[str(dtype).removeprefix("torch.").upper()]) == code
+    for dtype, code in flips._VALUE_TYPES.items():
+        assert packing._VALUE_TYPES[dtype] == code
+    laws = {"logistic": flips.LOGISTIC, "scaled_logistic": flips.SCALED_LOGISTIC, **flips.LAWS}
+    assert sorted(laws.values()) == list(range(int(codes["NUM_FLIP_LAWS"])))
+    for law, code in laws.items():
+        assert int(codes[law.upper()]) == code
 
 
 @pytest.mark.parametrize(
     ("struct", "name"),
     [
-        (native.PackArguments, "bsbn_pack_args"),
-        (native.UnpackArguments, "bsbn_unpack_args"),
-        (native.PopcountArguments, "bsbn_popcount_args"),
+        (packing.PackArguments, "bsbn_pack_args"),
+        (packing.UnpackArguments, "bsbn_unpack_args"),
+        (packing.PopcountArguments, "bsbn_popcount_args"),
+        (flips.FlipSumsArguments, "bsbn_flip_sums_args"),
     ],
 )
 def test_structs_have_the_fields_of_the_header(struct, name):

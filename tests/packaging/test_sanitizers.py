@@ -14,10 +14,13 @@ import sys
 from pathlib import Path
 import torch
 from bayes_sbn.kernels.loader import NativeLibrary
+from bayes_sbn.kernels.native import flips
 from bayes_sbn.kernels.native import packing as native
 from bayes_sbn.kernels.native import uniforms as native_uniforms
+from bayes_sbn.kernels.reference import flips as flips_reference
 from bayes_sbn.kernels.reference import packing as reference
 from bayes_sbn.kernels.reference.uniforms import uniforms_like
+from tests.kernels.flip_cases import COMPILED, EMPTY, SIZES, arguments
 from tests.kernels.packing_cases import LENGTHS, NATIVE_DTYPES, as_dtype, signs
 
 library = NativeLibrary(Path(sys.argv[1]))
@@ -34,6 +37,14 @@ for isa in library.available_isas:
             assert torch.equal(native.unpack(library, words, length, dtype), x)
             counts = native.popcount(library, words, length + overrun)
             assert overrun or torch.equal(counts, reference.popcount(words, length))
+    for size in (*EMPTY, *SIZES):
+        for dtype in (torch.float32, torch.float64):
+            for noise in COMPILED:
+                for scaled in (False, True):
+                    given = arguments(size, scaled=scaled, dtype=dtype)
+                    sums = flips.flip_sums(library, *given, noise)
+                    wanted = flips_reference.flip_sums(*given, noise)
+                    torch.testing.assert_close(sums, wanted, rtol=1e-3, atol=1e-3)
     for length in (*LENGTHS, 511, 512, 513):
         for dtype in native_uniforms.VALUE_TYPES:
             found = native_uniforms.uniforms(library, torch.Size([length]), dtype, 9)

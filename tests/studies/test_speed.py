@@ -6,7 +6,10 @@ import pytest
 import torch
 
 import bayes_sbn as sbn
+from bayes_sbn.affines import MeanSign
 from bayes_sbn.estimators import PathSampleAnalytic
+from bayes_sbn.noise import get_noise
+from studies.speed import real_weight_flips
 from studies.speed.estimators import TARGETS, main
 from studies.speed.measure import last_line, medians, peak_bytes
 from studies.speed.rivals import HandWritten, literal_flips
@@ -109,3 +112,33 @@ def test_last_line_has_null_where_there_is_no_target():
     result = json.loads(last_line("s", {"x": 1.23456, "y": 2.0}, {"x": 1.5}))
     assert result["value"] == [1.2346, 2.0]
     assert result["target"] == [1.5, None]
+
+
+def test_real_weight_flips_end_with_one_json_object(capsys):
+    sizes = {"--inputs": 24, "--outputs": 16, "--batch": 8, "--rounds": 2}
+    real_weight_flips.main(["--quick", *(str(part) for size in sizes.items() for part in size)])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["study"] == "speed/real_weight_flips"
+    assert len(set(result["metric"])) == len(result["value"]) == len(result["target"])
+    assert all(value > 0 for value in result["value"])
+    stated = dict(zip(result["metric"], result["target"], strict=True))
+    assert {k: v for k, v in stated.items() if v is not None} == real_weight_flips.TARGETS
+
+
+def test_real_weight_flips_compares_candidates_that_compute_the_same():
+    torch.manual_seed(0)
+    layer = real_weight_flips.Layer.random(4, 6, 5, torch.float64)
+    logistic = get_noise("logistic")
+    x, w, b = real_weight_flips.real_weights(layer, MeanSign(logistic))()
+    torch.testing.assert_close(real_weight_flips.literal(layer)(), x, rtol=0, atol=1e-12)
+    blocks = real_weight_flips.real_weights(layer, real_weight_flips.MeanInBlocks(logistic))()
+    for found, wanted in zip(blocks, (x, w, b), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    of_x, of_w = real_weight_flips.products(layer)()
+    back = real_weight_flips.float_layer(layer)()
+    slope = 1 - torch.tanh(layer.signs @ layer.weight.mT + layer.bias).square()
+    torch.testing.assert_close(back[0], (layer.g * slope) @ layer.weight)
+    assert (of_x.shape, of_w.shape) == (back[0].shape, back[1].shape)
+    for per_unit in (False, True):
+        exact = real_weight_flips.sign_weights(layer, "exact", per_unit)()
+        assert [t.shape for t in exact] == [(5, 6), (5,) if per_unit else (1,), (5,)]

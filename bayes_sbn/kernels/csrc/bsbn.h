@@ -1,8 +1,9 @@
 /* The C ABI of the bayes_sbn kernel library: everything the Python side may call.
  *
  * Every operation takes one pointer to a plain struct of pointers and 64-bit integers and returns a
- * status; bsbn_last_error() then says in words what was wrong.  The bits are the same for every
- * instruction set and every number of threads, and equal to bayes_sbn/kernels/reference/.
+ * status; bsbn_last_error() then says in words what was wrong.  Packed bits and counts are the same
+ * for every instruction set and every number of threads, and equal to bayes_sbn/kernels/reference/;
+ * sums of numbers are equal up to rounding.
  *
  * Convention of packed signs: bit 1 is +1, bit 0 is -1; value i of a row is bit (i & 31) of its word
  * i >> 5; a row of `length` values has (length + 31) / 32 words, whose padding bits are written as 0
@@ -20,7 +21,7 @@
 #endif
 
 /* Raised by one whenever a struct or a function below changes; the loader refuses another number. */
-#define BSBN_ABI_VERSION 2
+#define BSBN_ABI_VERSION 3
 
 #ifdef __cplusplus
 extern "C" {
@@ -87,6 +88,56 @@ struct bsbn_popcount_args {
   int64_t ran_isa; /* out */
 };
 BSBN_API int bsbn_popcount(struct bsbn_popcount_args* args);
+
+/* ---- flips.cpp -------------------------------------------------------------------------------- */
+
+enum bsbn_flip_law {
+  BSBN_LOGISTIC = 0, /* scale is not used: 1 */
+  BSBN_SCALED_LOGISTIC = 1,
+  BSBN_GAUSSIAN = 2,
+  BSBN_LAPLACE = 3,
+  BSBN_UNIFORM = 4,
+  BSBN_TRIANGULAR = 5,
+  BSBN_NUM_FLIP_LAWS = 6
+};
+
+/* Sums of exact flips.  A pre-activation a[r][k] contains the term s[r] c[k][i] x[r][i] with x in
+ * {-1, +1}; F is the cdf of a law, and
+ *
+ *     sums[r][i] = sum_k g[r][k] (F(a[r][k] | x = +1) - F(a[r][k] | x = -1)).
+ *
+ * Of the logistic law a term is, with y = sign(x s c),
+ *
+ *     x y g F'(a) / (1 / (exp(2 |s c|) - 1) + F(-y a)),
+ *
+ * in which nothing cancels.  What depends on two of the three indices is given:
+ *
+ *     law                steps                       left     right       gain
+ *     LOGISTIC           sign(c) / (exp(2|c|) - 1)   F(-a)    F(a)        g F'(a)
+ *     SCALED_LOGISTIC    c                           F(-a)    F(a)        g F'(a)
+ *     others             c                           a        F(a) - 1/2  g
+ *
+ * Steps are finite; of the LOGISTIC law, none is 0.  The matrices are row-major and follow each other
+ * in the batch. */
+struct bsbn_flip_sums_args {
+  const void* steps; /* (step_batch, terms, columns) */
+  const void* left;  /* (batch, rows, terms) */
+  const void* right;
+  const void* gain;
+  const void* scale; /* s: (batch, rows) */
+  const void* signs; /* x: (batch, rows, columns) */
+  void* sums;        /* of the shape of x */
+  int64_t law;
+  int64_t value_type; /* BSBN_FLOAT32 or BSBN_FLOAT64 */
+  int64_t batch;
+  int64_t step_batch; /* 1, if all places share the steps, or batch */
+  int64_t rows;
+  int64_t terms;
+  int64_t columns;
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_flip_sums(struct bsbn_flip_sums_args* args);
 
 /* ---- uniforms.cpp ----------------------------------------------------------------------------- */
 
