@@ -23,7 +23,14 @@ from torch import Tensor
 from bayes_sbn.distributions import SignBernoulli, SignDistribution, check_signs
 from bayes_sbn.estimators import Estimator, EstimatorSet, Site
 from bayes_sbn.kernels import draw_uniforms
-from bayes_sbn.signs import FlipRule, Redraw, tag_sign
+from bayes_sbn.signs import (
+    FlipRule,
+    Redraw,
+    RelaxedTag,
+    tag_moments,
+    tag_relaxed,
+    tag_sign,
+)
 
 PARTICLE_PLATE = "num_particles_vectorized"
 """The name that Pyro gives the plate of vectorised particles."""
@@ -57,8 +64,10 @@ class DrawRule:
         if self.estimator.output == "sign":
             if not _is_own(self.estimator):
                 check_signs(value, f'estimator "{self.estimator.name}", site "{self.name}"')
-            value = tag_sign(value, self.name, self._flip(fn, value))
-        return value
+            return tag_sign(value, self.name, self._flip(fn, value))
+        if self.estimator.output == "relaxed":
+            return tag_relaxed(value, RelaxedTag(self.name, self.estimator.name))
+        return tag_moments(value, self.name, self.estimator.name)
 
     def _uniform(self, fn: SignDistribution) -> Tensor:
         """Fresh uniforms; weights outside the plates are shared by the copies of a group."""
@@ -125,7 +134,7 @@ class EstimatorMessenger(Messenger):
             return
         chosen = msg["infer"].get("estimator")
         try:
-            estimator = self.estimators.of(msg["name"], chosen)
+            estimator = self.estimators.of(msg["name"], chosen).for_site(fn)
         except (TypeError, ValueError) as error:
             raise type(error)(
                 f'site "{msg["name"]}", infer={{"estimator": ...}}: {error}'

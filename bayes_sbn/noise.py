@@ -50,6 +50,9 @@ class Noise:
     third_derivative_bound: ClassVar[float] = math.inf
     """The largest ``|F'''|`` of the standard member (infinite for the laws with kinks)."""
 
+    standard_variance: ClassVar[float] = math.nan
+    """The variance of the standard member."""
+
     def __post_init__(self) -> None:
         call = f"{type(self).__name__}(scale={self.scale!r})"
         remedy = f"a positive finite number; write {type(self).__name__}(scale=1.0)."
@@ -57,6 +60,11 @@ class Noise:
             raise TypeError(f"{call}: the scale of a noise is {remedy}")
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"{call}: the scale of a noise is {remedy}")
+
+    @property
+    def variance(self) -> float:
+        """The variance of Z."""
+        return self.standard_variance * self.scale**2
 
     def cdf(self, a: Tensor) -> Tensor:
         """``F(a) = P(x = +1)``."""
@@ -153,6 +161,7 @@ class Logistic(Noise):
     """``F(a) = 1 / (1 + exp(-a))``: entropic mirror descent, the logit as dual."""
 
     name: ClassVar[str] = "logistic"
+    standard_variance: ClassVar[float] = math.pi**2 / 3
     is_smooth: ClassVar[bool] = True
     third_derivative_bound: ClassVar[float] = 0.125
 
@@ -232,6 +241,7 @@ class Gaussian(Noise):
     """``F(a) = Phi(a)``: probit units."""
 
     name: ClassVar[str] = "gaussian"
+    standard_variance: ClassVar[float] = 1.0
     is_smooth: ClassVar[bool] = True
     third_derivative_bound: ClassVar[float] = 1 / math.sqrt(2 * math.pi)
 
@@ -287,6 +297,7 @@ class Laplace(Noise):
     """
 
     name: ClassVar[str] = "laplace"
+    standard_variance: ClassVar[float] = 2.0
 
     def _cdf(self, z: Tensor) -> Tensor:
         left = 0.5 * torch.exp(z.clamp_max(0))
@@ -313,6 +324,7 @@ class Uniform(Noise):
     """Uniform on ``[-scale, scale]``: the hard-tanh unit, and projected gradient as mirror map."""
 
     name: ClassVar[str] = "uniform"
+    standard_variance: ClassVar[float] = 1 / 3
     is_bounded: ClassVar[bool] = True
 
     def _cdf(self, z: Tensor) -> Tensor:
@@ -336,6 +348,7 @@ class Triangular(Noise):
     """Triangular on ``[-scale, scale]``, the sum of two uniform laws of half the width."""
 
     name: ClassVar[str] = "triangular"
+    standard_variance: ClassVar[float] = 1 / 6
     is_bounded: ClassVar[bool] = True
 
     def _cdf(self, z: Tensor) -> Tensor:

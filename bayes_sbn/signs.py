@@ -1,4 +1,4 @@
-r"""How a ±1 draw remembers what it is: the tag by which children choose their Jacobian.
+r"""How a draw remembers what it is: the tag by which children choose their Jacobian.
 
 A draw of a ±1 site is an ordinary tensor that carries a :class:`SignTag`.  The tag says that the
 values are ±1, and by which rule a child differentiates its own conditional in them:
@@ -10,6 +10,13 @@ values are ±1, and by which rule a child differentiates its own conditional in 
   can do that; they differentiate ``tag.open``.  The visible tensor is closed: an operation that
   does not know the rule (a reshape, a product) would silently turn flips into derivatives, so a
   gradient that arrives through one raises, naming the site.
+
+A *relaxed* draw is a real number between -1 and 1 in place of a state, in the autograd graph.  Its
+:class:`RelaxedTag` lets what needs ±1 states refuse it by name.
+
+The *moments* of a ±1 variable are its mean, as its second moment is 1.  A value that is the mean of
+a site in place of a draw carries a :class:`MomentsTag`; only functions that know moments take it,
+and the visible tensor is closed to all others.
 """
 
 from __future__ import annotations
@@ -127,30 +134,72 @@ def hard_with_path(hard: Tensor, path: Tensor) -> Tensor:
     return value
 
 
+@dataclass(frozen=True)
+class RelaxedTag:
+    """What the relaxed draw of a ±1 site tells of itself.
+
+    Args:
+        site: the name of the site that was drawn.
+        estimator: the name of the estimator that drew it.
+    """
+
+    site: str
+    estimator: str
+
+
+@dataclass(frozen=True)
+class MomentsTag:
+    """What the mean of a ±1 site tells its children, in place of a draw.
+
+    Args:
+        site: the name of the site.
+        estimator: the name of the estimator that passes moments on.
+        open: the tensor to differentiate in place of a closed one; None if that is the value.
+    """
+
+    site: str
+    estimator: str
+    open: Tensor | None = None
+
+
 class _Closed(torch.autograd.Function):
-    """Identity whose backward refuses: gradients of a flip site go through ``tag.open``."""
+    """Identity whose backward refuses: gradients go through the ``open`` tensor of the tag."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, site: str) -> Tensor:
-        ctx.site = site
+    def forward(ctx: Any, value: Tensor, refusal: str) -> Tensor:
+        ctx.refusal = refusal
         return value.view_as(value)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None]:
         del gradients
-        raise RuntimeError(
-            f'the draw of site "{ctx.site}" is differentiated by exact flips, but between the '
-            "draw and the next stochastic layer it went through an operation that does not know "
-            "them (a product, a reshape or pooling by torch, ...). Pass the draw unchanged to "
-            "bayes_sbn.affine() or affine_conv2d(), rearrange it with bayes_sbn.flatten(), "
-            "reshape() or permute(), pool it with bayes_sbn.max_pool2d() or average_pool2d(), or "
-            'give this site infer={"estimator": "st"}, whose derivatives go through any operation.'
-        )
+        raise RuntimeError(ctx.refusal)
+
+
+def _flips_refusal(site: str) -> str:
+    return (
+        f'the draw of site "{site}" is differentiated by exact flips, but between the '
+        "draw and the next stochastic layer it went through an operation that does not know "
+        "them (a product, a reshape or pooling by torch, ...). Pass the draw unchanged to "
+        "bayes_sbn.affine() or affine_conv2d(), rearrange it with bayes_sbn.flatten(), "
+        "reshape() or permute(), pool it with bayes_sbn.max_pool2d() or average_pool2d(), or "
+        'give this site infer={"estimator": "st"}, whose derivatives go through any operation.'
+    )
+
+
+def _moments_refusal(site: str, estimator: str) -> str:
+    return (
+        f'estimator "{estimator}" passes the moments of site "{site}" on, but between the site '
+        "and the next stochastic layer they went through an operation that would take the mean "
+        "for a state (a product, a pooling, ...). Pass the value unchanged to bayes_sbn.affine(), "
+        "rearrange it with bayes_sbn.flatten(), reshape() or permute(), or give this site "
+        'infer={"estimator": "st"}, whose draws go through any operation.'
+    )
 
 
 def closed_sign(value: Tensor, site: str) -> Tensor:
     """The same values, through which no gradient goes: it raises, naming the site."""
-    visible: Tensor = _Closed.apply(value, site)  # type: ignore[no-untyped-call]
+    visible: Tensor = _Closed.apply(value, _flips_refusal(site))  # type: ignore[no-untyped-call]
     return visible
 
 
@@ -190,6 +239,48 @@ def sign_tag(value: Tensor) -> SignTag | None:
 
 
 def open_sign(value: Tensor) -> Tensor:
-    """The tensor that a function which knows flips differentiates: ``tag.open``, or the value."""
-    tag = sign_tag(value)
+    """The tensor that a function which knows the tag differentiates: ``tag.open``, or the value."""
+    tag = sign_tag(value) or moments_tag(value)
     return value if tag is None or tag.open is None else tag.open
+
+
+def tag_relaxed(value: Tensor, tag: RelaxedTag) -> Tensor:
+    """The same values, tagged as the relaxed draw of a site."""
+    visible = value.view_as(value)
+    visible._sbn_relaxed = tag  # type: ignore[attr-defined]
+    return visible
+
+
+def relaxed_tag(value: Tensor) -> RelaxedTag | None:
+    """The tag of a relaxed draw, or None for any other tensor."""
+    tag = getattr(value, "_sbn_relaxed", None)
+    return tag if isinstance(tag, RelaxedTag) else None
+
+
+def tag_moments(value: Tensor, site: str, estimator: str) -> Tensor:
+    """The same means, tagged as the moments of a site; closed to what does not know moments."""
+    if value.requires_grad:
+        refusal = _moments_refusal(site, estimator)
+        visible: Tensor = _Closed.apply(value, refusal)  # type: ignore[no-untyped-call]
+        tag = MomentsTag(site, estimator, open=value)
+    else:
+        visible = value.view_as(value)
+        tag = MomentsTag(site, estimator)
+    visible._sbn_moments = tag  # type: ignore[attr-defined]
+    return visible
+
+
+def moments_tag(value: Tensor) -> MomentsTag | None:
+    """The tag of the moments of a site, or None for any other tensor."""
+    tag = getattr(value, "_sbn_moments", None)
+    return tag if isinstance(tag, MomentsTag) else None
+
+
+def no_state(value: Tensor) -> str | None:
+    """In words what a value is in place of a ±1 state, with its site, or None if it is neither."""
+    relaxed = relaxed_tag(value)
+    tag = relaxed or moments_tag(value)
+    if tag is None:
+        return None
+    kind = "mean" if relaxed is None else "relaxed draw"
+    return f'the {kind} of site "{tag.site}" by estimator "{tag.estimator}"'

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from bayes_sbn.bits import check_signs
-from bayes_sbn.signs import open_sign, sign_tag, tag_sign
+from bayes_sbn.signs import no_state, open_sign, sign_tag, tag_sign
 
 Head = Callable[[Tensor], Tensor]
 """A function of states, (*lead, *batch, *event) to (*lead, *batch)."""
@@ -113,6 +113,12 @@ def state(h: Tensor, event_dim: int, call: str) -> Tensor:
         raise ValueError(
             f"{call}: event_dim={event_dim}, but h has shape {tuple(h.shape)}; the dims of the "
             "rows come before those of the units."
+        )
+    what = no_state(h)
+    if what is not None:
+        raise ValueError(
+            f"{call}: h is {what}, and what is flipped are ±1 states. Give that site "
+            'infer={"estimator": "psa"}, or write the likelihood with sbn.affine().'
         )
     tag = sign_tag(h)
     if tag is None:

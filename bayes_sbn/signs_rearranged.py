@@ -2,9 +2,9 @@ r"""Rearrangements of a ±1 draw that its children can still flip: flatten, resh
 
 Moving entries about changes neither that they are ±1 nor what a flip of one of them is, so the
 result carries the tag of the draw: its open tensor (:mod:`bayes_sbn.signs`) is rearranged alike,
-and gradients of flips return through it.  Averages of a draw keep
-their tag as well.  Only event dims, the last ones, are touched: batch dims
-belong to plates.  Tensors that are not draws are rearranged and nothing else.
+and gradients of flips return through it.  Averages of a draw keep their tag as well, and so do a
+relaxed draw and the moments of a site.  Only event dims, the last ones, are touched: batch dims
+belong to plates.  Other tensors are rearranged and nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bayes_sbn.signs import open_sign, sign_tag, tag_sign
+from bayes_sbn.signs import (
+    moments_tag,
+    open_sign,
+    relaxed_tag,
+    sign_tag,
+    tag_moments,
+    tag_relaxed,
+    tag_sign,
+)
 from bayes_sbn.signs_average_pooled import pooled_tag
 
 
@@ -88,15 +96,20 @@ def permute(x: Tensor, order: Sequence[int]) -> Tensor:
 
 def rearranged(x: Tensor, how: Callable[[Tensor], Tensor]) -> Tensor:
     """A view or a broadcast of a tensor, with the tag of the draw that it is, if it is one."""
-    pooled, tag = pooled_tag(x), sign_tag(x)
+    pooled = pooled_tag(x)
     if pooled is not None:
         return pooled.viewed(how)
-    if tag is None:
-        return how(x)
-    flip = tag.flip
-    if flip is not None and flip.redraw is not None:
-        flip = replace(flip, redraw=flip.redraw.rearranged(how))
-    return tag_sign(how(open_sign(x)), tag.site, flip)
+    tag = sign_tag(x)
+    if tag is not None:
+        flip = tag.flip
+        if flip is not None and flip.redraw is not None:
+            flip = replace(flip, redraw=flip.redraw.rearranged(how))
+        return tag_sign(how(open_sign(x)), tag.site, flip)
+    moments = moments_tag(x)
+    if moments is not None:
+        return tag_moments(how(open_sign(x)), moments.site, moments.estimator)
+    relaxed = relaxed_tag(x)
+    return how(x) if relaxed is None else tag_relaxed(how(x), relaxed)
 
 
 def _split(x: Tensor, event_dim: int, call: str) -> tuple[torch.Size, torch.Size]:

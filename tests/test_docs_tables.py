@@ -8,6 +8,9 @@ import pytest
 import bayes_sbn as sbn
 from bayes_sbn.estimators.estimator import REGISTRY
 from tests.estimators.test_exact_expectation import RECORDED_BIAS
+from tests.estimators.test_moment_propagation import ERROR_OF_STRETCHING
+from tests.estimators.test_moment_propagation import RECORDED_BIAS as MOMENTS_BIAS
+from tests.estimators.test_relaxed_biases import RECORDED_BIAS as RELAXED_BIAS
 from tests.estimators.test_trapezoid_straight_through import RECORDED_BIAS as ZGR_BIAS
 from tests.test_convolutional_networks import RECORDED_BIAS as RECORDED_BIAS_OF_A_KERNEL
 from tests.test_convolutional_networks import RECORDED_MEDIAN
@@ -81,6 +84,43 @@ def test_rivals_page_has_the_recorded_biases_of_zgr():
         name = f"{layers[layer]}.{kinds[kind]}"
         assert float(zgr) == float(f"{ZGR_BIAS[problem][name]:.2g}")
         assert float(st) == float(f"{RECORDED_BIAS[problem, 'st'][name]:.2g}")
+
+
+def test_moments_page_has_the_recorded_biases_and_errors():
+    networks = {"2-2-2-3": "two_hidden_layers", "2-3-3-3": "two_hidden_layers_real_weights"}
+    layers = {"first layer": "layers.0", "second layer": "layers.1", "head": "head"}
+    kinds = {"bias": "bias", "weights": "weight", "weight means": "weight_mean"}
+    problem = ""
+    table = rows("methods/moments.md", "| network | block | ap2 | st |")
+    assert len(table) == 10
+    for network, block, ap2, st in table:
+        problem = networks[network.split(",")[0]] if network else problem
+        layer, kind = block.split(", ")
+        name = f"{layers[layer]}.{kinds[kind]}"
+        assert float(ap2) == float(f"{MOMENTS_BIAS[problem][name]:.2g}")
+        recorded = RECORDED_BIAS[problem, "st"].get(name)
+        assert st == "exact" if recorded is None else float(st) == float(f"{recorded:.2g}")
+    text = (DOCS / "methods" / "moments.md").read_text("utf-8")
+    for noises in (("logistic", "triangular"), ("laplace", "uniform")):
+        (error,) = {f"{ERROR_OF_STRETCHING[noise]:.3f}" for noise in noises}
+        assert f"{error}\n(`{noises[0]}`" in text or f"{error} (`{noises[0]}`" in text
+
+
+def test_relaxed_page_has_the_recorded_biases():
+    header = "| estimator | temperature | bias | scale | weights | head's weights |"
+    blocks = ("layers.0.bias", "layers.0.scale", "layers.0.weight", "head.weight")
+    listed = {}
+    for name, temperature, *values in rows("methods/relaxed.md", header):
+        key = name.strip('`"'), None if temperature == "—" else float(temperature)
+        listed[key] = {
+            block: float(value)
+            for block, value in zip(blocks, values, strict=True)
+            if value != "exact"
+        }
+    assert listed == {
+        key: {block: float(f"{bias[block]:.2g}") for block in blocks if block in bias}
+        for key, bias in RELAXED_BIAS.items()
+    }
 
 
 def test_psa_page_has_the_recorded_biases_of_a_convolution():

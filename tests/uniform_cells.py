@@ -7,6 +7,9 @@ thresholds: the values that ``P(x = +1)`` of its variable takes over all states 
 where a draw is paired with that of ``1 - u``, their mirror images; where further choices are made
 of a uniform, what they depend on.  So an expectation over the unit cube of all uniforms is a sum
 over its cells, each weighed by its volume.
+
+What is not constant but smooth inside each cell (a relaxed draw, its slope) is integrated by
+Gauss's rule with several nodes a cell and variable.
 """
 
 import itertools
@@ -42,9 +45,16 @@ Refine = Callable[[float, int], list[float]]
 
 
 def cells(
-    thresholds: Array, is_mirrored: bool, refine: Refine | None = None, place: int = 0
+    thresholds: Array,
+    is_mirrored: bool,
+    refine: Refine | None = None,
+    place: int = 0,
+    nodes: int = 1,
 ) -> tuple[Array, Array]:
-    """The midpoints and lengths of the intervals of [0, 1] between the thresholds."""
+    """Gauss's nodes and weights in the intervals of [0, 1] between the thresholds.
+
+    One node is the midpoint, whose weight is the length of the interval.
+    """
     if refine is not None:
         further = [t for p in np.unique(thresholds) for t in refine(float(p), place)]
         thresholds = np.concatenate([thresholds, further])
@@ -53,15 +63,19 @@ def cells(
     ends = np.unique(np.concatenate([[0.0, 1.0], thresholds.clip(0, 1)]))
     length = np.diff(ends)
     wide = length > 1e-12  # thresholds that differ by rounding alone
-    return (ends[:-1] + length / 2)[wide], length[wide]
+    node, weight = np.polynomial.legendre.leggauss(nodes)
+    middle, length = (ends[:-1] + length / 2)[wide], length[wide]
+    points = middle[:, None] + 0.5 * length[:, None] * node
+    return points.reshape(-1), (0.5 * length[:, None] * weight).reshape(-1)
 
 
 def all_uniforms(
     network: PyroNetwork,
     mirrored: Collection[str] = (),
     refined: Mapping[str, Refine] | None = None,
+    nodes: int = 1,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """One point of every cell, by site (P, ...), and the cells' volumes (P,)."""
+    """Points of every cell, by site (P, ...), and the volumes that they stand for (P,)."""
     net, sites, refined = network.net, {}, dict(refined or {})
     below: Array | None = network.problem.x
     for name, layer in net.maps:
@@ -70,7 +84,10 @@ def all_uniforms(
             p = (1 + layer.weight_mean.reshape(-1, 1)) / 2
             sites[site] = (
                 layer.shape,
-                [cells(row, site in mirrored, refined.get(site), i) for i, row in enumerate(p)],
+                [
+                    cells(row, site in mirrored, refined.get(site), i, nodes)
+                    for i, row in enumerate(p)
+                ],
             )
         if name != "head":
             shape = (len(network.problem.x), layer.shape[0])
@@ -80,6 +97,7 @@ def all_uniforms(
                     name in mirrored,
                     refined.get(name),
                     j,
+                    nodes,
                 )
                 for n, j in itertools.product(*map(range, shape))
             ]
@@ -107,6 +125,7 @@ def expected_gradient_over_uniforms(
     make_elbo: Callable[..., Any],
     mirrored: Collection[str] = (),
     refined: Mapping[str, Refine] | None = None,
+    nodes: int = 1,
 ) -> tuple[float, dict[str, Array]]:
     """The expected loss and gradient of an ELBO over all uniforms, in one call.
 
@@ -115,8 +134,9 @@ def expected_gradient_over_uniforms(
         make_elbo: makes the ELBO from ``num_particles`` and ``vectorize_particles``.
         mirrored: sites whose estimator also looks at the draw of ``1 - u``.
         refined: sites whose estimator makes more choices of a uniform, and by what thresholds.
+        nodes: Gauss's nodes a cell and variable, for what is smooth inside the cells.
     """
-    uniforms, volume = all_uniforms(network, mirrored, refined)
+    uniforms, volume = all_uniforms(network, mirrored, refined, nodes)
     number = len(volume)
     elbo = make_elbo(num_particles=number, vectorize_particles=True, max_plate_nesting=1)
     with poutine.scale(scale=(volume * number).unsqueeze(-1)), sbn.force_draws({}, uniforms):

@@ -16,6 +16,7 @@ from bayes_sbn.affines.normalisation import fold_normalisation
 from bayes_sbn.affines.operand import Operand
 from bayes_sbn.affines.pre_activation import PreActivation, Sum, Term, broadcasts_to
 from bayes_sbn.affines.redraw import asks_for_redraws, categorical_redraw, units_redraw
+from bayes_sbn.affines.relaxed_sign import RelaxedSign, relaxed_mean_and_slope
 
 __all__ = [
     "Affine",
@@ -26,6 +27,7 @@ __all__ = [
     "NormalLogLikelihood",
     "Operand",
     "PreActivation",
+    "RelaxedSign",
     "SignLogProb",
     "Sum",
     "Term",
@@ -39,6 +41,7 @@ __all__ = [
     "categorical_redraw",
     "fold_normalisation",
     "identity",
+    "relaxed_mean_and_slope",
     "summed_log_likelihood",
     "units_redraw",
 ]

@@ -39,6 +39,7 @@ def categorical_log_likelihood(pre: PreActivation, label: Tensor) -> Tensor:
         pre: the logits, (..., rows, classes) or (..., classes).
         label: integers in [0, classes), broadcast against the batch shape of ``pre``.
     """
+    pre.refuse_moments("categorical_log_likelihood")
     for term in pre.terms:
         if isinstance(term, Identity) and term.layer is not None:
             raise ValueError(

@@ -35,7 +35,10 @@ def fused_input_flips(
     if (noise := _noise(h)) is None:
         return None
     a = pre.tensor.detach() / noise.scale
-    c = (pre.unit_scale / noise.scale).unsqueeze(-1) * w
+    s = pre.unit_scale
+    if pre.has_rows and s.dim() > 1:  # one for each particle, with an axis of size 1 for the rows
+        s = s.squeeze(-2)
+    c = (s / noise.scale).unsqueeze(-1) * w
     if pre.has_rows:
         return flip_sums(a, g, c, x, noise=noise.name)
     sums = flip_sums(a.unsqueeze(-2), g.unsqueeze(-2), c, x.unsqueeze(-2), noise=noise.name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bayes_sbn.signs import FlipRule, open_sign, sign_tag
+from bayes_sbn.signs import FlipRule, moments_tag, open_sign, sign_tag
 from bayes_sbn.signs_average_pooled import PooledTag, pooled_tag
 
 
@@ -23,6 +23,7 @@ class Operand:
         site: the name of its site, if it is a draw.
         pooled: if it is averages of a draw, where gradients of flips go.
         origin: the tensor that was given, of which ``open`` may be a broadcast.
+        is_mean: whether it is the mean of a ±1 site in place of a draw.
     """
 
     open: Tensor
@@ -31,10 +32,14 @@ class Operand:
     site: str = ""
     pooled: PooledTag | None = None
     origin: Tensor | None = None
+    is_mean: bool = False
 
     @classmethod
     def of(cls, tensor: Tensor) -> Operand:
         """The operand that a tensor is, by its tag."""
+        moments = moments_tag(tensor)
+        if moments is not None:
+            return cls(open_sign(tensor), site=moments.site, is_mean=True)
         pooled, tag = pooled_tag(tensor), sign_tag(tensor)
         if pooled is not None:
             return cls(tensor.detach(), flip=pooled.flip, site=pooled.site, pooled=pooled)

@@ -77,6 +77,17 @@ class PreActivation:
         return any(term.inputs.by_flips or term.weight.by_flips for term in self.terms)
 
     @property
+    def holds_moments(self) -> bool:
+        """Whether an operand is the mean of a ±1 site, and ``tensor`` the mean of ``a``."""
+        return any(term.inputs.is_mean or term.weight.is_mean for term in self.terms)
+
+    @property
+    def moment_sites(self) -> str:
+        """The sites whose moments are held, in words."""
+        operands = [o for term in self.terms for o in (term.inputs, term.weight)]
+        return " and ".join(dict.fromkeys(f'"{o.site}"' for o in operands if o.is_mean))
+
+    @property
     def shape(self) -> torch.Size:
         """The shape of the pre-activation, batch dims and then units."""
         return self.tensor.shape
@@ -93,6 +104,7 @@ class PreActivation:
 
     def through(self, h: UnitFunction) -> Tensor:
         """``h(a)``, differentiated in each operand by that operand's rule."""
+        self.refuse_moments(type(h).__name__)
         return self.add_flips(h.value(self.tensor), h)
 
     def add_flips(self, value: Tensor, h: UnitFunction) -> Tensor:
@@ -100,6 +112,16 @@ class PreActivation:
         if not self.needs_flips:
             return value
         return value + zero_with_flips(self, flips_of(h), self.shape)
+
+    def refuse_moments(self, function: str) -> None:
+        """Raise if operands are moments: a function of the mean is not the mean of the function."""
+        if not self.holds_moments:
+            return
+        raise TypeError(
+            f"{function} of a pre-activation that holds the moments of {self.moment_sites}: only "
+            "NoisySign, AffineCategorical, AffineBernoulli and AffineNormal take moments. Give "
+            'these sites infer={"estimator": "st"}.'
+        )
 
     def with_path(self, states: Tensor, h: MeanSign) -> Tensor:
         """States of the units with the gradient of their means ``h(a)``, which are not computed."""

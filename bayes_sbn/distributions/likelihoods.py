@@ -7,6 +7,11 @@ them:
     categorical   log p = a_y - log sum_c exp(a_c)
     Bernoulli     log p = sum_j y_j a_j - log(1 + exp(a_j)),         y_j in {0, 1}
     normal        log p = sum_j log N(y_j; a_j, sigma_j^2)
+
+Where an operand is known by its moments, a is taken for normal with mean m and variance v
+(:mod:`bayes_sbn.affines.moments`), its units for independent, and what is scored is ``E[log p]``:
+for the normal law its value, ``log N(y_j; m_j, sigma_j^2) - v_j / 2 sigma_j^2``, for the others a
+lower bound, by the upper one of :mod:`bayes_sbn.affines.tilted` for their normaliser.
 """
 
 from __future__ import annotations
@@ -29,6 +34,9 @@ from bayes_sbn.affines import (
     summed_log_likelihood,
     units_redraw,
 )
+from bayes_sbn.affines.dense import Affine
+from bayes_sbn.affines.moments import at_mean, dense_moments, variance
+from bayes_sbn.affines.tilted import Tilted, tilted
 from bayes_sbn.distributions.support import check_batch
 
 LikelihoodT = TypeVar("LikelihoodT", bound="AffineLikelihood")
@@ -53,6 +61,15 @@ class AffineLikelihood(TorchDistribution):
                 f"{name}(affine=...): received a {type(affine).__name__}; the law holds a lazy "
                 f"pre-activation. Write {name}(bayes_sbn.affine(x, weight, bias))."
             )
+        self._scored = affine
+        self._tilted: Tilted | None = None
+        self.variance_of_affine: Tensor | None = None
+        if affine.holds_moments:
+            affine = dense_moments(affine, f"{name}(affine)")
+            self.variance_of_affine = variance(affine)
+            self._tilted = self._tilt(affine)
+            affine = at_mean(affine)
+            self._scored = affine if self._tilted is None else self._tilted.affine
         self.affine = affine
         shape = affine.shape
         event = shape[len(shape) - self.target_dim :] if self.target_dim else torch.Size()
@@ -64,14 +81,22 @@ class AffineLikelihood(TorchDistribution):
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
         new.affine = self.affine.expand(torch.Size(batch_shape))
+        new._scored = new.affine
+        if self._scored is not self.affine:
+            new._scored = self._scored.expand(torch.Size(batch_shape))
         new._batch_shape = torch.Size(batch_shape)
         return new
 
     def _affine_at(self, batch_shape: torch.Size) -> PreActivation:
         """The affine broadcast to the batch of the scored values, where flips need it."""
         batch = torch.broadcast_shapes(batch_shape, self.affine.batch_shape)
-        is_flipped = self.affine.needs_flips or asks_for_redraws(self.affine)
-        return self.affine.expand(batch) if is_flipped else self.affine
+        is_flipped = self._scored.needs_flips or asks_for_redraws(self._scored)
+        return self._scored.expand(batch) if is_flipped else self._scored
+
+    def _tilt(self, affine: Affine) -> Tilted | None:
+        """The bound by which a pre-activation with moments is scored, or None if it is exact."""
+        del affine
+        return None
 
     def _sum_units(self, pre: PreActivation, h: UnitFunction) -> Tensor:
         value = summed_log_likelihood(pre, h)
@@ -146,10 +171,18 @@ class AffineCategorical(AffineLikelihood):
                 allowed,
                 f"Give the model {classes} classes' labels, or make the last layer wider.",
             )
-        log_p = categorical_log_likelihood(self.affine, value)
-        if not asks_for_redraws(self.affine):
+        log_p = categorical_log_likelihood(self._scored, value)
+        if asks_for_redraws(self._scored):
+            log_p = log_p + categorical_redraw(self._affine_at(value.shape), value)
+        if self._tilted is None:
             return log_p
-        return log_p + categorical_redraw(self._affine_at(value.shape), value)
+        lift, remainder = self._tilted.lift, self._tilted.remainder
+        shape = torch.broadcast_shapes(lift.shape, (*log_p.shape, lift.shape[-1]))
+        label = value.long().expand(log_p.shape).unsqueeze(-1)
+        return log_p - lift.expand(shape).gather(-1, label).squeeze(-1) - remainder.sum(-1)
+
+    def _tilt(self, affine: Affine) -> Tilted:
+        return tilted(affine, lambda r: torch.softmax(r, -1))
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All labels, (classes, *batch)."""
@@ -195,7 +228,13 @@ class AffineBernoulli(AffineLikelihood):
             self._check_target(value, ~((value == 0) | (value == 1)), allowed, remedy)
         pre = self._affine_at(value.shape[:-1])
         label = value.to(pre.tensor.dtype).expand(torch.broadcast_shapes(value.shape, pre.shape))
-        return self._sum_units(pre, BernoulliLogLikelihood(label))
+        log_p = self._sum_units(pre, BernoulliLogLikelihood(label))
+        if self._tilted is None:
+            return log_p
+        return log_p - (label * self._tilted.lift + self._tilted.remainder).sum(-1)
+
+    def _tilt(self, affine: Affine) -> Tilted:
+        return tilted(affine, torch.sigmoid)
 
 
 class AffineNormal(AffineLikelihood):
@@ -252,6 +291,8 @@ class AffineNormal(AffineLikelihood):
             self._check_target(value, torch.isnan(value), allowed, remedy)
         pre = self._affine_at(value.shape[:-1])
         shape = torch.broadcast_shapes(value.shape, pre.shape)
-        return self._sum_units(
+        log_p = self._sum_units(
             pre, NormalLogLikelihood(value.expand(shape), self.sigma.expand(shape))
         )
+        v = self.variance_of_affine
+        return log_p if v is None else log_p - 0.5 * (v / self.sigma.square()).expand(shape).sum(-1)

@@ -10,6 +10,7 @@ flips.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,8 @@ from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import register_kl
 
-from bayes_sbn.affines import MeanSign, PreActivation, SignLogProb
+from bayes_sbn.affines import MeanSign, PreActivation, RelaxedSign, SignLogProb
+from bayes_sbn.affines.moments import absorbed, dense_moments
 from bayes_sbn.distributions.support import SignDistribution, enumerate_signs, signs
 from bayes_sbn.noise import Noise, get_noise
 
@@ -48,8 +50,10 @@ class NoisySign(SignDistribution):
                 "lazy pre-activation. Write NoisySign(bayes_sbn.affine(x, weight, bias)); a "
                 "normalisation of it is bayes_sbn.fold_normalisation(affine, norm)."
             )
-        self.affine = affine
         self.noise = get_noise(noise)
+        if affine.holds_moments:
+            affine = absorbed(dense_moments(affine, "NoisySign(affine)"), self.noise.variance)
+        self.affine = affine
         shape = affine.shape
         split = len(shape) - affine.event_dim
         super().__init__(shape[:split], shape[split:], validate_args=validate_args)
@@ -100,12 +104,29 @@ class NoisySign(SignDistribution):
         """See :meth:`SignDistribution.with_path`; the value of the mean is not needed."""
         return self.affine.with_path(hard, MeanSign(self.noise))
 
+    @property
+    def argument(self) -> Tensor:
+        """The pre-activation, a constant."""
+        return self.affine.tensor.detach()
+
+    def relaxed_path(self, injected: Sequence[Tensor], temperature: float) -> Tensor:
+        """See :meth:`SignDistribution.relaxed_path`; each operand by its rule."""
+        noise = torch.broadcast_tensors(*injected)
+        pre, shape = self._at(noise[0])
+        width = temperature * self.noise.scale
+        return pre.through(RelaxedSign(tuple(z.expand(shape) for z in noise), width))
+
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log F(x a)`` of every unit, differentiated in each operand by its rule."""
+        pre, shape = self._at(x)
+        return pre.through(SignLogProb(self.noise, x.expand(shape)))
+
+    def _at(self, x: Tensor) -> tuple[PreActivation, torch.Size]:
+        """The pre-activation with the batch of x where flips need it, and the shape of both."""
         split = x.dim() - self.event_dim
         batch = torch.broadcast_shapes(x.shape[:split], self.affine.batch_shape)
         pre = self.affine.expand(batch) if self.affine.needs_flips else self.affine
-        return pre.through(SignLogProb(self.noise, x.expand(*batch, *x.shape[split:])))
+        return pre, torch.Size((*batch, *x.shape[split:]))
 
     def half_log_odds(self) -> Tensor:
         """``(log F(a) - log F(-a)) / 2``, where log 0 is that of the smallest normal number."""

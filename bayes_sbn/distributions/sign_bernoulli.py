@@ -20,6 +20,7 @@ derivatives stated, so that neither cancels or is NaN where P is 0 or 1:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.distributions import register_kl
 
-from bayes_sbn.affines import broadcasts_to
+from bayes_sbn.affines import broadcasts_to, relaxed_mean_and_slope
 from bayes_sbn.distributions.sign_divergence import (
     CERTAIN,
     MODERATE,
@@ -45,6 +46,7 @@ from bayes_sbn.distributions.support import (
     sum_rightmost,
 )
 from bayes_sbn.dual import mean_node
+from bayes_sbn.noise import Logistic
 from bayes_sbn.signs import hard_with_path
 
 _ONE_PARAMETER = "SignBernoulli takes exactly one of logits=, probs=, mean="
@@ -69,6 +71,7 @@ class SignBernoulli(SignDistribution):
 
     arg_constraints: ClassVar[dict[str, Any]] = {}  # __init__ checks the one parameter, by its name
     has_enumerate_support = True
+    noise = Logistic()
     _probs: Tensor | None = None  # a constant, where it was needed anyway
 
     def __init__(
@@ -227,6 +230,26 @@ class SignBernoulli(SignDistribution):
     def with_path(self, hard: Tensor) -> Tensor:
         """See :meth:`SignDistribution.with_path`; the value of the mean is not needed."""
         return hard_with_path(hard, self._node.expand(self._full_shape))
+
+    @property
+    def argument(self) -> Tensor:
+        """``2 lam``, a constant: ``x = sign(2 lam - Z)`` with logistic Z."""
+        return 2 * self.natural.detach()
+
+    def relaxed_path(self, injected: Sequence[Tensor], temperature: float) -> Tensor:
+        """See :meth:`SignDistribution.relaxed_path`; a slope in mu is that in lam over 1 - mu^2."""
+        with torch.no_grad():
+            value, slope = relaxed_mean_and_slope(self.argument, tuple(injected), temperature)
+            slope = 2 * slope  # in lam
+            if self._in_mean:
+                # the variance as a product of probabilities, which does not cancel
+                rest = 4 * torch.sigmoid(self.argument) * torch.sigmoid(-self.argument)
+                limits = torch.finfo(rest.dtype)
+                slope = (slope / rest.clamp_min(limits.tiny)).clamp_max(limits.max)
+        parameter = self._mean_node() if self._in_mean else self._natural
+        if not (parameter.requires_grad and torch.is_grad_enabled()):
+            return value
+        return value + _zero_with_slope(parameter, slope)
 
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log P(x)`` of every single variable at hard states, as a function of the mean."""

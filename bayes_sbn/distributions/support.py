@@ -10,11 +10,16 @@ of Pyro's ``Trace_ELBO`` keeps their gradients right.
 
 A draw is ``+1 where u < P(x = +1) else -1``.  An estimator may attach its own rule to a copy of
 the law (:meth:`SignDistribution.with_rule`); drawing then applies it.
+
+Every such law is that of ``sign(argument - Z)`` with noise ``Z = F^{-1}(u)``: a unit's own noise
+and pre-activation, or, for a variable of natural parameter lam, logistic noise and ``2 lam``.
+Relaxations are functions of the argument for given noise.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -22,7 +27,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from bayes_sbn.signs import hard_with_path, open_sign
+from bayes_sbn.noise import Noise
+from bayes_sbn.signs import hard_with_path, no_state, open_sign
 
 MAX_ENUMERATED_BITS = 16
 """Joint supports hold 2^n states; more bits than this are refused."""
@@ -58,6 +64,8 @@ class SignDistribution(TorchDistribution):
     """A law of ±1 variables, independent given its parameters."""
 
     has_rsample = False
+    noise: Noise
+    """The law F of the noise Z in ``x = sign(argument - Z)``."""
     _rule: Rule | None = None
 
     @property
@@ -84,6 +92,22 @@ class SignDistribution(TorchDistribution):
 
     def half_log_odds(self) -> Tensor:
         """``(log P(+1) - log P(-1)) / 2`` of every variable, finite, a constant."""
+        raise NotImplementedError
+
+    @property
+    def argument(self) -> Tensor:
+        """``F^{-1}(P(x = +1))``, what the noise is compared with; a constant."""
+        raise NotImplementedError
+
+    def relaxed_path(self, injected: Sequence[Tensor], temperature: float) -> Tensor:
+        """The mean over given noise of ``tanh((argument - Z) / 2 s temperature)``.
+
+        Differentiable as :meth:`mean_path` is; s is the scale of the noise.
+
+        Args:
+            injected: values of Z, each of the shape of a draw.
+            temperature: positive; at 0 this would be the draw itself.
+        """
         raise NotImplementedError
 
     def with_rule(self: SignDistributionT, rule: Rule) -> SignDistributionT:
@@ -137,6 +161,7 @@ class SignDistribution(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """``log P(x)`` summed over the event dims; differentiable in x as the module says."""
+        _refuse_no_state(self, value)
         if self._validate_args:
             self._validate_sample(value)
         x = open_sign(value)
@@ -155,6 +180,19 @@ class SignDistribution(TorchDistribution):
                 f"{tuple(value.shape)}; it must end in the event shape {tuple(event)}."
             )
         check_batch(self, value, "log_prob(value)")
+
+
+def _refuse_no_state(law: SignDistribution, value: Tensor) -> None:
+    """Raise, naming the site, for what stands in place of a state and has no probability."""
+    what = no_state(value)
+    if what is None:
+        return
+    raise ValueError(
+        f"{type(law).__name__}.log_prob(value): the value is {what}, which is no ±1 state and has "
+        "no probability. bayes_sbn.TraceEstimator_ELBO does not score ±1 weights and activations "
+        "that follow the model; elsewhere, and under other ELBOs, give the site "
+        'infer={"estimator": "gumbel_st"}, whose draws are ±1.'
+    )
 
 
 def check_signs(value: Tensor, call: str) -> None:

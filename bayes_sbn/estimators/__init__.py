@@ -3,6 +3,8 @@
 from bayes_sbn.estimators.arm import ARM
 from bayes_sbn.estimators.arms import ARMS
 from bayes_sbn.estimators.bitflip import BitFlip1
+from bayes_sbn.estimators.concrete import Concrete
+from bayes_sbn.estimators.decoupled_straight_through import DecoupledStraightThrough
 from bayes_sbn.estimators.disarm import DisARM
 from bayes_sbn.estimators.estimator import (
     Estimator,
@@ -14,8 +16,13 @@ from bayes_sbn.estimators.estimator import (
 )
 from bayes_sbn.estimators.estimator_set import EstimatorSet
 from bayes_sbn.estimators.exact import Exact
+from bayes_sbn.estimators.gumbel_rao import GumbelRao
+from bayes_sbn.estimators.gumbel_straight_through import GumbelStraightThrough
+from bayes_sbn.estimators.importance_straight_through import ImportanceStraightThrough
 from bayes_sbn.estimators.leave_one_out import LeaveOneOut
 from bayes_sbn.estimators.local_expectation import LocalExpectation
+from bayes_sbn.estimators.local_reparametrisation import LocalReparametrisation
+from bayes_sbn.estimators.moment_propagation import MomentPropagation
 from bayes_sbn.estimators.path_sample_analytic import PathSampleAnalytic
 from bayes_sbn.estimators.score_function import ScoreFunction
 from bayes_sbn.estimators.straight_through import StraightThrough, straight_through
@@ -30,12 +37,19 @@ __all__ = [
     "ARMS",
     "UGC",
     "BitFlip1",
+    "Concrete",
+    "DecoupledStraightThrough",
     "DisARM",
     "Estimator",
     "EstimatorSet",
     "Exact",
+    "GumbelRao",
+    "GumbelStraightThrough",
+    "ImportanceStraightThrough",
     "LeaveOneOut",
     "LocalExpectation",
+    "LocalReparametrisation",
+    "MomentPropagation",
     "PathSampleAnalytic",
     "Rerun",
     "ScoreFunction",

@@ -114,6 +114,11 @@ class Estimator:
         """Whether the draw alone carries the gradient: there is no surrogate of its own."""
         return type(self).surrogate is Estimator.surrogate
 
+    def for_site(self, fn: SignDistribution) -> Estimator:
+        """The estimator of a site of this law: itself, unless it leaves some to another."""
+        del fn
+        return self
+
     def draw(self, site: Site, uniform: Tensor) -> Tensor:
         """The value of the site from its uniforms, with its backward rule."""
         raise NotImplementedError(

@@ -14,6 +14,7 @@ from bayes_sbn.affines import (
     BernoulliLogLikelihood,
     MeanSign,
     NormalLogLikelihood,
+    RelaxedSign,
     SignLogProb,
     UnitFunction,
     affine,
@@ -106,6 +107,8 @@ class Unit:
 
     def at(self, dtype: torch.dtype) -> UnitFunction:
         """The package's function with its states, labels, targets in another type."""
+        if isinstance(self.torch, RelaxedSign):
+            return replace(self.torch, injected=tuple(z.to(dtype) for z in self.torch.injected))
         tensors = {
             field.name: value.to(dtype)
             for field in fields(self.torch)
@@ -120,6 +123,7 @@ def unit(name: str, shape: tuple[int, ...], noise: str = "logistic", seed: int =
     law = get_noise(noise, NOISE_SCALE)
     sign = np.where(generator.uniform(size=shape) < 0.5, -1.0, 1.0)
     label, target = (1 + sign) / 2, generator.normal(size=shape)
+    injected = generator.normal(size=(3, *shape))
     sigma = np.broadcast_to(generator.uniform(0.5, 1.5, shape[-1]), shape)
     smallest = math.log(np.finfo(np.float64).tiny)
 
@@ -140,6 +144,10 @@ def unit(name: str, shape: tuple[int, ...], noise: str = "logistic", seed: int =
             NormalLogLikelihood(torch.tensor(target), torch.tensor(sigma)),
             lambda a: stats.norm.logpdf(target, a, sigma),
         ),
+        "relaxed": lambda: Unit(
+            RelaxedSign(tuple(torch.tensor(injected)), 0.6),
+            lambda a: (2 * special.expit((a - injected) / 0.6) - 1).mean(0),
+        ),
     }[name]()
 
 
@@ -148,5 +156,6 @@ UNITS = [
     *(("log_prob", noise) for noise in oracle_noise.NOISES),
     ("bernoulli", "logistic"),
     ("normal", "logistic"),
+    ("relaxed", "logistic"),
 ]
 """Every unit function with every noise it depends on."""

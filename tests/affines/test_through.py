@@ -21,7 +21,7 @@ def plain(case: Operands, h, g, *, of: str) -> torch.Tensor:
     return tensors[of].grad
 
 
-@pytest.mark.parametrize("name", ["mean", "log_prob", "bernoulli", "normal"])
+@pytest.mark.parametrize("name", ["mean", "log_prob", "bernoulli", "normal", "relaxed"])
 @pytest.mark.parametrize("w_rule", ["flip", "derivative", "real"])
 @pytest.mark.parametrize("x_rule", ["flip", "derivative", "real"])
 def test_each_operand_is_differentiated_by_its_own_rule(x_rule, w_rule, name):

@@ -54,6 +54,9 @@ HARD = [name for name in NAMES if REGISTRY[name].output == "sign"]
 PATHS = [name for name in HARD if sbn.estimators.get_estimator(name).is_path]
 """Those whose draw alone carries the gradient, which every ELBO of Pyro can use."""
 
+DETERMINISTIC = ["ap2"]
+"""Those that draw nothing."""
+
 ALONE = [name for name in NAMES if not NEEDS.get(name, Needs()).couples_particles]
 """Those that treat every draw for itself."""
 
