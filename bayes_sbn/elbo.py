@@ -103,6 +103,19 @@ class TraceEstimator_ELBO(ELBO):
             surrogate.backward()
         return float(torch_item(loss))
 
+    def particle_losses(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """What :meth:`differentiable_loss` averages: one loss for each vectorised particle."""
+        if not self.vectorize_particles or self.num_particles < 2:
+            raise ValueError(
+                f"TraceEstimator_ELBO.particle_losses: num_particles={self.num_particles}, "
+                f"vectorize_particles={self.vectorize_particles}; it is for particles side by "
+                "side. Write TraceEstimator_ELBO(..., num_particles=8, vectorize_particles=True)."
+            )
+        self.passes = 0
+        (run,) = self._get_traces(model, guide, args, kwargs)
+        loss, surrogate = _Particle(self, run, True, particles=self.num_particles).terms()
+        return surrogate + (loss - surrogate.detach())
+
     def _loss_and_surrogate(
         self, model: Any, guide: Any, args: Any, kwargs: Any, *, gradients: bool
     ) -> tuple[Tensor, Tensor]:
@@ -198,10 +211,13 @@ class _Run:
 
 
 class _Particle:
-    """The terms of the loss that one run contributes."""
+    """The terms of the loss that one run contributes, apart for each of its particles if given."""
 
-    def __init__(self, elbo: TraceEstimator_ELBO, run: _Run, gradients: bool) -> None:
+    def __init__(
+        self, elbo: TraceEstimator_ELBO, run: _Run, gradients: bool, particles: int | None = None
+    ) -> None:
         self.elbo, self.run, self.gradients = elbo, run, gradients
+        self.particles = particles
         self.stacks = get_plate_stacks(run.model_trace)
         self.cost = MultiFrameTensor()
         like = next(iter(run.model_trace.nodes[name]["log_prob"] for name in self._observed()))
@@ -237,9 +253,15 @@ class _Particle:
                 self._add_surrogate(name, guide_nodes[name])
         return self.loss, self.surrogate
 
+    def _sum(self, term: Tensor) -> Tensor:
+        """The sum of a term, or its sums by particle, whose dim is the leftmost."""
+        if self.particles is None:
+            return term.sum()
+        return term.reshape(self.particles, -1).sum(1)
+
     def _add(self, term: Tensor, stack: Any = None) -> None:
         """Add a term to the loss; with a stack, also to the cost that scores are weighed by."""
-        total = term.sum()
+        total = self._sum(term)
         self.loss = self.loss + total.detach()
         self.surrogate = self.surrogate + total
         if stack is not None:
@@ -264,10 +286,10 @@ class _Particle:
             return
         log_p, log_q, entropy_term = _latent_terms(model_site, guide_site)
         # the value has log q; its gradient only if the draw is a path
-        self.loss = self.loss - (log_p - log_q).detach().sum()
-        self.surrogate = self.surrogate - log_p.sum()
+        self.loss = self.loss - self._sum((log_p - log_q).detach())
+        self.surrogate = self.surrogate - self._sum(log_p)
         if isinstance(entropy_term, Tensor):
-            self.surrogate = self.surrogate + entropy_term.sum()
+            self.surrogate = self.surrogate + self._sum(entropy_term)
         self.cost.add((self.stacks[name], (log_q - log_p).detach()))
 
     def _add_surrogate(self, name: str, site: Any) -> None:
@@ -277,7 +299,7 @@ class _Particle:
             if not isinstance(site["fn"], SignDistribution) and not site["fn"].has_rsample:
                 score = site["fn"].score_parts(site["value"]).score_function
                 term = self.cost.sum_to(stack) * scale_and_mask(score, mask=site["mask"])
-                self.surrogate = self.surrogate + term.sum()
+                self.surrogate = self.surrogate + self._sum(term)
             return
         cost = self.cost.sum_to(stack)
         term = estimator.surrogate(
@@ -292,7 +314,7 @@ class _Particle:
             lambda values: self.run.rerun_cost(name, stack, values),
         )
         if term is not None:
-            self.surrogate = self.surrogate + scale_and_mask(term, mask=site["mask"]).sum()
+            self.surrogate = self.surrogate + self._sum(scale_and_mask(term, mask=site["mask"]))
 
     def _register_parameters(self, nodes: Any) -> None:
         """Tell optimisers the names of parameters, which the global store may not know."""

@@ -70,12 +70,16 @@ class Estimator:
         passes: network evaluations per step and site of this estimator, reruns included.
         output: what children receive: ``"sign"`` (±1), ``"relaxed"`` or ``"moments"``.
         reference: where it is published.
+
+    And one that it does not:
+        particles: the fewest draws, side by side, that one step needs.
     """
 
     unbiased: ClassVar[bool | str] = False
     passes: ClassVar[int | str] = 1
     output: ClassVar[str] = "sign"
     reference: ClassVar[str] = ""
+    particles: ClassVar[int] = 1
     name: ClassVar[str] = ""
 
     flip: FlipRule | None = None
