@@ -121,7 +121,7 @@ def test_a_constant_gradient_has_no_variance_and_no_error():
 
 def test_cosine_is_not_a_number_where_noise_hides_a_mean():
     found = cosine(np.array([1.0, 1.0]), np.array([2.0, -1.0]), 2.0)
-    assert found[0] == 0.5
+    assert found[0] == pytest.approx(0.5)
     assert np.isnan(found[1])
 
 
