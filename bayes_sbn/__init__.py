@@ -26,6 +26,14 @@ _NAMES = {
     "affine": "bayes_sbn.affines",
     "affine_conv1d": "bayes_sbn.affines",
     "affine_conv2d": "bayes_sbn.affines",
+    "as_signs": "bayes_sbn.signs_of_data",
+    "exact_flips": "bayes_sbn.signs_flipped",
+    "fold_normalisation": "bayes_sbn.affines",
+    "identity": "bayes_sbn.affines",
+    "average_pool1d": "bayes_sbn.signs_average_pooled",
+    "average_pool2d": "bayes_sbn.signs_average_pooled",
+    "max_pool1d": "bayes_sbn.signs_max_pooled",
+    "max_pool2d": "bayes_sbn.signs_max_pooled",
     "flatten": "bayes_sbn.signs_rearranged",
     "permute": "bayes_sbn.signs_rearranged",
     "reshape": "bayes_sbn.signs_rearranged",
@@ -34,6 +42,7 @@ _NAMES = {
     "AffineBernoulli": "bayes_sbn.distributions",
     "AffineCategorical": "bayes_sbn.distributions",
     "AffineNormal": "bayes_sbn.distributions",
+    "FlipLikelihood": "bayes_sbn.distributions",
     "Estimator": "bayes_sbn.estimators",
     "Site": "bayes_sbn.estimators",
     "register_estimator": "bayes_sbn.estimators",
@@ -62,9 +71,12 @@ if TYPE_CHECKING:
     from bayes_sbn.affines import affine as affine
     from bayes_sbn.affines import affine_conv1d as affine_conv1d
     from bayes_sbn.affines import affine_conv2d as affine_conv2d
+    from bayes_sbn.affines import fold_normalisation as fold_normalisation
+    from bayes_sbn.affines import identity as identity
     from bayes_sbn.distributions import AffineBernoulli as AffineBernoulli
     from bayes_sbn.distributions import AffineCategorical as AffineCategorical
     from bayes_sbn.distributions import AffineNormal as AffineNormal
+    from bayes_sbn.distributions import FlipLikelihood as FlipLikelihood
     from bayes_sbn.distributions import NoisySign as NoisySign
     from bayes_sbn.distributions import SignBernoulli as SignBernoulli
     from bayes_sbn.elbo import TraceEstimator_ELBO as TraceEstimator_ELBO
@@ -78,6 +90,12 @@ if TYPE_CHECKING:
     from bayes_sbn.messenger import force_draws as force_draws
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions
+    from bayes_sbn.signs_average_pooled import average_pool1d as average_pool1d
+    from bayes_sbn.signs_average_pooled import average_pool2d as average_pool2d
+    from bayes_sbn.signs_flipped import exact_flips as exact_flips
+    from bayes_sbn.signs_max_pooled import max_pool1d as max_pool1d
+    from bayes_sbn.signs_max_pooled import max_pool2d as max_pool2d
+    from bayes_sbn.signs_of_data import as_signs as as_signs
     from bayes_sbn.signs_rearranged import flatten as flatten
     from bayes_sbn.signs_rearranged import permute as permute
     from bayes_sbn.signs_rearranged import reshape as reshape

@@ -12,6 +12,7 @@ become finite sums.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ from torch import Tensor
 
 from bayes_sbn.distributions import SignDistribution, check_signs
 from bayes_sbn.estimators import Estimator, Site, get_estimator
-from bayes_sbn.signs import tag_sign
+from bayes_sbn.kernels import draw_uniforms
+from bayes_sbn.signs import FlipRule, Redraw, tag_sign
 
 PARTICLE_PLATE = "num_particles_vectorized"
 """The name that Pyro gives the plate of vectorised particles."""
@@ -38,8 +40,7 @@ class DrawRule:
     def __call__(self, fn: SignDistribution, uniform: Tensor | None = None) -> Tensor:
         """The value of the site, tagged; chance only where no uniforms are given."""
         if uniform is None:
-            like = fn.parameter
-            uniform = torch.rand(fn.shape(), dtype=like.dtype, device=like.device)
+            uniform = draw_uniforms(fn.shape(), fn.parameter)
         value = self.estimator.draw(Site(self.name, fn), uniform)
         if value.shape != fn.shape():
             raise ValueError(
@@ -51,8 +52,22 @@ class DrawRule:
         fn.has_rsample = value.requires_grad or self.estimator.is_path
         self.record[self.name] = uniform
         if self.estimator.output == "sign":
-            value = tag_sign(value, self.name, self.estimator.flip)
+            if not _is_own(self.estimator):
+                check_signs(value, f'estimator "{self.estimator.name}", site "{self.name}"')
+            value = tag_sign(value, self.name, self._flip(fn, value))
         return value
+
+    def _flip(self, fn: SignDistribution, value: Tensor) -> FlipRule | None:
+        """The estimator's rule for the children, with the probabilities that it asks for."""
+        flip = self.estimator.flip
+        if flip is None or not flip.rao_blackwell:
+            return flip
+        return replace(flip, redraw=Redraw(value.detach(), lambda: fn.probs))
+
+
+def _is_own(estimator: Estimator) -> bool:
+    """Whether an estimator is the package's, whose draws are ±1 by construction."""
+    return type(estimator).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 class EstimatorMessenger(Messenger):

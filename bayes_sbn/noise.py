@@ -60,15 +60,16 @@ class Noise:
 
     def cdf(self, a: Tensor) -> Tensor:
         """``F(a) = P(x = +1)``."""
-        return self._cdf(a / self.scale)
+        return self._cdf(self._in_units(a))
 
     def density(self, a: Tensor) -> Tensor:
         """``F'(a)``; at the edge of a bounded support the value inside."""
-        return self._density(a / self.scale) / self.scale
+        density = self._density(self._in_units(a))
+        return density if self.scale == 1 else density / self.scale
 
     def log_cdf(self, a: Tensor) -> Tensor:
         """``log F(a)``, finite far in the tails of unbounded laws, else -inf off the support."""
-        return self._log_cdf(a / self.scale)
+        return self._log_cdf(self._in_units(a))
 
     def quantile(self, p: Tensor) -> Tensor:
         """``F^{-1}(p)``, the derivative of the potential whose mirror map this law is."""
@@ -76,7 +77,7 @@ class Noise:
 
     def mean_sign(self, a: Tensor) -> Tensor:
         """``2 F(a) - 1 = E[x]``, without cancellation near zero."""
-        return self._mean_sign(a / self.scale)
+        return self._mean_sign(self._in_units(a))
 
     def curvature(self, a: Tensor) -> Tensor:
         """``F''(a)``, where the law is smooth."""
@@ -93,6 +94,37 @@ class Noise:
         """
         return self.cdf(a + c * (1 - x)) - self.cdf(a - c * (1 + x))
 
+    def flip_pair(
+        self, a: Tensor, step: Tensor, sides: Sides | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The mean and half the difference of the two values that a flip of ±1 operands can have.
+
+        They are ``F(a) - F(a - 2 step)`` and ``F(a + 2 step) - F(a)``.
+
+        Args:
+            a: pre-activations.
+            step: what a ±1 operand adds to them; broadcast.
+            sides: ``(F(a), F(-a))``, where they are there already.
+        """
+        del sides
+        one = torch.ones((), dtype=a.dtype, device=a.device)
+        up, down = self.flip_difference(a, step, one), self.flip_difference(a, step, -one)
+        return 0.5 * (up + down), 0.5 * (up - down)
+
+    def derivatives(self, a: Tensor, sides: Sides | None = None) -> tuple[Tensor, Tensor]:
+        """``F'(a)`` and ``F''(a)``, where the law is smooth; sides as in :meth:`flip_pair`."""
+        del sides
+        return self.density(a), self.curvature(a)
+
+    def sides(self, a: Tensor) -> Sides | None:
+        """``(F(a), F(-a))`` where flips and derivatives are made of them, else None."""
+        del a
+        return None
+
+    def _in_units(self, a: Tensor) -> Tensor:
+        """``a / scale``."""
+        return a if self.scale == 1 else a / self.scale
+
     def _cdf(self, z: Tensor) -> Tensor:
         raise NotImplementedError
 
@@ -107,6 +139,13 @@ class Noise:
 
     def _mean_sign(self, z: Tensor) -> Tensor:
         raise NotImplementedError
+
+
+Sides = tuple[Tensor, Tensor]
+"""``(F(a), F(-a))``."""
+
+LARGEST_CLOSED_STEP = 20.0
+"""The largest step, in units of the scale, for which 1 / cosh^2 is a normal number in float32."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +174,42 @@ class Logistic(Noise):
     def curvature(self, a: Tensor) -> Tensor:
         """``F'' = F' (1 - 2F)``."""
         return -self.density(a) * self.mean_sign(a) / self.scale
+
+    def sides(self, a: Tensor) -> Sides:
+        """``(F(a), F(-a))``, neither of which cancels."""
+        z = self._in_units(a)
+        return torch.sigmoid(z), torch.sigmoid(-z)
+
+    def derivatives(self, a: Tensor, sides: Sides | None = None) -> tuple[Tensor, Tensor]:
+        """``F' = F (1 - F)`` and ``F'' = F' (1 - 2F)`` in units of the scale."""
+        upper, lower = self.sides(a) if sides is None else sides
+        first = upper * lower
+        second = (lower - upper).mul_(first)
+        if self.scale == 1:
+            return first, second
+        return first / self.scale, second / self.scale**2
+
+    def flip_pair(
+        self, a: Tensor, step: Tensor, sides: Sides | None = None
+    ) -> tuple[Tensor, Tensor]:
+        r"""In closed form; with ``t = tanh step`` and ``tau = tanh(a / 2)``, in units of the scale.
+
+        The two numbers are
+
+            M = t 4F' / 2 (1 - t^2 tau^2),     N = M t tau,
+
+        where ``1 - t^2 tau^2 = 1 / cosh^2 step + t^2 4F'`` does not cancel, however large the
+        step.  Steps so large that both terms could underflow take the differences themselves.
+        """
+        size = self._in_units(step)
+        if not bool((size.abs() <= LARGEST_CLOSED_STEP).all()):
+            return super().flip_pair(a, step)
+        t = torch.tanh(size)
+        upper, lower = self.sides(a) if sides is None else sides
+        slope = (upper * lower).mul_(4)
+        below = torch.addcmul(torch.cosh(size).square().reciprocal(), t * t, slope)
+        mean = slope.div_(below).mul_(0.5 * t)
+        return mean, (upper - lower).mul_(t).mul_(mean)
 
     def flip_difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
         r"""The product form ``F(u) - F(v) = F(u) F(-v) (1 - exp(v - u))``, a constant to autograd.

@@ -2,18 +2,21 @@ r"""Rearrangements of a ±1 draw that its children can still flip: flatten, resh
 
 Moving entries about changes neither that they are ±1 nor what a flip of one of them is, so the
 result carries the tag of the draw: its open tensor (:mod:`bayes_sbn.signs`) is rearranged alike,
-and gradients of flips return through it.  Only event dims, the last ones, are touched: batch dims
+and gradients of flips return through it.  Averages of a draw keep
+their tag as well.  Only event dims, the last ones, are touched: batch dims
 belong to plates.  Tensors that are not draws are rearranged and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from bayes_sbn.signs import open_sign, sign_tag, tag_sign
+from bayes_sbn.signs_average_pooled import pooled_tag
 
 
 def flatten(x: Tensor, event_dim: int) -> Tensor:
@@ -31,7 +34,7 @@ def flatten(x: Tensor, event_dim: int) -> Tensor:
         torch.Size([5, 24])
     """
     batch, event = _split(x, event_dim, f"flatten(x, {event_dim!r})")
-    return _rearranged(x, lambda t: t.reshape(*batch, event.numel()))
+    return rearranged(x, lambda t: t.reshape(*batch, event.numel()))
 
 
 def reshape(x: Tensor, event_dim: int, shape: Sequence[int]) -> Tensor:
@@ -55,7 +58,7 @@ def reshape(x: Tensor, event_dim: int, shape: Sequence[int]) -> Tensor:
             f"{call}: the last {event_dim} dims are {tuple(event)}, {event.numel()} entries; the "
             "new shape must have as many, each size written out."
         )
-    return _rearranged(x, lambda t: t.reshape(*batch, *shape))
+    return rearranged(x, lambda t: t.reshape(*batch, *shape))
 
 
 def permute(x: Tensor, order: Sequence[int]) -> Tensor:
@@ -80,12 +83,20 @@ def permute(x: Tensor, order: Sequence[int]) -> Tensor:
             "as in (1, 2, 0)."
         )
     moved = [*range(len(batch)), *(len(batch) + place for place in order)]
-    return _rearranged(x, lambda t: t.permute(moved))
+    return rearranged(x, lambda t: t.permute(moved))
 
 
-def _rearranged(x: Tensor, how: Callable[[Tensor], Tensor]) -> Tensor:
-    tag = sign_tag(x)
-    return how(x) if tag is None else tag_sign(how(open_sign(x)), tag.site, tag.flip)
+def rearranged(x: Tensor, how: Callable[[Tensor], Tensor]) -> Tensor:
+    """A view or a broadcast of a tensor, with the tag of the draw that it is, if it is one."""
+    pooled, tag = pooled_tag(x), sign_tag(x)
+    if pooled is not None:
+        return pooled.viewed(how)
+    if tag is None:
+        return how(x)
+    flip = tag.flip
+    if flip is not None and flip.redraw is not None:
+        flip = replace(flip, redraw=flip.redraw.rearranged(how))
+    return tag_sign(how(open_sign(x)), tag.site, flip)
 
 
 def _split(x: Tensor, event_dim: int, call: str) -> tuple[torch.Size, torch.Size]:
@@ -102,5 +113,5 @@ def _split(x: Tensor, event_dim: int, call: str) -> tuple[torch.Size, torch.Size
             f"{call}: x has shape {tuple(x.shape)}, which has no {event_dim} dims; the rows come "
             "before them."
         )
-    split = x.dim() - event_dim
-    return x.shape[:split], x.shape[split:]
+    shape, split = tuple(x.shape), x.dim() - event_dim  # a tuple under TraceGraph_ELBO
+    return torch.Size(shape[:split]), torch.Size(shape[split:])

@@ -11,7 +11,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bayes_sbn.distributions import AffineBernoulli, AffineCategorical, SignBernoulli
+from torch.distributions import Bernoulli, Categorical, Independent
+
+from bayes_sbn.distributions import (
+    AffineBernoulli,
+    AffineCategorical,
+    FlipLikelihood,
+    SignBernoulli,
+)
 from bayes_sbn.messenger import PARTICLE_PLATE
 
 
@@ -31,15 +38,21 @@ def automatic_temperature(model_trace: Any, guide_trace: Any) -> float:
         if site["type"] != "sample" or not site["is_observed"]:
             continue
         rows = math.prod(f.full_size or f.size for f in site["cond_indep_stack"] if _is_data(f))
-        fn = site["fn"]
-        if isinstance(fn, AffineCategorical):
-            each = math.log(fn.affine.shape[-1])
-        elif isinstance(fn, AffineBernoulli):
-            each = math.log(2) * fn.event_shape.numel()
-        else:
-            each = float(max(1, fn.event_shape.numel()))
-        nats += rows * each
+        nats += rows * _nats(site["fn"])
     return min(1.0, nats / (10 * bits * math.log(2))) if bits else 1.0
+
+
+def _nats(fn: Any) -> float:
+    """What a datum of a law is worth."""
+    numbers = max(1, int(fn.event_shape.numel()))
+    law = fn.law if isinstance(fn, FlipLikelihood) else fn
+    while isinstance(law, Independent):
+        law = law.base_dist
+    if isinstance(law, AffineCategorical):
+        return math.log(int(law.affine.shape[-1]))
+    if isinstance(law, Categorical):
+        return math.log(int(law.param_shape[-1])) * numbers
+    return math.log(2) * numbers if isinstance(law, (AffineBernoulli, Bernoulli)) else numbers
 
 
 def _num_particles(stack: Any) -> int:

@@ -52,6 +52,8 @@ def log_likelihood_slope(net: Net, logits: Array, y: ArrayLike) -> Array:
     target = np.asarray(y, dtype=np.float64)
     if net.likelihood == "bernoulli":
         return target - cdf("logistic", logits)
+    if net.likelihood == "poisson":
+        return target - np.exp(logits)
     assert net.sigma is not None
     return (target - logits) / net.sigma**2
 

@@ -82,8 +82,8 @@ class Net:
         head: the last affine map.
         noise: a name of ``tests.oracle_noise.NOISES``.
         noise_scale: c of uniform[-c, c], b of triangular[-b, b], sigma of the gaussian, ...
-        likelihood: ``categorical`` (y: class indices (B,)), ``bernoulli`` (y: 0/1, (B, outputs))
-            or ``normal`` (y: reals, (B, outputs)).
+        likelihood: ``categorical`` (y: class indices (B,)), ``bernoulli`` (y: 0/1, (B, outputs)),
+            ``poisson`` (y: counts with log-rates, (B, outputs)) or ``normal`` (y: reals).
         sigma: (outputs,), the normal likelihood's standard deviations.
     """
 
@@ -98,7 +98,7 @@ class Net:
         widths = [layer.shape for layer in (*self.layers, self.head)]
         if any(after[1] != before[0] for before, after in itertools.pairwise(widths)):
             raise ValueError(f"Net(...): the layers' (outputs, inputs) do not chain: {widths}")
-        if self.likelihood not in ("categorical", "bernoulli", "normal"):
+        if self.likelihood not in ("categorical", "bernoulli", "poisson", "normal"):
             raise ValueError(f"Net(...): unknown likelihood {self.likelihood!r}")
         if (self.sigma is not None) != (self.likelihood == "normal"):
             raise ValueError("Net(...): sigma belongs to the normal likelihood, and only to it")
@@ -194,6 +194,9 @@ def log_likelihood(net: Net, logits: Array, y: ArrayLike) -> Array:
         if not np.isin(target, (0.0, 1.0)).all():
             raise ValueError("bernoulli targets are 0 or 1")
         return -np.logaddexp(0.0, np.where(target == 1, -logits, logits)).sum(-1)
+    if net.likelihood == "poisson":
+        log_factorial = np.vectorize(math.lgamma)(target + 1)
+        return (target * logits - np.exp(logits) - log_factorial).sum(-1)
     assert net.sigma is not None
     standard = (target - logits) / net.sigma
     return (-0.5 * standard**2 - np.log(net.sigma) - 0.5 * math.log(2 * math.pi)).sum(-1)

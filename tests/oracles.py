@@ -184,6 +184,8 @@ def _log_likelihood(net: Net, logits: torch.Tensor, y, sigma: torch.Tensor | Non
     target = torch.as_tensor(np.asarray(y, dtype=np.float64))
     if net.likelihood == "bernoulli":
         return (target * logits - torch.nn.functional.softplus(logits)).sum(-1)
+    if net.likelihood == "poisson":
+        return (target * logits - logits.exp() - torch.lgamma(target + 1)).sum(-1)
     assert sigma is not None
     return torch.distributions.Normal(logits, sigma).log_prob(target).sum(-1)
 

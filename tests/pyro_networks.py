@@ -66,13 +66,16 @@ class PyroNetwork:
                 law = sbn.NoisySign(self._affine(name, x, weights[name]), noise=self.noise)
                 infer = {"follows_model": True, **self.infer.get(name, {})}
                 x = pyro.sample(name, law, infer=infer)
-            head = self._affine("head", x, weights["head"])
-            law = {
-                "categorical": lambda: sbn.AffineCategorical(head),
-                "bernoulli": lambda: sbn.AffineBernoulli(head),
-                "normal": lambda: sbn.AffineNormal(head, self.leaves["sigma"]),
-            }[self.net.likelihood]()
-            return pyro.sample("y", law, obs=y)
+            return pyro.sample("y", self.likelihood(x, weights["head"]), obs=y)
+
+    def likelihood(self, h: torch.Tensor, weight: torch.Tensor) -> Any:
+        """The law of the data given the last ±1 layer."""
+        head = self._affine("head", h, weight)
+        return {
+            "categorical": lambda: sbn.AffineCategorical(head),
+            "bernoulli": lambda: sbn.AffineBernoulli(head),
+            "normal": lambda: sbn.AffineNormal(head, self.leaves["sigma"]),
+        }[self.net.likelihood]()
 
     def _weight(self, name: str, layer: Any) -> torch.Tensor:
         if not layer.is_random:

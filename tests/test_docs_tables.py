@@ -12,6 +12,8 @@ from tests.estimators.test_trapezoid_straight_through import RECORDED_BIAS as ZG
 from tests.test_convolutional_networks import RECORDED_BIAS as RECORDED_BIAS_OF_A_KERNEL
 from tests.test_convolutional_networks import RECORDED_MEDIAN
 from tests.test_imports import LAYERS
+from tests.test_signs_max_pooled import RECORDED_BIAS as RECORDED_BIAS_OF_MAX_POOLING
+from tests.test_structured_networks import RECORDED_BIAS as RECORDED_BIAS_OF_STRUCTURE
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -98,6 +100,51 @@ def test_psa_page_has_the_recorded_biases_of_a_convolution():
         (listed["st"], RECORDED_BIAS_OF_A_KERNEL["st"]),
     ):
         assert there == {key: float(f"{bias:.2g}") for key, bias in recorded.items()}
+
+
+def test_psa_page_has_the_recorded_biases_of_max_pooling():
+    networks = {
+        "windows side by side, head": "pool_head",
+        "windows side by side, one unit, head": "pool_one_unit_head",
+        "windows side by side, two units, head": "pool_two_units_head",
+        "windows that overlap (stride 1), head": "overlapping_pool_head",
+    }
+    page = "methods/path_sample_analytic.md"
+    listed, network = set(), ""
+    for first, block, psa, st in rows(page, "| pooled by | block | psa | st |"):
+        network = networks[first] if first else network
+        listed.add((network, block))
+        for estimator, value in (("psa", psa), ("st", st)):
+            recorded = RECORDED_BIAS_OF_MAX_POOLING.get((network, estimator), {})
+            bias = recorded.get(block)
+            assert value == "exact" if bias is None else float(value) == float(f"{bias:.2g}")
+    assert listed == {(name, block) for name in networks.values() for block in ("kernel", "bias")}
+
+
+def test_psa_page_has_the_recorded_biases_of_skips():
+    blocks = {
+        "first kernel": "kernel",
+        "second kernel": "second",
+        "scale of the skip": "skip",
+        "first weights": "first",
+        "second weights": "second",
+        "third scale": "scale",
+        "third weight means": "w",
+    }
+    page = "methods/path_sample_analytic.md"
+    listed: dict[tuple[str, str], dict[str, float]] = {}
+    names = iter(("skip", "residual"))
+    name = ""
+    for first, block, *values in rows(page, "| skip | block | psa | st |"):
+        name = next(names) if first else name
+        for estimator, value in zip(("psa", "st"), values, strict=True):
+            if value != "exact":
+                listed.setdefault((name, estimator), {})[blocks[block]] = float(value)
+    assert listed == {
+        (name, estimator): {block: float(f"{bias:.2g}") for block, bias in recorded.items()}
+        for (name, estimator), recorded in RECORDED_BIAS_OF_STRUCTURE.items()
+        if name in ("skip", "residual")
+    }
 
 
 def test_api_index_names_everything_public():

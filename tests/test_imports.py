@@ -62,6 +62,7 @@ A name stands for a file or folder, and for the files it was split into: ``poste
 
 SAME_LEVEL: tuple[tuple[str, ...], ...] = (
     ("noise", "dual"),
+    ("bits", "signs"),
     ("affines", "distributions"),
     ("messenger", "temperature", "elbo", "training"),
     ("uncertainty", "predictions", "ensemble", "posterior"),

@@ -273,3 +273,38 @@ def test_law_is_a_constant_of_the_name_and_the_scale():
     assert len({Logistic(), Logistic(1.0), Logistic(2.0), Gaussian()}) == 3
     with pytest.raises(FrozenInstanceError):
         Logistic().scale = 3.0
+
+
+@pytest.mark.parametrize("name", NOISES)
+@pytest.mark.parametrize("scale", [1.0, 0.7])
+def test_flip_pair_is_the_mean_and_half_the_difference_of_the_two_flips(name, scale):
+    noise = get_noise(name, scale)
+    a = torch.linspace(-6, 6, 49)
+    for step in (0.01, 0.3, 2.0, 9.0, 30.0):
+        s = torch.tensor(step)
+        up, down = noise.cdf(a) - noise.cdf(a - 2 * s), noise.cdf(a + 2 * s) - noise.cdf(a)
+        mean, half = noise.flip_pair(a, s)
+        torch.testing.assert_close(mean, 0.5 * (up + down), atol=1e-15, rtol=1e-13)
+        torch.testing.assert_close(half, 0.5 * (up - down), atol=1e-15, rtol=1e-13)
+
+
+def test_logistic_flip_pair_keeps_its_digits_in_float32():
+    a = torch.cat([torch.linspace(-90, 90, 181), torch.zeros(1)])
+    for step in (1e-3, 0.1, 1.0, 5.0, 12.0, 19.9, 20.1, 60.0):
+        s = torch.tensor(step)
+        wanted = Logistic().flip_pair(a, s)
+        found = Logistic().flip_pair(a.float(), s.float())
+        for single, double in zip(found, wanted, strict=True):
+            # relative, but for what comes of numbers that float32 cannot hold
+            torch.testing.assert_close(single.double(), double, rtol=2e-5, atol=1e-20)
+
+
+@pytest.mark.parametrize("name", ["logistic", "gaussian"])
+def test_derivatives_are_those_of_the_cdf(name):
+    noise = get_noise(name, 1.3)
+    a = torch.linspace(-4, 4, 17, requires_grad=True)
+    first = torch.autograd.grad(noise.cdf(a).sum(), a, create_graph=True)[0]
+    second = torch.autograd.grad(first.sum(), a)[0]
+    found = noise.derivatives(a.detach())
+    torch.testing.assert_close(found[0], first.detach(), atol=1e-14, rtol=1e-12)
+    torch.testing.assert_close(found[1], second, atol=1e-14, rtol=1e-12)

@@ -1,5 +1,6 @@
 """Tags of ±1 draws: what a closed draw allows, and what an open one does."""
 
+import copy
 import gc
 import weakref
 
@@ -101,3 +102,28 @@ def test_tagged_draw_is_freed_without_the_garbage_collector(rule):
         assert reference() is None
     finally:
         gc.enable()
+
+
+CHANGES = [
+    (FLIP, lambda h: h.detach().zero_()),  # torch itself refuses the others where a draw is closed
+    (None, lambda h: h.detach().zero_()),
+    (None, lambda h: h.mul_(0.5)),
+    (None, lambda h: h[0].fill_(0.0)),
+    (None, lambda h: h.view(-1).add_(1.0)),
+]
+
+
+@pytest.mark.parametrize(("rule", "change"), CHANGES)
+def test_draw_that_was_changed_in_place_is_refused(rule, change):
+    h, _ = draw(rule)
+    assert sign_tag(h) is not None
+    change(h)
+    with pytest.raises(RuntimeError, match=r'of "hidden.0" were changed in place.*scale=0.5'):
+        affine(h, torch.ones(2, 3))
+
+
+def test_copies_and_inference_tensors_keep_their_tag():
+    h = tag_sign(torch.ones(2, 3).mul_(2).sub_(1), "h", None)
+    assert sign_tag(copy.deepcopy(h)).site == "h"
+    with torch.inference_mode():
+        assert sign_tag(tag_sign(torch.ones(2), "h", None)).site == "h"

@@ -10,21 +10,33 @@ from bayes_sbn.affines.function import (
     SignLogProb,
     UnitFunction,
 )
-from bayes_sbn.affines.pre_activation import Operand, PreActivation, broadcasts_to
+from bayes_sbn.affines.identity import Identity, identity
+from bayes_sbn.affines.normalisation import fold_normalisation
+from bayes_sbn.affines.operand import Operand
+from bayes_sbn.affines.pre_activation import PreActivation, Sum, Term, broadcasts_to
+from bayes_sbn.affines.redraw import asks_for_redraws, categorical_redraw, units_redraw
 
 __all__ = [
     "Affine",
     "BernoulliLogLikelihood",
     "Convolution",
+    "Identity",
     "MeanSign",
     "NormalLogLikelihood",
     "Operand",
     "PreActivation",
     "SignLogProb",
+    "Sum",
+    "Term",
     "UnitFunction",
     "affine",
     "affine_conv1d",
     "affine_conv2d",
+    "asks_for_redraws",
     "broadcasts_to",
     "categorical_log_likelihood",
+    "categorical_redraw",
+    "fold_normalisation",
+    "identity",
+    "units_redraw",
 ]

@@ -1,4 +1,4 @@
-r"""The categorical log-likelihood of a dense pre-activation, with exact flips of its operands.
+r"""The categorical log-likelihood of a pre-activation, with exact flips of its operands.
 
 For logits ``a`` and a label y, ``f(a) = a_y - log sum_c exp(a_c)``.  A flip of an input moves all
 logits at once, by ``-2 c_i x_i`` with ``c_ci = s_c w_ci``; with ``p = softmax(a)``,
@@ -12,29 +12,39 @@ exponentials could lose a class are evaluated entry by entry instead.)
 
 A flip of a weight of class c moves only ``a_c``, so it is a flip of a unit function of ``a_c`` in
 which the log-sum-exp of the other classes is a constant
-(:class:`bayes_sbn.affines.function.ClassLogit`), and the one-matmul identity serves it.
+(:class:`bayes_sbn.affines.function.ClassLogit`), and the one-matmul identity serves it.  So is a
+flip of an input of an identity.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from bayes_sbn.affines.dense import Affine
+from bayes_sbn.affines.flip_graph import Gradients, zero_with_flips
 from bayes_sbn.affines.flips import ENTRIES_PER_BLOCK, flip_weights, row_inputs
 from bayes_sbn.affines.function import ClassLogit
+from bayes_sbn.affines.identity import Identity
+from bayes_sbn.affines.pre_activation import PreActivation, Term
 
 
-def categorical_log_likelihood(pre: Affine, label: Tensor) -> Tensor:
+def categorical_log_likelihood(pre: PreActivation, label: Tensor) -> Tensor:
     """``log p(y | a)`` per row, differentiated in each operand by that operand's rule.
 
     Args:
         pre: the logits, (..., rows, classes) or (..., classes).
         label: integers in [0, classes), broadcast against the batch shape of ``pre``.
     """
+    for term in pre.terms:
+        if isinstance(term, Identity) and term.layer is not None:
+            raise ValueError(
+                f'AffineCategorical: the draw of site "{term.inputs.site}" is in two terms of the '
+                "logits, a layer and an identity; its flips move all logits jointly. Write the "
+                "identity into the weight, bayes_sbn.affine(h, weight + torch.eye(number))."
+            )
     if pre.needs_flips:
         pre = pre.expand(torch.broadcast_shapes(label.shape, pre.batch_shape))
     log_p = torch.log_softmax(pre.tensor, -1)
@@ -43,39 +53,25 @@ def categorical_log_likelihood(pre: Affine, label: Tensor) -> Tensor:
     value: Tensor = log_p.gather(-1, index).squeeze(-1)
     if not pre.needs_flips:
         return value
-    flips: Tensor = _CategoricalFlips.apply(  # type: ignore[no-untyped-call]
-        pre,
-        index,
-        pre.inputs.open if pre.inputs.by_flips else None,
-        pre.matrix.open if pre.weight.by_flips else None,
-    )
-    return value + flips
+    return value + zero_with_flips(pre, partial(_flips, index), value.shape)
 
 
-class _CategoricalFlips(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, pre: Affine, index: Tensor, x: Tensor | None, w: Tensor | None) -> Tensor:
-        ctx.pre, ctx.index = pre, index
-        del x, w  # there so that autograd knows where the gradients go
-        a = pre.tensor
-        return torch.zeros((), dtype=a.dtype, device=a.device).expand(index.shape[:-1])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[None, None, Tensor | None, Tensor | None]:
-        pre, index = ctx.pre, ctx.index
-        x_gradient = _flip_inputs(pre, index, g) if ctx.needs_input_grad[2] else None
-        w_gradient = None
-        if ctx.needs_input_grad[3]:
-            w_gradient = flip_weights(pre, _class_logit(pre, index), _per_class(g, pre))
-        return None, None, x_gradient, w_gradient
+def _flips(index: Tensor, term: Term, g: Tensor, of_inputs: bool, of_weight: bool) -> Gradients:
+    """The flips of one term of the logits: its inputs move many of them, its weights one."""
+    if not isinstance(term, Affine):
+        return term.flip_gradients(_class_logit(term, index), _per_class(g, term), of_inputs, False)
+    w_gradient = None
+    if of_weight:
+        by_class = flip_weights(term, _class_logit(term, index), _per_class(g, term))
+        w_gradient = by_class.reshape(term.weight.open.shape)
+    return _flip_inputs(term, index, g) if of_inputs else None, w_gradient
 
 
-def _per_class(g: Tensor, pre: Affine) -> Tensor:
+def _per_class(g: Tensor, pre: Term) -> Tensor:
     return g.unsqueeze(-1).expand(*g.shape, pre.shape[-1])
 
 
-def _class_logit(pre: Affine, index: Tensor) -> ClassLogit:
+def _class_logit(pre: Term, index: Tensor) -> ClassLogit:
     a = pre.tensor.detach()
     is_label = torch.zeros_like(a).scatter_(-1, index, 1.0)
     nothing = torch.full_like(a[..., :1], -torch.inf)

@@ -10,18 +10,20 @@ exact flips (:mod:`bayes_sbn.affines.convolution_flips`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import EllipsisType
 
 import torch
 from torch import Tensor
 
-from bayes_sbn.affines.convolution_flips import flip_inputs, flip_weights
-from bayes_sbn.affines.flips import two_values
+from bayes_sbn.affines.convolution_flips import flip_inputs, flip_weights, shared_values
+from bayes_sbn.affines.flip_graph import Gradients
 from bayes_sbn.affines.function import UnitFunction
-from bayes_sbn.affines.pre_activation import Operand, PreActivation
+from bayes_sbn.affines.operand import Operand
+from bayes_sbn.affines.pre_activation import PreActivation, Term
 from bayes_sbn.affines.window import Window
 
 
-class Convolution(PreActivation):
+class Convolution(Term):
     """A lazy convolution; made by :func:`affine_conv1d` and :func:`affine_conv2d`.
 
     Args:
@@ -63,20 +65,39 @@ class Convolution(PreActivation):
             return torch.ones((), dtype=self.tensor.dtype, device=self.tensor.device)
         return self._per_channel(self.scale.detach())
 
-    def _flip_gradients(
+    def own_coefficient(self) -> Tensor | None:
+        """The scaled weights by which each channel and place sees itself, broadcast against ``a``.
+
+        With a stride of 1 that is one tap, ``padding / dilation``, where the kernel has it.
+        """
+        window, w, dims = self.window, self.weight.open.detach(), self.window.dims
+        channels = w.shape[w.dim() - dims - 2]
+        if channels != w.shape[w.dim() - dims - 1] * window.groups or set(window.stride) != {1}:
+            return None
+        kernel = w.shape[w.dim() - dims :]
+        taps = list(zip(window.padding, window.dilation, kernel, strict=True))
+        if any(pad % step or pad // step >= size for pad, step, size in taps):
+            return torch.zeros_like(self.unit_scale)
+        tap: tuple[EllipsisType | int, ...] = (..., *(pad // step for pad, step, _ in taps))
+        at_tap = w[tap]  # (..., O, C / groups)
+        each = torch.arange(channels, device=w.device)
+        own = at_tap[..., each, each % at_tap.shape[-1]]
+        return self.unit_scale * self._per_channel(own)
+
+    def flip_gradients(
         self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
-    ) -> tuple[Tensor | None, Tensor | None]:
-        values = None
-        if (of_inputs and self.weight.is_sign) or (of_weight and self.inputs.is_sign):
-            values = two_values(self, h, g)
+    ) -> Gradients:
+        """Half the exact differences of h times g, of the shapes of x and of W."""
+        values = shared_values(self, h, g, of_inputs, of_weight)
         return (
             flip_inputs(self, h, g, values) if of_inputs else None,
             flip_weights(self, h, g, values) if of_weight else None,
         )
 
     def _expanded(self, batch_shape: torch.Size) -> Convolution:
-        x = self.inputs.open
-        wide = self.inputs.with_open(x.expand(*batch_shape, *x.shape[x.dim() - self.event_dim :]))
+        wide = self.inputs.viewed(
+            lambda t: t.expand(*batch_shape, *t.shape[t.dim() - self.event_dim :])
+        )
         return _ExpandedConvolution(
             wide, self.weight, self.bias, self.scale, self.window, source=self.source
         )
@@ -216,7 +237,7 @@ def _affine_conv(
     if bias is not None and bias.dim() > 1:  # rows or particles by the bias
         split = x.dim() - dims - 1
         batch = torch.broadcast_shapes(x.shape[:split], bias.shape[:-1])
-        inputs = inputs.with_open(inputs.open.expand(*batch, *x.shape[split:]))
+        inputs = inputs.viewed(lambda t: t.expand(*batch, *x.shape[split:]))
     return Convolution(inputs, Operand.of(weight), bias, scale, window)
 
 

@@ -33,24 +33,57 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bayes_sbn.affines.flips import ENTRIES_PER_BLOCK, series
+from bayes_sbn.affines.flips import ENTRIES_PER_BLOCK, series, two_values
 from bayes_sbn.affines.function import UnitFunction
 
 if TYPE_CHECKING:
     from bayes_sbn.affines.convolution import Convolution
 
-TwoValues = tuple[Tensor, Tensor] | None
 Index = tuple[EllipsisType | slice | int, ...]
 
 
-def flip_inputs(pre: Convolution, h: UnitFunction, g: Tensor, values: TwoValues) -> Tensor:
+@dataclass(frozen=True)
+class TwoValues:
+    """What the flips of inputs and of weights share where the other operand is ±1.
+
+    Args:
+        rest: ``g N / 2``.
+        inputs: ``convT(g M / 2, W)``, for every row.
+        weights: ``corr(x, g M / 2)``.
+    """
+
+    rest: Tensor
+    inputs: Tensor | None
+    weights: Tensor | None
+
+
+def shared_values(
+    pre: Convolution, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
+) -> TwoValues | None:
+    """The shared part for the flips that are wanted; None if they are evaluated otherwise."""
+    of_inputs, of_weight = of_inputs and pre.weight.is_sign, of_weight and pre.inputs.is_sign
+    if not ((of_inputs or of_weight) and pre.tensor.numel()):
+        return None
+    x, w, window = pre.inputs.open.detach(), pre.weight.open.detach(), pre.window
+    central, rest = two_values(pre, h, g)
+    wide = x.expand(*pre.batch_shape, *x.shape[x.dim() - window.dims - 1 :])
+    if of_inputs and of_weight:
+        return TwoValues(rest, *window.gradients(central, wide, w))
+    return TwoValues(
+        rest,
+        window.input_gradient(central, wide, w) if of_inputs else None,
+        window.weight_gradient(central, x, w) if of_weight else None,
+    )
+
+
+def flip_inputs(pre: Convolution, h: UnitFunction, g: Tensor, values: TwoValues | None) -> Tensor:
     """Half the exact differences of h times g over each input, of the shape of x.
 
     Args:
         pre: the convolution.
         h: the unit function.
         g: the incoming gradient, of the shape of ``a``.
-        values: ``g M`` and ``g N``, if the weights are ±1.
+        values: of :func:`shared_values`, if the weights are ±1.
     """
     x, w, window = pre.inputs.open.detach(), pre.weight.open.detach(), pre.window
     if not pre.tensor.numel():
@@ -58,43 +91,43 @@ def flip_inputs(pre: Convolution, h: UnitFunction, g: Tensor, values: TwoValues)
     if not pre.weight.is_sign:
         return _each_input(pre, h, g)
     assert values is not None
-    central, rest = values
+    assert values.inputs is not None
     channels = -window.dims - 1
-    group_sum = _grouped(rest, channels, window.groups).sum(channels)
+    group_sum = _grouped(values.rest, channels, window.groups).sum(channels)
     # one channel a group, the kernel all ones, and one such kernel for all particles
     ones = w.new_ones(window.groups, 1, *w.shape[w.dim() - window.dims :])
     one_map = x.new_zeros(()).expand(
         *pre.batch_shape, window.groups, *x.shape[x.dim() - window.dims :]
     )
     reach = window.input_gradient(group_sum, one_map, ones)
-    grouped = _grouped(x, channels, window.groups) * reach.unsqueeze(channels)
-    linear = window.input_gradient(central, x.expand(*pre.batch_shape, *x.shape[channels:]), w)
-    return 0.5 * (linear + grouped.flatten(channels - 1, channels)).sum_to_size(x.shape)
+    linear = _grouped(values.inputs, channels, window.groups)
+    full = torch.addcmul(
+        linear, _grouped(x, channels, window.groups), reach.unsqueeze(channels)
+    ).flatten(channels - 1, channels)
+    return full.sum_to_size(x.shape)
 
 
-def flip_weights(pre: Convolution, h: UnitFunction, g: Tensor, values: TwoValues) -> Tensor:
+def flip_weights(pre: Convolution, h: UnitFunction, g: Tensor, values: TwoValues | None) -> Tensor:
     """Half the exact differences of h times g over each weight, of the shape of W.
 
     Args:
         pre: the convolution.
         h: the unit function.
         g: the incoming gradient, of the shape of ``a``.
-        values: ``g M`` and ``g N``, if the inputs are ±1.
+        values: of :func:`shared_values`, if the inputs are ±1.
     """
     x, w, window = pre.inputs.open.detach(), pre.weight.open.detach(), pre.window
     if not pre.tensor.numel():
         return torch.zeros_like(w)
     if pre.inputs.is_sign:
         assert values is not None
-        central, rest = values
-        return 0.5 * (window.weight_gradient(central, x, w) + w * _inside(pre, rest))
-    terms = series(pre, h)
+        assert values.weights is not None
+        return torch.addcmul(values.weights, w, _inside(pre, values.rest))
+    terms = series(pre, h, g)
     if terms is None:
         return _each_weight(pre, h, g)
-    step = 2 * pre.unit_scale
-    first, second = g * terms[0] * step, 0.5 * g * terms[1] * step * step
-    linear = window.weight_gradient(first, x, w)
-    return 0.5 * (linear - w * window.weight_gradient(second, x * x, w))
+    linear, bent = (window.weight_gradient(t, u, w) for t, u in zip(terms, (x, x * x), strict=True))
+    return torch.addcmul(linear, w, bent, value=-1)
 
 
 def _grouped(t: Tensor, dim: int, groups: int) -> Tensor:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bayes_sbn.affines.flip_graph import Gradients
 from bayes_sbn.affines.flips import flip_inputs, flip_weights
 from bayes_sbn.affines.function import UnitFunction
-from bayes_sbn.affines.pre_activation import Operand, PreActivation
+from bayes_sbn.affines.operand import Operand
+from bayes_sbn.affines.pre_activation import Term
 
 
-class Affine(PreActivation):
+class Affine(Term):
     """A lazy dense pre-activation ``a = s * (W x) + b``; made by :func:`affine`."""
 
     event_dim = 1
@@ -33,7 +35,7 @@ class Affine(PreActivation):
         w = self.weight.open
         if w.dim() == 2 or not self.has_rows:
             return self.weight
-        return self.weight.with_open(w.squeeze(-3))
+        return self.weight.viewed(lambda t: t.squeeze(-3))
 
     def _evaluate(self) -> Tensor:
         x, w = self.inputs.value, self.matrix.value
@@ -48,9 +50,20 @@ class Affine(PreActivation):
             return torch.ones((), dtype=self.tensor.dtype, device=self.tensor.device)
         return self.scale.detach()
 
-    def _flip_gradients(
+    def own_coefficient(self) -> Tensor | None:
+        """The scaled diagonal of the matrix, broadcast against ``a``."""
+        w = self.matrix.open.detach()
+        if w.shape[-1] != w.shape[-2]:
+            return None
+        diagonal = w.diagonal(dim1=-2, dim2=-1)
+        if self.has_rows and w.dim() > 2:
+            diagonal = diagonal.unsqueeze(-2)
+        return self.unit_scale * diagonal
+
+    def flip_gradients(
         self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
-    ) -> tuple[Tensor | None, Tensor | None]:
+    ) -> Gradients:
+        """Half the exact differences of h times g, of the shapes of x and of W."""
         w_gradient = None
         if of_weight:
             w_gradient = flip_weights(self, h, g).reshape(self.weight.open.shape)
@@ -59,9 +72,9 @@ class Affine(PreActivation):
     def _expanded(self, batch_shape: torch.Size) -> Affine:
         x, w = self.inputs, self.weight
         if self.has_rows or w.open.dim() == 2 or w.open.shape[-3] == 1:
-            x = x.with_open(x.open.expand(*batch_shape, x.open.shape[-1]))
+            x = x.viewed(lambda t: t.expand(*batch_shape, t.shape[-1]))
         else:  # a matrix for each place of the batch, and one vector
-            w = w.with_open(w.open.expand(*batch_shape, *w.open.shape[-2:]))
+            w = w.viewed(lambda t: t.expand(*batch_shape, *t.shape[-2:]))
         return _ExpandedAffine(x, w, self.bias, self.scale, source=self.source)
 
     def __repr__(self) -> str:

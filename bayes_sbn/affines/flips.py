@@ -35,7 +35,7 @@ from bayes_sbn.affines.function import UnitFunction
 
 if TYPE_CHECKING:
     from bayes_sbn.affines.dense import Affine
-    from bayes_sbn.affines.pre_activation import PreActivation
+    from bayes_sbn.affines.pre_activation import Term
 
 ENTRIES_PER_BLOCK = 1 << 22
 """How many (row, unit, input) entries an exact flip evaluates at a time: 32 MB in float64."""
@@ -46,14 +46,13 @@ def flip_inputs(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
     x, w = pre.inputs.open.detach(), pre.matrix.open.detach()
     if not pre.tensor.numel():
         return torch.zeros_like(x)
-    g = 0.5 * g
     if pre.weight.is_sign:
         central, rest = two_values(pre, h, g)
         full = torch.addcmul(_times_matrix(pre, central, w), x, rest.sum(-1, keepdim=True))
     else:
         blocks = [
             (gain.unsqueeze(-1) * part.difference(a.unsqueeze(-1), c * w_block, x_block)).sum(-2)
-            for part, a, gain, c, w_block, x_block in _blocks(pre, h, g)
+            for part, a, gain, c, w_block, x_block in _blocks(pre, h, 0.5 * g)
         ]
         full = torch.cat(blocks, -2) if pre.has_rows else blocks[0]
     return full.sum_to_size(x.shape)
@@ -64,17 +63,15 @@ def flip_weights(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
     x, w = row_inputs(pre), pre.matrix.open.detach()
     if not pre.tensor.numel():
         return torch.zeros_like(w)
-    g = 0.5 * g
     if pre.inputs.is_sign:
         central, rest = two_values(pre, h, g)
         full = torch.addcmul(_outer(pre, central, x), w, _sum_rows(pre, rest).unsqueeze(-1))
-    elif terms := series(pre, h):
-        step = 2 * pre.unit_scale
-        first, second = g * terms[0] * step, 0.5 * g * terms[1] * step * step
+    elif terms := series(pre, h, g):
+        first, second = terms
         full = torch.addcmul(_outer(pre, first, x), w, _outer(pre, second, x * x), value=-1)
     else:
         full = torch.zeros((), dtype=w.dtype, device=w.device)
-        for part, a, gain, c, w_block, x_block in _blocks(pre, h, g):
+        for part, a, gain, c, w_block, x_block in _blocks(pre, h, 0.5 * g):
             entries = gain.unsqueeze(-1) * part.difference(a.unsqueeze(-1), c * x_block, w_block)
             full = full + (entries.sum(-3) if pre.has_rows else entries)
     return full.sum_to_size(w.shape)
@@ -86,20 +83,22 @@ def row_inputs(pre: Affine) -> Tensor:
     return x.expand(*x.shape[:-2], pre.shape[-2], x.shape[-1]) if pre.has_rows else x
 
 
-def series(pre: PreActivation, h: UnitFunction) -> tuple[Tensor, Tensor] | None:
-    """``(h', h'')``, if the rule of the weights asks for them and h has them."""
+def series(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Half of ``g h' 2s`` and of ``g h'' (2s)^2 / 2``, if the rule asks for them and h has them."""
     rule = pre.weight.flip
     if rule is None or rule.real_inputs != "series":
         return None
-    return h.derivatives(pre.tensor.detach())
+    terms = h.derivatives(pre.tensor.detach())
+    if terms is None:
+        return None
+    s = pre.unit_scale
+    return (g * terms[0]).mul_(s), (g * terms[1]).mul_(s * s)
 
 
-def two_values(pre: PreActivation, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
-    """``g M`` and ``g N``: the mean and half the difference of the two values of a flip."""
-    a, s = pre.tensor.detach(), pre.unit_scale
-    one = torch.ones((), dtype=a.dtype, device=a.device)
-    up, down = h.difference(a, s, one), h.difference(a, s, -one)
-    return 0.5 * g * (up + down), 0.5 * g * (up - down)
+def two_values(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
+    """``g M / 2`` and ``g N / 2``: of the mean and half the difference of a flip's two values."""
+    central, rest = h.half_flip_pair(pre.tensor.detach(), pre.unit_scale)
+    return central * g, rest * g  # not in place: under vmap g has a dim that they have not
 
 
 def _blocks(

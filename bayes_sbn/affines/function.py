@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bayes_sbn.noise import Noise
+from bayes_sbn.noise import Noise, Sides
 
 
 class UnitFunction:
@@ -32,6 +32,16 @@ class UnitFunction:
     def difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
         """``h(a | x = +1) - h(a | x = -1)`` where ``a`` contains the term ``c x``."""
         return self.value(a + c * (1 - x)) - self.value(a - c * (1 + x))
+
+    def half_flip_pair(self, a: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Half the mean, and a quarter of the difference, of the values that a flip can have.
+
+        They are ``difference(a, step, +1)`` and ``difference(a, step, -1)``: all that flips of ±1
+        operands know.  Fresh tensors.
+        """
+        one = torch.ones((), dtype=a.dtype, device=a.device)
+        up, down = self.difference(a, step, one), self.difference(a, step, -one)
+        return (up + down).mul_(0.25), (up - down).mul_(0.25)
 
     def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
         """``(h', h'')``, or None if the two-term series must not be used for this function."""
@@ -46,9 +56,26 @@ class UnitFunction:
 
 @dataclass(frozen=True)
 class MeanSign(UnitFunction):
-    """``h(a) = E[x | a] = 2 F(a) - 1``, the mean of a stochastic unit."""
+    """``h(a) = E[x | a] = 2 F(a) - 1``, the mean of a stochastic unit.
+
+    Args:
+        noise: the law of the injected noise.
+        sides: ``(F(a), F(-a))`` of the pre-activations that this function is for, from :meth:`at`.
+    """
 
     noise: Noise
+    sides: Sides | None = None
+
+    def at(self, a: Tensor) -> MeanSign:
+        """The same function, for these pre-activations alone, with what all its methods share."""
+        return MeanSign(self.noise, self.noise.sides(a))
+
+    def slope(self, a: Tensor) -> Tensor:
+        """``h'(a) = 2 F'(a)``."""
+        return 2 * self.noise.density(a) if self.sides is None else self._first(self.sides)
+
+    def _first(self, sides: Sides) -> Tensor:
+        return (sides[0] * sides[1]).mul_(2 / self.noise.scale)
 
     def value(self, a: Tensor) -> Tensor:
         """``2 F(a) - 1``."""
@@ -58,11 +85,16 @@ class MeanSign(UnitFunction):
         """Twice the difference of the cdfs, which logistic noise has in a product form."""
         return 2 * self.noise.flip_difference(a, c, x)
 
+    def half_flip_pair(self, a: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """The pair of the cdf, which logistic noise has in closed form."""
+        return self.noise.flip_pair(a, step, self.sides)
+
     def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
         """``(2 F', 2 F'')`` where the noise is smooth."""
         if not self.noise.is_smooth:
             return None
-        return 2 * self.noise.density(a), 2 * self.noise.curvature(a)
+        first, second = self.noise.derivatives(a, self.sides)
+        return first.mul_(2), second.mul_(2)
 
 
 @dataclass(frozen=True)

@@ -1,68 +1,40 @@
-r"""What every lazy pre-activation is: operands, their rules, and a value that is computed once.
+r"""What every lazy pre-activation is: terms with operands and rules, and a value computed once.
 
-A pre-activation is an affine function of an input and, separately, of a weight,
-``a = s * W(x) + b``.  What ``W(x)`` is (a dense product, a convolution) and how ``a`` changes under
-single flips is what the kinds differ in: :mod:`bayes_sbn.affines.dense`,
-:mod:`bayes_sbn.affines.convolution`.  Flips enter the autograd graph as a term whose value is zero
-and whose gradient is theirs.
+A pre-activation is a sum of terms, mostly of one; a term is an affine function of an input and,
+separately, of a weight, ``a = s * W(x) + b``.  What ``W(x)`` is (a dense product, a convolution,
+the identity) and how ``a`` changes under single flips is what the kinds of terms differ in:
+:mod:`bayes_sbn.affines.dense`, :mod:`bayes_sbn.affines.convolution`,
+:mod:`bayes_sbn.affines.identity`.
+
+**Sums.**  ``a = a_1 + a_2 + ...``.  A flip of an operand of one term moves a by the step that it
+has in that term, from the value that a has; the other terms are then a bias of that term.  The
+flips of a sum are therefore those of its terms, each evaluated at the total (:meth:`Term.at`).
+That needs each draw to be in one term only: a draw in two terms would move both.  The exception is
+an identity beside a layer of the same draw (:mod:`bayes_sbn.affines.identity`).
+
+**Averages.**  Inputs that are averages of bits are flipped bit by bit
+(:mod:`bayes_sbn.signs_average_pooled`): once with all bits +1 and once with all bits -1, with the
+scale of a bit (:meth:`Term.of_bits`), where the pre-activation is what it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, TypeVar
+import copy
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from bayes_sbn.affines.function import UnitFunction
-from bayes_sbn.signs import FlipRule, open_sign, sign_tag
+from bayes_sbn.affines.flip_graph import Gradients, flips_of, states_with_path, zero_with_flips
+from bayes_sbn.affines.function import MeanSign, UnitFunction
+from bayes_sbn.affines.operand import Operand
 
 PreActivationT = TypeVar("PreActivationT", bound="PreActivation")
-
-
-@dataclass(frozen=True)
-class Operand:
-    """An input or a weight of an affine map, with the rule by which it is differentiated.
-
-    Args:
-        open: the tensor, in the autograd graph.
-        is_sign: whether it is known to be a ±1 draw.
-        flip: the flip rule, or None for ordinary derivatives.
-        site: the name of its site, if it is a draw.
-    """
-
-    open: Tensor
-    is_sign: bool = False
-    flip: FlipRule | None = None
-    site: str = ""
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> Operand:
-        """The operand that a tensor is, by its tag."""
-        tag = sign_tag(tensor)
-        if tag is None:
-            return cls(tensor)
-        return cls(open_sign(tensor), is_sign=True, flip=tag.flip, site=tag.site)
-
-    @property
-    def by_flips(self) -> bool:
-        """Whether gradients of this operand are exact flips."""
-        return self.flip is not None and self.open.requires_grad
-
-    @property
-    def value(self) -> Tensor:
-        """The tensor as ordinary operations may use it: detached if it is to be flipped."""
-        return self.open.detach() if self.by_flips else self.open
-
-    def with_open(self, tensor: Tensor) -> Operand:
-        """The same operand with another view of its tensor."""
-        return Operand(tensor, self.is_sign, self.flip, self.site)
+TermT = TypeVar("TermT", bound="Term")
 
 
 class PreActivation:
-    """A lazy pre-activation ``a = s * W(x) + b``.
+    """A lazy pre-activation, a sum of terms; ``+`` adds two.
 
     ``tensor`` is the pre-activation; ``through(h)`` is a function of it with the Jacobian that
     each operand's rule asks for.
@@ -71,18 +43,7 @@ class PreActivation:
     event_dim: int
     """How many of the last dims are units."""
 
-    def __init__(
-        self,
-        inputs: Operand,
-        weight: Operand,
-        bias: Tensor | None,
-        scale: Tensor | None,
-        source: PreActivation | None = None,
-    ) -> None:
-        self.inputs = inputs
-        self.weight = weight
-        self.bias = bias
-        self.scale = scale
+    def __init__(self, source: PreActivation | None = None) -> None:
         self.source = self if source is None else source
         """The pre-activation that this one was expanded from: the same conditional."""
         self._tensors: dict[bool, Tensor] = {}  # by whether autograd recorded the evaluation
@@ -103,21 +64,15 @@ class PreActivation:
     def _evaluate(self) -> Tensor:
         raise NotImplementedError
 
-    def _flip_gradients(
-        self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Half the exact differences of h times g, of the shapes of the operands' tensors."""
-        raise NotImplementedError
-
     @property
-    def unit_scale(self) -> Tensor:
-        """The scale, a constant to the flips, broadcast against the units of ``a``."""
+    def terms(self) -> tuple[Term, ...]:
+        """What it is the sum of, each of its shape."""
         raise NotImplementedError
 
     @property
     def needs_flips(self) -> bool:
         """Whether any operand is differentiated by flips."""
-        return self.inputs.by_flips or self.weight.by_flips
+        return any(term.inputs.by_flips or term.weight.by_flips for term in self.terms)
 
     @property
     def shape(self) -> torch.Size:
@@ -129,18 +84,24 @@ class PreActivation:
         """The shape without the units."""
         return self.shape[: len(self.shape) - self.event_dim]
 
+    @property
+    def unit_shape(self) -> torch.Size:
+        """The shape of the units."""
+        return self.shape[len(self.shape) - self.event_dim :]
+
     def through(self, h: UnitFunction) -> Tensor:
         """``h(a)``, differentiated in each operand by that operand's rule."""
-        value = h.value(self.tensor)
+        return self.add_flips(h.value(self.tensor), h)
+
+    def add_flips(self, value: Tensor, h: UnitFunction) -> Tensor:
+        """A value of the units, with the gradient of the flips of ``h(a)`` added to its own."""
         if not self.needs_flips:
             return value
-        flips: Tensor = _Flips.apply(  # type: ignore[no-untyped-call]
-            self,
-            h,
-            self.inputs.open if self.inputs.by_flips else None,
-            self.weight.open if self.weight.by_flips else None,
-        )
-        return value + flips
+        return value + zero_with_flips(self, flips_of(h), self.shape)
+
+    def with_path(self, states: Tensor, h: MeanSign) -> Tensor:
+        """States of the units with the gradient of their means ``h(a)``, which are not computed."""
+        return states_with_path(self, states, h)
 
     def expand(self: PreActivationT, batch_shape: torch.Size) -> PreActivationT:
         """The same pre-activation with its batch shape broadcast."""
@@ -157,22 +118,170 @@ class PreActivation:
     def _expanded(self: PreActivationT, batch_shape: torch.Size) -> PreActivationT:
         raise NotImplementedError
 
+    def scaled(self: PreActivationT, factor: Tensor, offset: Tensor) -> PreActivationT:
+        """``factor * a + offset``, each a number or one per unit of a vector, channel of a map."""
+        raise NotImplementedError
 
-class _Flips(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, pre: PreActivation, h: UnitFunction, x: Tensor | None, w: Tensor | None
-    ) -> Tensor:
-        ctx.pre, ctx.h = pre, h
-        del x, w  # there so that autograd knows where the gradients go
-        a = pre.tensor
-        return torch.zeros((), dtype=a.dtype, device=a.device).expand(a.shape)
+    def __add__(self, other: PreActivation) -> Sum:
+        if not isinstance(other, PreActivation):
+            raise TypeError(
+                f"{self!r} + ...: received a {type(other).__name__}; pre-activations are added to "
+                "each other. Write a constant as bias=..., and a draw h as bayes_sbn.identity(h)."
+            )
+        if self.unit_shape != other.unit_shape:
+            raise ValueError(
+                f"{self!r} + {other!r}: their units have shapes {tuple(self.unit_shape)} and "
+                f"{tuple(other.unit_shape)}; they must be the same. A skip connection between maps "
+                "of other sizes is a convolution with a kernel of size 1 and the stride of the "
+                "other one, bayes_sbn.affine_conv2d(h, weight, stride=...)."
+            )
+        return Sum((*self.terms, *other.terms))
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[None, None, Tensor | None, Tensor | None]:
-        _, _, of_inputs, of_weight = ctx.needs_input_grad
-        return None, None, *ctx.pre._flip_gradients(ctx.h, g, of_inputs, of_weight)
+    __radd__ = __add__
+
+
+class Term(PreActivation):
+    """One affine function ``a = s * W(x) + b`` of an input and of a weight."""
+
+    def __init__(
+        self,
+        inputs: Operand,
+        weight: Operand,
+        bias: Tensor | None,
+        scale: Tensor | None,
+        source: PreActivation | None = None,
+    ) -> None:
+        super().__init__(source)
+        self.inputs = inputs
+        self.weight = weight
+        self.bias = bias
+        self.scale = scale
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Itself."""
+        return (self,)
+
+    @property
+    def unit_scale(self) -> Tensor:
+        """The scale, a constant to the flips, broadcast against the units of ``a``."""
+        raise NotImplementedError
+
+    def flip_gradients(
+        self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
+    ) -> Gradients:
+        """Half the exact differences of h times g, of the shapes of the operands' tensors."""
+        raise NotImplementedError
+
+    def scaled(self: TermT, factor: Tensor, offset: Tensor) -> TermT:
+        """``factor * a + offset``, another scale and another bias."""
+        if self.source is not self:
+            return cast(TermT, self.source.scaled(factor, offset).expand(self.batch_shape))
+        other = copy.copy(self)
+        other.source, other._tensors = other, {}
+        other.scale = factor if self.scale is None else self.scale * factor
+        other.bias = offset if self.bias is None else self.bias * factor + offset
+        return other
+
+    def own_coefficient(self) -> Tensor | None:
+        """What each unit j multiplies input j by, if inputs and units are arranged alike."""
+        return None
+
+    def beside(self, other: Term) -> Term | None:
+        """This term, flipped jointly with another one of the same draw; None if it can not be."""
+        del other
+        return None
+
+    def at(self: TermT, a: Tensor) -> TermT:
+        """The same operands where the pre-activation has another value: in a sum, the total."""
+        located = copy.copy(self)
+        constant = a.detach()
+        located._tensors = {True: constant, False: constant}
+        return located
+
+    def of_bits(self: TermT, value: float) -> TermT:
+        """One bit of each window that the inputs average, all of them ``value``, as the inputs.
+
+        A bit moves the pre-activation by ``-2 s w x / cells``: the scale is that of a bit.
+        """
+        assert self.inputs.pooled is not None
+        single = copy.copy(self)
+        single.inputs = self.inputs.bits(value)
+        scale = self.inputs.open.new_ones(()) if self.scale is None else self.scale
+        single.scale = scale / self.inputs.pooled.cells
+        return single
+
+
+class Sum(PreActivation):
+    """The sum of several terms of the same units; made by ``+``."""
+
+    def __init__(self, terms: tuple[Term, ...], source: PreActivation | None = None) -> None:
+        super().__init__(source)
+        self.event_dim = terms[0].event_dim
+        shapes = [term.batch_shape for term in terms]
+        try:
+            batch = torch.broadcast_shapes(*shapes)
+        except RuntimeError:
+            raise ValueError(
+                f"{' + '.join(map(repr, terms))}: the batch shapes "
+                f"{', '.join(str(tuple(shape)) for shape in shapes)} do not broadcast; each term "
+                "has the rows of the plate, or one row for all."
+            ) from None
+        self._terms = _joined(tuple(term.expand(batch) for term in terms))
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """What it is the sum of, each of its shape."""
+        return self._terms
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of the pre-activation, batch dims and then units."""
+        return self._terms[0].shape
+
+    def _evaluate(self) -> Tensor:
+        if self.source is not self:
+            return self.source.tensor.expand(self.shape)
+        total = self._terms[0].tensor
+        for term in self._terms[1:]:
+            total = total + term.tensor
+        return total
+
+    def scaled(self, factor: Tensor, offset: Tensor) -> Sum:
+        """``factor * a + offset``, term by term."""
+        first, *others = self._terms
+        nothing = torch.zeros_like(offset)
+        return Sum(
+            (first.scaled(factor, offset), *(term.scaled(factor, nothing) for term in others))
+        )
+
+    def _expanded(self, batch_shape: torch.Size) -> Sum:
+        return Sum(tuple(term.expand(batch_shape) for term in self._terms), source=self.source)
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self._terms))
+
+
+def _joined(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """The terms, if no draw is in two of them but a pair whose joint flips are known."""
+    sites = [{o.site for o in (t.inputs, t.weight) if o.by_flips} for t in terms]
+    joined = list(terms)
+    for site in sorted(set().union(*sites)):
+        places = [k for k, here in enumerate(sites) if site in here]
+        if len(places) == 1:
+            continue
+        pairs = [places, places[::-1]] if len(places) == 2 else []
+        found = [(k, pair) for k, other in pairs if (pair := terms[k].beside(terms[other]))]
+        if not found:
+            raise ValueError(
+                f'{" + ".join(map(repr, terms))}: the draw of site "{site}" is in {len(places)} of '
+                "the terms; its flips would move all of them. Make them one term (two dense layers "
+                "of the same draw are one, with the sum of their weights), skip from an earlier "
+                'layer, or give the site infer={"estimator": "st"}, whose derivatives add.'
+            )
+        k, pair = found[0]
+        joined[k] = pair
+    return tuple(joined)
 
 
 def broadcasts_to(shape: torch.Size, wanted: torch.Size) -> bool:

@@ -10,6 +10,7 @@ by particle become one convolution with particles x groups groups.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -60,13 +61,26 @@ class Window:
 
     def input_gradient(self, g: Tensor, x: Tensor, w: Tensor) -> Tensor:
         """The adjoint in x (a transposed convolution of g by w), of the shape of x."""
-        return self._backward(g, x, w, of_inputs=True)
+        of_x, _ = self._backward(g, x, w, (True, False))
+        assert of_x is not None
+        return of_x
 
     def weight_gradient(self, g: Tensor, x: Tensor, w: Tensor) -> Tensor:
         """The adjoint in w (a correlation of x with g), of the shape of w."""
-        return self._backward(g, x, w, of_inputs=False)
+        _, of_w = self._backward(g, x, w, (False, True))
+        assert of_w is not None
+        return of_w
 
-    def _backward(self, g: Tensor, x: Tensor, w: Tensor, *, of_inputs: bool) -> Tensor:
+    def gradients(self, g: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Both adjoints, which share their preparations."""
+        of_x, of_w = self._backward(g, x, w, (True, True))
+        assert of_x is not None
+        assert of_w is not None
+        return of_x, of_w
+
+    def _backward(
+        self, g: Tensor, x: Tensor, w: Tensor, wanted: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
         batch = torch.broadcast_shapes(
             x.shape[: x.dim() - self.dims - 1], g.shape[: -self.dims - 1]
         )
@@ -82,18 +96,19 @@ class Window:
             False,
             (0,) * self.dims,
             fold.particles * self.groups,
-            (of_inputs, not of_inputs, False),
+            (*wanted, False),
         )
-        if of_inputs:
-            result: Tensor = fold.unfold_maps(input_gradient)
-            return result.sum_to_size(x.shape)
-        return fold.unfold_kernels(weight_gradient, w.shape)
+        of_inputs, of_weight = wanted
+        return (
+            fold.unfold_maps(input_gradient).sum_to_size(x.shape) if of_inputs else None,
+            fold.unfold_kernels(weight_gradient, w.shape) if of_weight else None,
+        )
 
     def _fold(self, x_shape: torch.Size, w_shape: torch.Size) -> _Fold:
         events = self.dims + 1
         lead = w_shape[: len(w_shape) - events - 1]
         batch = torch.broadcast_shapes(x_shape[: len(x_shape) - events], lead)
-        return _Fold(batch, is_shared=lead.numel() == 1, dims=self.dims)
+        return _Fold(batch, is_shared=math.prod(lead) == 1, dims=self.dims)
 
 
 @dataclass(frozen=True)

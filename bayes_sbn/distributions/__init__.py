@@ -1,5 +1,6 @@
 """Pyro distributions of ±1 variables, and likelihoods on a lazy affine."""
 
+from bayes_sbn.distributions.flip_likelihood import FlipLikelihood
 from bayes_sbn.distributions.likelihoods import (
     AffineBernoulli,
     AffineCategorical,
@@ -15,6 +16,7 @@ __all__ = [
     "AffineCategorical",
     "AffineLikelihood",
     "AffineNormal",
+    "FlipLikelihood",
     "NoisySign",
     "SignBernoulli",
     "SignDistribution",

@@ -1,7 +1,8 @@
-r"""Likelihoods on a lazy affine: categorical, Bernoulli and normal.
+r"""Likelihoods on a lazy pre-activation: categorical, Bernoulli and normal.
 
-Each holds the :class:`~bayes_sbn.affines.Affine` whose value is its logits (or means), so that the
-gradient of ``log p(y | a)`` reaches ±1 draws by exact flips where their estimator asks for them:
+Each holds the :class:`~bayes_sbn.affines.PreActivation` whose value is its logits (or means), so
+that the gradient of ``log p(y | a)`` reaches ±1 draws by exact flips where their estimator asks for
+them:
 
     categorical   log p = a_y - log sum_c exp(a_c)
     Bernoulli     log p = sum_j y_j a_j - log(1 + exp(a_j)),         y_j in {0, 1}
@@ -18,12 +19,14 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
 from bayes_sbn.affines import (
-    Affine,
     BernoulliLogLikelihood,
-    Convolution,
     NormalLogLikelihood,
+    PreActivation,
     UnitFunction,
+    asks_for_redraws,
     categorical_log_likelihood,
+    categorical_redraw,
+    units_redraw,
 )
 from bayes_sbn.distributions.support import check_batch
 
@@ -36,15 +39,15 @@ class AffineLikelihood(TorchDistribution):
     arg_constraints: ClassVar[dict[str, Any]] = {}  # operands are checked by affine()
     target_dim = 1
 
-    def __init__(self, affine: Affine, *, validate_args: bool | None = None) -> None:
+    def __init__(self, affine: PreActivation, *, validate_args: bool | None = None) -> None:
         name = type(self).__name__
-        if isinstance(affine, Convolution):
+        if isinstance(affine, PreActivation) and affine.event_dim != 1:
             raise TypeError(
                 f"{name}(affine=...): received {affine!r}; heads are dense. Write "
                 f"h = bayes_sbn.flatten(h, {affine.event_dim}) for the draw h of the last "
                 f"convolution, and {name}(bayes_sbn.affine(h, weight, bias))."
             )
-        if not isinstance(affine, Affine):
+        if not isinstance(affine, PreActivation):
             raise TypeError(
                 f"{name}(affine=...): received a {type(affine).__name__}; the law holds a lazy "
                 f"pre-activation. Write {name}(bayes_sbn.affine(x, weight, bias))."
@@ -63,13 +66,15 @@ class AffineLikelihood(TorchDistribution):
         new._batch_shape = torch.Size(batch_shape)
         return new
 
-    def _affine_at(self, batch_shape: torch.Size) -> Affine:
+    def _affine_at(self, batch_shape: torch.Size) -> PreActivation:
         """The affine broadcast to the batch of the scored values, where flips need it."""
         batch = torch.broadcast_shapes(batch_shape, self.affine.batch_shape)
-        return self.affine.expand(batch) if self.affine.needs_flips else self.affine
+        is_flipped = self.affine.needs_flips or asks_for_redraws(self.affine)
+        return self.affine.expand(batch) if is_flipped else self.affine
 
-    def _sum_units(self, pre: Affine, h: UnitFunction) -> Tensor:
-        return pre.through(h).sum(-1)
+    def _sum_units(self, pre: PreActivation, h: UnitFunction) -> Tensor:
+        value = pre.through(h).sum(-1)
+        return value + units_redraw(pre, h) if asks_for_redraws(pre) else value
 
     def _check_kind(self, value: Tensor, allowed: str) -> None:
         """The target is a tensor of real numbers of the shape of a draw."""
@@ -140,7 +145,10 @@ class AffineCategorical(AffineLikelihood):
                 allowed,
                 f"Give the model {classes} classes' labels, or make the last layer wider.",
             )
-        return categorical_log_likelihood(self.affine, value)
+        log_p = categorical_log_likelihood(self.affine, value)
+        if not asks_for_redraws(self.affine):
+            return log_p
+        return log_p + categorical_redraw(self._affine_at(value.shape), value)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All labels, (classes, *batch)."""
@@ -201,7 +209,7 @@ class AffineNormal(AffineLikelihood):
     has_rsample = False
 
     def __init__(
-        self, affine: Affine, sigma: Tensor | float, *, validate_args: bool | None = None
+        self, affine: PreActivation, sigma: Tensor | float, *, validate_args: bool | None = None
     ) -> None:
         super().__init__(affine, validate_args=validate_args)
         like = affine.tensor

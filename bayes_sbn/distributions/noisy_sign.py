@@ -45,7 +45,8 @@ class NoisySign(SignDistribution):
         if not isinstance(affine, PreActivation):
             raise TypeError(
                 f"NoisySign(affine=...): received a {type(affine).__name__}; the law holds a "
-                "lazy pre-activation. Write NoisySign(bayes_sbn.affine(x, weight, bias))."
+                "lazy pre-activation. Write NoisySign(bayes_sbn.affine(x, weight, bias)); a "
+                "normalisation of it is bayes_sbn.fold_normalisation(affine, norm)."
             )
         self.affine = affine
         self.noise = get_noise(noise)
@@ -94,6 +95,10 @@ class NoisySign(SignDistribution):
     def mean_path(self) -> Tensor:
         """``2 F(a) - 1``, differentiated in each operand by its rule."""
         return self.affine.through(MeanSign(self.noise))
+
+    def with_path(self, hard: Tensor) -> Tensor:
+        """See :meth:`SignDistribution.with_path`; the value of the mean is not needed."""
+        return self.affine.with_path(hard, MeanSign(self.noise))
 
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log F(x a)`` of every unit, differentiated in each operand by its rule."""

@@ -28,6 +28,16 @@ from torch import Tensor
 from torch.distributions import register_kl
 
 from bayes_sbn.affines import broadcasts_to
+from bayes_sbn.distributions.sign_divergence import (
+    CERTAIN,
+    MODERATE,
+    expected_log_prob,
+    finite,
+    largest,
+    log_two_cosh,
+    mean_ratio,
+    summed_kl,
+)
 from bayes_sbn.distributions.support import (
     SignDistribution,
     enumerate_signs,
@@ -35,9 +45,7 @@ from bayes_sbn.distributions.support import (
     sum_rightmost,
 )
 from bayes_sbn.dual import mean_node
-
-CERTAIN = 400.0
-"""|lam| from which on a variable is certain: 1 - |mu| and its entropy are below all numbers."""
+from bayes_sbn.signs import hard_with_path
 
 _ONE_PARAMETER = "SignBernoulli takes exactly one of logits=, probs=, mean="
 
@@ -108,23 +116,23 @@ class SignBernoulli(SignDistribution):
             raise ValueError(f"gradient={gradient!r} is not known; it is 'natural' or 'euclidean'.")
         new = cls.__new__(cls)
         probs = natural.detach().mul(2).sigmoid_()
-        new._set(natural.detach(), mean_node(natural, probs), True, natural.shape, 0)
+        new._set(natural.detach(), natural, True, natural.shape, 0)
         new._probs = probs
         super(SignBernoulli, new).__init__(natural.shape, torch.Size(), validate_args=False)
         return new
 
     def _set(
-        self, natural: Tensor, mean: Tensor, in_mean: bool, shape: torch.Size, event_dim: int
+        self, natural: Tensor, node: Tensor, in_mean: bool, shape: torch.Size, event_dim: int
     ) -> None:
         self._natural = natural  # lam
-        self._mean = mean  # the node that gradients in the mean enter, if in_mean
+        self._node = node  # what gradients in the mean enter, if in_mean: the mean, or the leaf
         self._in_mean = in_mean
         self._full_shape = shape
         self._event_dim = event_dim
 
     def _like(self, shape: torch.Size, event_dim: int) -> SignBernoulli:
         new = type(self).__new__(type(self))
-        new._set(self._natural, self._mean, self._in_mean, shape, event_dim)
+        new._set(self._natural, self._node, self._in_mean, shape, event_dim)
         new._probs = self._probs
         new._copy_rule(self)
         split = len(shape) - event_dim
@@ -164,7 +172,7 @@ class SignBernoulli(SignDistribution):
     @property
     def mean(self) -> Tensor:
         """``2p - 1``."""
-        return self._mean.expand(self._full_shape)
+        return self._mean_node().expand(self._full_shape)
 
     @property
     def variance(self) -> Tensor:
@@ -191,24 +199,34 @@ class SignBernoulli(SignDistribution):
         """``P(x = +1)``."""
         value = torch.sigmoid(2 * self._lam()) if self._probs is None else self._probs
         if self._slopes_in_mean():
-            value = value + _zero_with_slope(self._mean, torch.full_like(value, 0.5))
+            value = value + _zero_with_slope(self._mean_node(), torch.full_like(value, 0.5))
         return value.expand(self._full_shape)
 
     def _lam(self) -> Tensor:
         """``lam`` before broadcasting, a constant if the law is differentiated in its mean."""
         return self._natural.detach() if self._in_mean else self._natural
 
+    def _mean_node(self) -> Tensor:
+        """The mean before broadcasting, with its gradient."""
+        return self._node if self._probs is None else mean_node(self._node, self._probs)
+
     def _constant_mean(self) -> Tensor:
         """The mean before broadcasting, a constant if the law is differentiated in its mean."""
-        return self._mean.detach() if self._in_mean else self._mean
+        if self._probs is not None:
+            return self._probs.mul(2).sub_(1)
+        return self._node.detach() if self._in_mean else self._node
 
     def _slopes_in_mean(self) -> bool:
         """Whether values get their derivatives through the mean."""
-        return self._in_mean and self._mean.requires_grad and torch.is_grad_enabled()
+        return self._in_mean and self._node.requires_grad and torch.is_grad_enabled()
 
     def mean_path(self) -> Tensor:
         """The mean, through which path estimators differentiate a draw."""
         return self.mean
+
+    def with_path(self, hard: Tensor) -> Tensor:
+        """See :meth:`SignDistribution.with_path`; the value of the mean is not needed."""
+        return hard_with_path(hard, self._node.expand(self._full_shape))
 
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log P(x)`` of every single variable at hard states, as a function of the mean."""
@@ -217,20 +235,20 @@ class SignBernoulli(SignDistribution):
         if self._slopes_in_mean():
             tiny = torch.finfo(value.dtype).tiny
             value = value + _zero_with_slope(
-                self._mean, x / (2 * torch.sigmoid(argument).clamp_min(tiny))
+                self._mean_node(), x / (2 * torch.sigmoid(argument).clamp_min(tiny))
             )
         return value.expand(torch.broadcast_shapes(x.shape, self._full_shape))
 
     def half_log_odds(self) -> Tensor:
         """``(log P(+1) - log P(-1)) / 2``, the derivative of ``log_prob`` in x; finite."""
-        return _finite(self.natural.detach())
+        return finite(self.natural.detach())
 
     def entropy(self) -> Tensor:
         """In nats, summed over event dims."""
         lam = self._lam()
-        value = -_expected_log_prob(self._constant_mean(), lam.clamp(-CERTAIN, CERTAIN))
+        value = -expected_log_prob(self._constant_mean(), lam.clamp(-CERTAIN, CERTAIN))
         if self._slopes_in_mean():
-            value = value + _zero_with_slope(self._mean, -_finite(lam))
+            value = value + _zero_with_slope(self._mean_node(), -finite(lam))
         return sum_rightmost(value.expand(self._full_shape), self.event_dim)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
@@ -254,12 +272,6 @@ def _check_parameter(name: str, value: Tensor) -> None:
         )
 
 
-def _finite(lam: Tensor) -> Tensor:
-    """``lam``, where log 0 is the log of the smallest normal number."""
-    limit = -0.5 * math.log(torch.finfo(lam.dtype).tiny)
-    return torch.nan_to_num(lam, nan=math.nan, posinf=limit, neginf=-limit)
-
-
 def _zero_with_slope(mean: Tensor, slope: Tensor) -> Tensor:
     return (mean - mean.detach()) * slope.detach()
 
@@ -279,40 +291,8 @@ class _WithSlope(torch.autograd.Function):
         return gradients[0], gradients[0] * slope, None
 
 
-def _log_two_cosh(lam: Tensor) -> Tensor:
-    """``log(2 cosh lam) = |lam| + log(1 + exp(-2 |lam|))``."""
-    size = lam.abs()
-    if not size.requires_grad:
-        return torch.nn.functional.softplus(size.mul(-2)).add_(size)
-    return size + torch.nn.functional.softplus(-2 * size)
-
-
-def _expected_log_prob(mean: Tensor, lam: Tensor) -> Tensor:
-    """``E_q log p(x)`` for the mean of q and the natural parameter ``lam`` of p.
-
-    ``log p(x) = x lam - log(2 cosh lam)``.  Where p is certain, the state that it excludes counts
-    only if q has it.
-    """
-    if _largest(lam) < math.inf:
-        return mean * lam - _log_two_cosh(lam)
-    up, down = 0.5 * (1 + mean), 0.5 * (1 - mean)
-    log_up, log_down = (torch.nn.functional.logsigmoid(2 * x * lam) for x in (1, -1))
-    return torch.where(up > 0, up * log_up, 0.0) + torch.where(down > 0, down * log_down, 0.0)
-
-
-def _largest(lam: Tensor) -> float:
-    if not lam.numel():
-        return 0.0
-    low, high = torch.aminmax(lam.detach())
-    return float(torch.maximum(-low, high))
-
-
-def _mean_ratio(lam: Tensor, lam0: Tensor) -> Tensor:
-    """``E_q[x / p0(x)] / 2``, the derivative of ``E_q log p0`` in the mean of p0."""
-    tiny = torch.finfo(lam.dtype).tiny
-    up = torch.sigmoid(2 * lam) / torch.sigmoid(2 * lam0).clamp_min(tiny)
-    down = torch.sigmoid(-2 * lam) / torch.sigmoid(-2 * lam0).clamp_min(tiny)
-    return 0.5 * (up - down)
+def _needs_slope(law: SignBernoulli) -> bool:
+    return law._slopes_in_mean() or law._natural.requires_grad
 
 
 @register_kl(SignBernoulli, SignBernoulli)  # type: ignore[untyped-decorator]
@@ -324,19 +304,29 @@ def _kl_sign_bernoulli(q: SignBernoulli, p: SignBernoulli) -> Tensor:
             f"{tuple(p.event_shape)} differ; use .to_event on both."
         )
     # on the unexpanded parameters, which vectorised particles share
-    lam, lam0, mean = q._lam(), p._lam(), q._constant_mean()
-    if max(_largest(lam), _largest(lam0)) <= CERTAIN:
+    lam, lam0 = q._lam(), p._lam()
+    batch = torch.broadcast_shapes(q.batch_shape, p.batch_shape)
+    size = largest(lam)
+    is_whole = lam.shape == q.event_shape and lam0.numel() == 1 and not _needs_slope(p)
+    if q._probs is not None and is_whole and size <= MODERATE:
+        shift = float(lam0)
+        if abs(shift) <= MODERATE:
+            total = summed_kl(lam, q._probs, shift, size)
+            if q._slopes_in_mean():
+                gap = lam - shift if shift else lam
+                total = _WithSlope.apply(total, q._node, gap)  # type: ignore[no-untyped-call]
+            return total.expand(batch)
+    if max(size, largest(lam0)) <= CERTAIN:
         gap = lam - lam0
-        value = mean * gap - _log_two_cosh(lam) + _log_two_cosh(lam0)
+        value = q._constant_mean() * gap - log_two_cosh(lam) + log_two_cosh(lam0)
     else:
-        gap = _finite(lam) - _finite(lam0)
-        inside = lam.clamp(-CERTAIN, CERTAIN)
-        value = _expected_log_prob(mean, inside) - _expected_log_prob(mean, lam0)
+        gap = finite(lam) - finite(lam0)
+        inside, mean = lam.clamp(-CERTAIN, CERTAIN), q._constant_mean()
+        value = expected_log_prob(mean, inside) - expected_log_prob(mean, lam0)
     if q._slopes_in_mean():
-        value = _WithSlope.apply(value, q._mean, gap)  # type: ignore[no-untyped-call]
+        value = _WithSlope.apply(value, q._node, gap)  # type: ignore[no-untyped-call]
     if p._slopes_in_mean():
-        value = value + _zero_with_slope(p._mean, -_mean_ratio(lam, lam0))
+        value = value + _zero_with_slope(p._mean_node(), -mean_ratio(lam, lam0))
     if q.event_dim and value.shape[-q.event_dim :] != q.event_shape:
         value = value.expand(torch.broadcast_shapes(value.shape, q.event_shape))
-    batch = torch.broadcast_shapes(q.batch_shape, p.batch_shape)
     return sum_rightmost(value, q.event_dim).expand(batch)

@@ -22,7 +22,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from bayes_sbn.signs import open_sign
+from bayes_sbn.signs import hard_with_path, open_sign
 
 MAX_ENUMERATED_BITS = 16
 """Joint supports hold 2^n states; more bits than this are refused."""
@@ -73,6 +73,10 @@ class SignDistribution(TorchDistribution):
     def mean_path(self) -> Tensor:
         """``E[x]``, differentiable by the rules of the law's operands."""
         raise NotImplementedError
+
+    def with_path(self, hard: Tensor) -> Tensor:
+        """The states ``hard`` with the backward of the mean, by the rules of the operands."""
+        return hard_with_path(hard, self.mean_path())
 
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log P(x)`` of every single variable at hard states."""

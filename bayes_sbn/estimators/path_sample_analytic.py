@@ -39,26 +39,34 @@ class PathSampleAnalytic(Estimator):
 
     Unbiased: one hidden layer (±1 or real weights), and chains in which each flip reaches one unit
     of the next layer.  Biased, to second order in the flips, in deeper networks, and for ±1 kernels
-    of convolutions, whose flips reach many units.
+    of convolutions, whose flips reach many units, bits with two paths to the loss (skips), and
+    windows of a max pooling that overlap.
     Reduces to: straight-through, where F is linear on the flips and the head is affine.
     Costs: one forward and one backward pass; ±1 weights need no more products than
     straight-through.
 
     Args:
         real_inputs: how ±1 weights flip on real inputs, ``"series"`` (two terms) or ``"exact"``.
+        rao_blackwell: whether the log-likelihood of observed data is averaged over redraws of one
+            bit of the last layer: the same expectation, and less variance of the value and of the
+            gradients of the head's parameters; all other gradients stay what they are.
     """
 
     unbiased: ClassVar[bool | str] = "one dense hidden layer; width-1 chains"
     reference: ClassVar[str] = "Shekhovtsov, Yanush & Flach 2020"
 
-    def __init__(self, *, real_inputs: str = "series") -> None:
-        self.flip = FlipRule(real_inputs=real_inputs)
+    def __init__(self, *, real_inputs: str = "series", rao_blackwell: bool = False) -> None:
+        if not isinstance(rao_blackwell, bool):
+            raise TypeError(
+                f"PathSampleAnalytic(rao_blackwell={rao_blackwell!r}): it is True or False."
+            )
+        self.flip = FlipRule(real_inputs=real_inputs, rao_blackwell=rao_blackwell)
 
     def draw(self, site: Site, uniform: Tensor) -> Tensor:
         """Straight-through's draw; the flip rule is in what the children do with it."""
         return straight_through(site.fn, uniform)
 
     def __repr__(self) -> str:
-        rule = self.flip
-        inputs = "series" if rule is None else rule.real_inputs
-        return f"PathSampleAnalytic(real_inputs={inputs!r})"
+        rule = self.flip or FlipRule()
+        options = f"real_inputs={rule.real_inputs!r}, rao_blackwell={rule.rao_blackwell}"
+        return f"PathSampleAnalytic({options})"

@@ -17,7 +17,7 @@ expectation over what is downstream is replaced by one value.
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,26 +27,6 @@ from bayes_sbn.estimators.estimator import Estimator, Site, register_estimator
 from bayes_sbn.noise import Noise, get_noise
 
 
-class _StraightThrough(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, mean: Tensor, hard: Tensor) -> Tensor:
-        del ctx, mean
-        return hard.view_as(hard)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        del ctx
-        return gradients[0], None
-
-
-def hard_with_path(hard: Tensor, path: Tensor) -> Tensor:
-    """The values of ``hard`` with the backward of ``path``, a tensor of the same shape."""
-    if not path.requires_grad:
-        return hard
-    value: Tensor = _StraightThrough.apply(path, hard)  # type: ignore[no-untyped-call]
-    return value
-
-
 def straight_through(fn: SignDistribution, uniform: Tensor) -> Tensor:
     """The draw ``+1 where uniform < P(+1) else -1`` with the backward of the mean.
 
@@ -54,7 +34,7 @@ def straight_through(fn: SignDistribution, uniform: Tensor) -> Tensor:
         fn: the law of a ±1 site.
         uniform: of the shape of a draw.
     """
-    return hard_with_path(fn.draw(uniform), fn.mean_path())
+    return fn.with_path(fn.draw(uniform))
 
 
 @register_estimator("st")
@@ -94,7 +74,7 @@ class StraightThrough(Estimator):
             uniform = torch.full_like(uniform, 0.5)
         if self.proxy is None or not isinstance(fn, NoisySign):
             return straight_through(fn, uniform)
-        return hard_with_path(fn.draw(uniform), NoisySign(fn.affine, self.proxy).mean_path())
+        return NoisySign(fn.affine, self.proxy).with_path(fn.draw(uniform))
 
     def __repr__(self) -> str:
         return f"StraightThrough(proxy={self.proxy!r}, deterministic={self.deterministic!r})"

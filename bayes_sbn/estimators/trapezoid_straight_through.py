@@ -22,7 +22,7 @@ from torch import Tensor
 
 from bayes_sbn.distributions import SignDistribution
 from bayes_sbn.estimators.estimator import Estimator, Site, register_estimator
-from bayes_sbn.estimators.straight_through import hard_with_path
+from bayes_sbn.signs import hard_with_path
 
 
 def trapezoid_straight_through(fn: SignDistribution, uniform: Tensor) -> Tensor:

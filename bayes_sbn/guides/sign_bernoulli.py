@@ -22,7 +22,12 @@ from pyro.poutine.runtime import effectful, get_plates
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from bayes_sbn.distributions import AffineLikelihood, SignBernoulli, SignDistribution
+from bayes_sbn.distributions import (
+    AffineLikelihood,
+    FlipLikelihood,
+    SignBernoulli,
+    SignDistribution,
+)
 from bayes_sbn.dual import leaf_of, register_leaf
 from bayes_sbn.guides.sites import (
     real_site_error,
@@ -186,7 +191,7 @@ class AutoSignBernoulli(AutoMessenger):
             lam = self._param_statement(name)
             law = SignBernoulli.from_natural(lam, gradient=self.gradient)
             return law.to_event(prior.event_dim)
-        if isinstance(prior, (SignDistribution, AffineLikelihood)):
+        if isinstance(prior, (SignDistribution, AffineLikelihood, FlipLikelihood)):
             return prior  # activations, and data that nobody observed, follow the model
         raise real_site_error(name, prior)
 

@@ -11,7 +11,12 @@ from pyro.nn import PyroModule, PyroSample
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from bayes_sbn.distributions import AffineLikelihood, SignBernoulli, SignDistribution
+from bayes_sbn.distributions import (
+    AffineLikelihood,
+    FlipLikelihood,
+    SignBernoulli,
+    SignDistribution,
+)
 
 
 def sites_of_module(model: PyroModule) -> Iterator[tuple[str, SignBernoulli]]:
@@ -47,7 +52,7 @@ def sites_of_run(
         if isinstance(site["fn"], SignBernoulli):
             refuse_subsampled(name, site["cond_indep_stack"])
             sites[name] = site["fn"]
-        elif not isinstance(site["fn"], (SignDistribution, AffineLikelihood)):
+        elif not isinstance(site["fn"], (SignDistribution, AffineLikelihood, FlipLikelihood)):
             raise real_site_error(name, site["fn"])
     return sites
 

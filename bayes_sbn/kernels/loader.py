@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ABI_VERSION = 1  # BSBN_ABI_VERSION of csrc/bsbn.h
+ABI_VERSION = 2  # BSBN_ABI_VERSION of csrc/bsbn.h
 STATUS_OK = 0
 STATUS_NOT_A_SIGN = 2
 ISAS = ("portable", "avx2", "avx512")  # at the place of their codes
@@ -144,6 +144,11 @@ def native_library() -> NativeLibrary | None:
     if library is None and _from_environment("BAYES_SBN_BACKEND", BACKENDS) == "auto":
         _warn_once(reason)
     return library
+
+
+def installed_library() -> NativeLibrary | None:
+    """The library to run on CPU tensors where another way is as good; None without a warning."""
+    return _choose()[0]
 
 
 def check_device_is_not_forced(call: str, device: str) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from bayes_sbn.distributions import AffineCategorical, NoisySign
 from bayes_sbn.models.binary_layer import BinaryLinear
 from bayes_sbn.noise import Noise, get_noise
+from bayes_sbn.signs_of_data import tagged_if_signs
 
 INT16_HEADROOM = 4.0
 """How far beyond the largest training input the 16-bit grid of the inputs reaches."""
@@ -30,7 +31,8 @@ class BinaryMLP(PyroModule):
     """Fully connected network with ±1 weights and activations, and class labels.
 
     Args:
-        in_features: number of inputs; centre them and scale them to about unit size.
+        in_features: number of inputs; centre them and scale them to about unit size.  Rows that
+            are exactly ±1 are recognised (:func:`bayes_sbn.as_signs`).
         hidden: numbers of units of the hidden layers.
         num_classes: number of classes.
         num_data: number of training rows, by which mini-batches scale the likelihood.
@@ -103,7 +105,7 @@ class BinaryMLP(PyroModule):
             x: inputs, (rows, in_features).
             y: integer labels, (rows,), or None.
         """
-        self._check(x, y)
+        x = tagged_if_signs(x, self._check(x, y))  # ±1 inputs make the first layer's flips exact
         for layer in [*self.hidden, self.output]:
             _ = layer.weight  # weights are drawn before the plate: the rows share them
         size = len(x) if y is None else self.num_data
@@ -113,7 +115,8 @@ class BinaryMLP(PyroModule):
             labels: Tensor = pyro.sample("y", AffineCategorical(self.output(x)), obs=y)
             return labels
 
-    def _check(self, x: Tensor, y: Tensor | None) -> None:
+    def _check(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Raise if the data do not fit; returns the largest absolute input."""
         call = "BinaryMLP(x, y)"
         if not isinstance(x, Tensor) or not x.is_floating_point():
             came = x.dtype if isinstance(x, Tensor) else type(x).__name__
@@ -140,7 +143,7 @@ class BinaryMLP(PyroModule):
                 "fill them in."
             )
         if y is None:
-            return
+            return largest
         if not isinstance(y, Tensor) or y.shape != x.shape[:1]:
             got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise ValueError(
@@ -152,6 +155,7 @@ class BinaryMLP(PyroModule):
                 f"{self.num_data}. Write BinaryMLP(..., num_data={len(x)})."
             )
         self.input_range = torch.maximum(self.input_range, largest)
+        return largest
 
     def architecture(self) -> dict[str, Any]:
         """The network as plain numbers, from which a :class:`bayes_sbn.Posterior` is made."""

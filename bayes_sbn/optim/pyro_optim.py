@@ -7,7 +7,8 @@ module path, as registered in :mod:`bayes_sbn.dual`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pyro
@@ -54,48 +55,81 @@ class MirrorDescent(PyroOptim):
         self.optim_objs = WeakIdKeyDictionary()
 
     def __call__(self, params: Iterable[Tensor], *args: Any, **kwargs: Any) -> None:
-        """One step of every parameter that was captured."""
-        for parameter in params:
-            if parameter not in self.optim_objs:
-                self.optim_objs[parameter] = self._make(parameter)
-            if self.pt_clip_args:
+        """One step of every parameter that was captured, whose gradients it uses up."""
+        captured = list(params)
+        self._make_for([p for p in captured if p not in self.optim_objs])
+        if self.pt_clip_args:
+            for parameter in captured:
                 self._clip_grad([parameter], **self.pt_clip_args)
-            self.optim_objs[parameter].step(*args, **kwargs)
+        rules = {id(rule): rule for rule in (self.optim_objs[p] for p in captured)}
+        present = {id(p) for p in captured}
+        for rule in rules.values():
+            with _only(rule, present):
+                rule.step(*args, **kwargs)
+        for parameter in captured:
+            # used up: the next backward pass writes a fresh one instead of adding to zeros
+            parameter.grad = None
 
-    def _make(self, parameter: Tensor) -> torch.optim.Optimizer:
-        leaf = leaf_of(parameter)
-        made: torch.optim.Optimizer
-        if leaf is not None and leaf.is_dual:
-            made = MirrorDescentRule([parameter], **self.dual_args)
-        else:
-            made = getattr(torch.optim, self.real_name)([parameter], **self.real_args)
-        waiting = self._state_waiting_to_be_consumed
-        if waiting:
-            state = waiting.pop(_name_of(parameter), None)
-            if state is not None:
-                made.load_state_dict(state)
+    def _make_for(self, parameters: Iterable[Tensor]) -> None:
+        """One rule for all new ±1 weights, one for all new real parameters: a step costs less."""
+        dual: list[Tensor] = []
+        real: list[Tensor] = []
+        for parameter in parameters:
+            leaf = leaf_of(parameter)
+            (dual if leaf is not None and leaf.is_dual else real).append(parameter)
+        for members, is_dual in ((dual, True), (real, False)):
+            if not members:
+                continue
+            rule = self._rule(members, is_dual)
+            for parameter in members:
+                self.optim_objs[parameter] = rule
+            waiting = self._state_waiting_to_be_consumed
+            for parameter in members if waiting else ():
+                state = waiting.pop(_name_of(parameter), None)
+                if state is not None:
+                    self._load(parameter, state)
+
+    def _rule(self, members: list[Tensor], is_dual: bool) -> torch.optim.Optimizer:
+        if is_dual:
+            return MirrorDescentRule(members, **self.dual_args)
+        made: torch.optim.Optimizer = getattr(torch.optim, self.real_name)(
+            members, **self.real_args
+        )
         return made
+
+    def _load(self, parameter: Tensor, state: Mapping[str, Any]) -> None:
+        """Give one member of a rule the state of a rule for it alone."""
+        rule = self.optim_objs[parameter]
+        alone = self._rule([parameter], isinstance(rule, MirrorDescentRule))
+        alone.load_state_dict(dict(state))
+        rule.state.pop(parameter, None)
+        if parameter in alone.state:
+            rule.state[parameter] = alone.state[parameter]
+        options = {k: v for k, v in alone.param_groups[0].items() if k != "params"}
+        rule.param_groups[0].update(options)
 
     def get_state(self) -> dict[str, Any]:
         """The optimisers' states by module path; also those that wait for their parameter."""
         state = dict(self._state_waiting_to_be_consumed)
-        for parameter, optimizer in self.optim_objs.items():
+        for parameter, rule in self.optim_objs.items():
             name = _name_of(parameter)
             if name in state:
                 raise ValueError(
                     f'MirrorDescent.get_state: two parameters are called "{name}", so their states '
                     "cannot be told apart in a file. Use one optimiser per model."
                 )
-            state[name] = optimizer.state_dict()
+            options = {k: v for k, v in rule.param_groups[0].items() if k != "params"}
+            own = {0: dict(rule.state[parameter])} if parameter in rule.state else {}
+            state[name] = {"state": own, "param_groups": [{**options, "params": [0]}]}
         return state
 
     def set_state(self, state_dict: Mapping[str, Any]) -> None:
         """Load states by module path, now or when the parameter first steps."""
         waiting = dict(state_dict)
-        for parameter, optimizer in self.optim_objs.items():
+        for parameter in self.optim_objs:
             state = waiting.pop(_name_of(parameter), None)
             if state is not None:
-                optimizer.load_state_dict(state)
+                self._load(parameter, state)
         self._state_waiting_to_be_consumed = waiting
 
     def scale_lr(self, factor: float) -> None:
@@ -104,6 +138,20 @@ class MirrorDescent(PyroOptim):
             for group in optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])
                 group["lr"] = factor * group["initial_lr"]
+
+
+@contextmanager
+def _only(rule: torch.optim.Optimizer, present: set[int]) -> Iterator[None]:
+    """Let a rule step only the parameters that are present: it leaves those without gradient."""
+    members = [p for group in rule.param_groups for p in group["params"]]
+    absent = [(p, p.grad) for p in members if id(p) not in present]
+    for parameter, _ in absent:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, gradient in absent:
+            parameter.grad = gradient
 
 
 def _name_of(parameter: Tensor) -> str:

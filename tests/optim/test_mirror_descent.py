@@ -114,9 +114,49 @@ def test_pyro_optim_tells_dual_leaves_from_the_rest():
     assert torch.equal(real.detach(), torch.full((2,), -0.1))
     optim.scale_lr(0.1)
     optim.scale_lr(0.5)
+    assert dual.grad is None  # used up
+    assert real.grad is None
+    dual.grad, real.grad = torch.ones(2), torch.ones(2)
     optim({dual, real})
     assert torch.allclose(dual.detach(), torch.full((2,), -0.75))
     assert torch.allclose(real.detach(), torch.full((2,), -0.15))
+
+
+def test_a_step_moves_the_parameters_of_its_call_alone():
+    # both kinds are stepped by one rule each, whose momenta would move an absent parameter too
+    leaves = {name: torch.nn.Parameter(torch.zeros(2)) for name in ("w", "v", "scale", "bias")}
+    for name, leaf in leaves.items():
+        register_leaf(leaf, name, is_dual=name in ("w", "v"))
+        leaf.grad = torch.ones(2)
+    optim = sbn.optim.MirrorDescent({"lr": 0.5})
+    optim(leaves.values())
+    for name in ("v", "bias"):
+        leaves[name].grad = torch.zeros(2)
+    before = {name: leaf.detach().clone() for name, leaf in leaves.items()}
+    leaves["w"].grad = leaves["scale"].grad = torch.ones(2)
+    optim([leaves["w"], leaves["scale"]])
+    for name, leaf in leaves.items():
+        assert torch.equal(leaf.detach(), before[name]) == (name in ("v", "bias")), name
+    assert torch.equal(leaves["v"].grad, torch.zeros(2))
+
+
+def test_states_are_those_of_rules_for_single_parameters():
+    torch.manual_seed(3)
+    alone, shared = [], []
+    for optims, together in ((alone, False), (shared, True)):
+        leaves = [torch.nn.Parameter(torch.zeros(3)) for _ in range(4)]
+        for k, leaf in enumerate(leaves):
+            register_leaf(leaf, f"p{k}", is_dual=k < 2)
+        optim = sbn.optim.MirrorDescent({"lr": 0.1})
+        for step in range(3):
+            for k, leaf in enumerate(leaves):
+                leaf.grad = torch.full((3,), float(k + step))
+            for call in [leaves] if together else [[leaf] for leaf in leaves]:
+                optim(call)
+        optims += [optim, leaves]
+    for a, b in zip(alone[1], shared[1], strict=True):
+        assert torch.equal(a, b)
+    assert str(alone[0].get_state()) == str(shared[0].get_state())
 
 
 def test_clipping_limits_the_gradient():

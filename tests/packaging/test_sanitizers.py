@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from bayes_sbn.kernels.loader import NativeLibrary
 from bayes_sbn.kernels.native import packing as native
+from bayes_sbn.kernels.native import uniforms as native_uniforms
 from bayes_sbn.kernels.reference import packing as reference
+from bayes_sbn.kernels.reference.uniforms import uniforms_like
 from tests.kernels.packing_cases import LENGTHS, NATIVE_DTYPES, as_dtype, signs
 
 library = NativeLibrary(Path(sys.argv[1]))
@@ -32,6 +34,10 @@ for isa in library.available_isas:
             assert torch.equal(native.unpack(library, words, length, dtype), x)
             counts = native.popcount(library, words, length + overrun)
             assert overrun or torch.equal(counts, reference.popcount(words, length))
+    for length in (*LENGTHS, 511, 512, 513):
+        for dtype in native_uniforms.VALUE_TYPES:
+            found = native_uniforms.uniforms(library, torch.Size([length]), dtype, 9)
+            assert torch.equal(found, uniforms_like(torch.empty(length, dtype=dtype), 9))
 print("clean")
 """
 

@@ -20,7 +20,7 @@
 #endif
 
 /* Raised by one whenever a struct or a function below changes; the loader refuses another number. */
-#define BSBN_ABI_VERSION 1
+#define BSBN_ABI_VERSION 2
 
 #ifdef __cplusplus
 extern "C" {
@@ -87,6 +87,19 @@ struct bsbn_popcount_args {
   int64_t ran_isa; /* out */
 };
 BSBN_API int bsbn_popcount(struct bsbn_popcount_args* args);
+
+/* ---- uniforms.cpp ----------------------------------------------------------------------------- */
+
+/* Uniforms in [0, 1), float32 or float64, a function of the seed and the index alone. */
+struct bsbn_uniforms_args {
+  void* values;
+  int64_t value_type;
+  int64_t length;
+  int64_t seed; /* 64 bits, of either sign */
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_uniforms(struct bsbn_uniforms_args* args);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,136 @@
+r"""The terms that one run adds to the loss, and the surrogate whose gradient is the estimate.
+
+    loss = - sum log p(y | .) + T KL(weights) + sum (log q - log p) of other latent sites.
+
+Path estimators differentiate the loss itself; each other estimator adds a surrogate of its site,
+which sees the cost downstream of it per batch element.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro.distributions.util import scale_and_mask
+from pyro.infer.util import MultiFrameTensor, get_plate_stacks
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from bayes_sbn.distributions import SignBernoulli, SignDistribution
+from bayes_sbn.dual import leaf_of, register_leaf
+from bayes_sbn.elbo_run import Run
+from bayes_sbn.elbo_sites import is_analytic, latent_terms, particle_dim
+from bayes_sbn.estimators import Site
+
+
+class Particle:
+    """The terms of the loss that one run contributes.
+
+    Args:
+        run: the execution.
+        gradients: whether parameters and surrogates are wanted, or the value alone.
+        temperature: what one nat of the weights' KL costs; None leaves it out.
+        particles: their number, where the terms of each are wanted apart.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        gradients: bool,
+        temperature: float | None,
+        particles: int | None = None,
+    ) -> None:
+        self.particles = particles
+        self.run, self.gradients = run, gradients
+        self.temperature = temperature
+        self.stacks = get_plate_stacks(run.model_trace)
+        self.cost = MultiFrameTensor()
+        like = next(iter(run.model_trace.nodes[name]["log_prob"] for name in run.observed))
+        self.loss: Tensor = torch.zeros((), dtype=like.dtype, device=like.device)
+        self.surrogate = self.loss
+
+    def terms(self) -> tuple[Tensor, Tensor]:
+        """The loss, a constant, and the surrogate whose gradient is the estimate."""
+        model_nodes, guide_nodes = self.run.model_trace.nodes, self.run.guide_trace.nodes
+        for name in self.run.observed:
+            self._add(-model_nodes[name]["log_prob"], self.stacks[name])
+        latents = [name for name, site in guide_nodes.items() if site["type"] == "sample"]
+        for name in latents:
+            self._add_latent(name, model_nodes.get(name), guide_nodes[name])
+        if self.gradients:
+            self._register_parameters(model_nodes)
+            self._register_parameters(guide_nodes)
+            for name in latents:
+                self._add_surrogate(name, guide_nodes[name])
+        return self.loss, self.surrogate
+
+    def _sum(self, term: Tensor) -> Tensor:
+        """The sum of a term, or its sums by particle, whose dim is the leftmost."""
+        if self.particles is None:
+            return term.sum()
+        return term.reshape(self.particles, -1).sum(1)
+
+    def _add(self, term: Tensor, stack: Any = None) -> None:
+        """Add a term to the loss; with a stack, also to the cost that scores are weighed by."""
+        total = self._sum(term)
+        self.loss = self.loss + total.detach()
+        self.surrogate = self.surrogate + total
+        if stack is not None:
+            self.cost.add((stack, term.detach()))
+
+    def _add_latent(self, name: str, model_site: Any, guide_site: Any) -> None:
+        if model_site is None:
+            raise ValueError(
+                f'TraceEstimator_ELBO: the guide has a site "{name}" that the model has not; '
+                "rename it, or sample it in the model."
+            )
+        q, p = guide_site["fn"], model_site["fn"]
+        if isinstance(q, SignBernoulli) and isinstance(p, SignBernoulli):
+            if self.temperature is not None:
+                kl = scale_and_mask(kl_divergence(q, p), guide_site["scale"], guide_site["mask"])
+                self._add(self.temperature * kl)
+            return
+        if is_analytic(model_site, guide_site):
+            return
+        log_p, log_q, entropy_term = latent_terms(model_site, guide_site)
+        # the value has log q; its gradient only if the draw is a path
+        self.loss = self.loss - self._sum((log_p - log_q).detach())
+        self.surrogate = self.surrogate - self._sum(log_p)
+        if isinstance(entropy_term, Tensor):
+            self.surrogate = self.surrogate + self._sum(entropy_term)
+        self.cost.add((self.stacks[name], (log_q - log_p).detach()))
+
+    def _add_surrogate(self, name: str, site: Any) -> None:
+        estimator = site["infer"].get("drawn_by")
+        stack = site["cond_indep_stack"]
+        if estimator is None:
+            if not isinstance(site["fn"], SignDistribution) and not site["fn"].has_rsample:
+                score = site["fn"].score_parts(site["value"]).score_function
+                term = self.cost.sum_to(stack) * scale_and_mask(score, mask=site["mask"])
+                self.surrogate = self.surrogate + self._sum(term)
+            return
+        if estimator.is_path:
+            return
+        cost = self.cost.sum_to(stack)
+        term = estimator.surrogate(
+            Site(
+                name,
+                site["fn"],
+                site["value"],
+                uniform=self.run.uniforms.get(name),
+                particle_dim=particle_dim(stack),
+            ),
+            cost,
+            lambda values: self.run.rerun_cost(name, stack, values),
+        )
+        if term is not None:
+            self.surrogate = self.surrogate + self._sum(scale_and_mask(term, mask=site["mask"]))
+
+    def _register_parameters(self, nodes: Any) -> None:
+        """Tell optimisers the names of parameters, which the global store may not know."""
+        for name, site in nodes.items():
+            if site["type"] == "param" and hasattr(site["value"], "unconstrained"):
+                parameter = site["value"].unconstrained()
+                if leaf_of(parameter) is None:
+                    register_leaf(parameter, name, is_dual=False)
