@@ -4,15 +4,16 @@ import pytest
 import torch
 
 import bayes_sbn as sbn
-from tests.estimators.conformance import ALONE, network, uniforms_of
+from bayes_sbn.estimators import PathSampleAnalytic
+from tests.estimators.conformance import network, uniforms_of
 
 
-@pytest.mark.parametrize("name", ["psa", "score", "disarm"])
+@pytest.mark.parametrize("name", ["psa", "score", "disarm", "exact psa"])
 def test_losses_of_particles_are_those_of_single_runs(name):
-    assert name in ALONE
+    chosen = PathSampleAnalytic(real_inputs="exact") if name == "exact psa" else name
     net = network()
     elbo = sbn.TraceEstimator_ELBO(
-        name, num_particles=3, vectorize_particles=True, max_plate_nesting=1
+        chosen, num_particles=3, vectorize_particles=True, max_plate_nesting=1
     )
     uniforms = uniforms_of(net, "particle losses", 3)
     with sbn.force_draws({}, uniforms=uniforms):
@@ -20,7 +21,7 @@ def test_losses_of_particles_are_those_of_single_runs(name):
     assert losses.shape == (3,)
     leaves = list(net.parameters.values())
     together = torch.autograd.grad(losses, leaves, torch.eye(3), is_grads_batched=True)
-    single = sbn.TraceEstimator_ELBO(name)
+    single = sbn.TraceEstimator_ELBO(chosen)
     for k in range(3):
         with sbn.force_draws({}, uniforms={site: u[k] for site, u in uniforms.items()}):
             loss = single.differentiable_loss(net.model, net.guide, net.x, net.y)

@@ -117,7 +117,7 @@ def _blocks(
         yield (
             h.for_flips(partial(_flip_axis, rows=block)),
             a[..., block, :],
-            g[..., block, :],
+            g.narrow(-2, start, min(size, rows - start)),  # vmap refuses a slice of all rows
             s.unsqueeze(-1),
             w.unsqueeze(-3),
             x[..., block, :].unsqueeze(-2),
