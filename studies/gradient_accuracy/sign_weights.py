@@ -61,7 +61,7 @@ def audited(hidden: list[int], steps: list[int], repeats: int, seed: int) -> dic
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="2-2-1-2, before training only")
-    parser.add_argument("--repeats", type=int, default=400, help="of what is not enumerated")
+    parser.add_argument("--repeats", type=int, default=100, help="of what is not enumerated")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -81,11 +81,11 @@ def main(arguments: list[str] | None = None) -> None:
         text = json.dumps(contents, indent=1)
         rounded = json.loads(text, parse_float=lambda number: float(f"{float(number):.4g}"))
         (HERE / "sign_weights.json").write_text(json.dumps(rounded, indent=1) + "\n", "utf-8")
-        figure = Figure(figsize=(12, 9), layout="constrained")
+        figure = Figure(figsize=(15, 9), layout="constrained")
         FigureCanvasAgg(figure)
         for ax, (step, audit) in zip(figure.subplots(1, len(audits)), audits.items(), strict=True):
-            audit.plot(ax).set_title(f"{step} steps", loc="left")
-        figure.savefig(HERE / "sign_weights.png", dpi=70)
+            audit.plot(ax).set_ylabel(f"after {step} steps of SVI")
+        figure.savefig(HERE / "sign_weights.png", dpi=60)
     print(last_line("gradient_accuracy/sign_weights", ratios, dict.fromkeys(ratios, 1.0)))
 
 
