@@ -50,6 +50,7 @@ _NAMES = {
     "EstimatorMessenger": "bayes_sbn.messenger",
     "force_draws": "bayes_sbn.messenger",
     "TraceEstimator_ELBO": "bayes_sbn.elbo",
+    "audit": "bayes_sbn.gradient_audit",
     "Posterior": "bayes_sbn.posterior",
     "Ensemble": "bayes_sbn.ensemble",
     "Predictions": "bayes_sbn.predictions",
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from bayes_sbn.estimators import Site as Site
     from bayes_sbn.estimators import register_estimator as register_estimator
     from bayes_sbn.estimators import straight_through as straight_through
+    from bayes_sbn.gradient_audit import audit as audit
     from bayes_sbn.messenger import EstimatorMessenger as EstimatorMessenger
     from bayes_sbn.messenger import force_draws as force_draws
     from bayes_sbn.posterior import Posterior as Posterior

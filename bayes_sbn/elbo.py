@@ -167,6 +167,26 @@ class TraceEstimator_ELBO(ELBO):
             self.passes = enumeration.passes
             yield summand
 
+    def particle_losses(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """What :meth:`differentiable_loss` averages: one loss for each vectorised particle."""
+        if not self.vectorize_particles or self.num_particles < 2:
+            raise ValueError(
+                f"TraceEstimator_ELBO.particle_losses: num_particles={self.num_particles}, "
+                f"vectorize_particles={self.vectorize_particles}; it is for particles side by "
+                "side. Write TraceEstimator_ELBO(..., num_particles=8, vectorize_particles=True)."
+            )
+        if self.num_importance > 1:
+            raise ValueError(
+                f"TraceEstimator_ELBO.particle_losses: num_importance={self.num_importance}; a "
+                "copy has no loss of its own. Write num_particles=... in its place."
+            )
+        (run,) = self._get_traces(model, guide, args, kwargs)
+        temperature = self.resolve_temperature(run) if self.weight_kl else None
+        terms = Particle(run, gradients=True, temperature=temperature, particles=self.num_particles)
+        loss, surrogate = terms.terms()
+        self.passes = run.passes
+        return surrogate + (loss - surrogate.detach())
+
     def _loss_and_surrogate(
         self, model: Any, guide: Any, args: Any, kwargs: Any, *, gradients: bool
     ) -> tuple[Tensor, Tensor]:

@@ -36,9 +36,18 @@ class Particle:
         run: the execution.
         gradients: whether parameters and surrogates are wanted, or the value alone.
         temperature: what one nat of the weights' KL costs; None leaves it out.
+        particles: their number, where the terms of each are wanted apart.
     """
 
-    def __init__(self, run: Run, *, gradients: bool, temperature: float | None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        *,
+        gradients: bool,
+        temperature: float | None,
+        particles: int | None = None,
+    ) -> None:
+        self.particles = particles
         self.run, self.gradients = run, gradients
         self.temperature = temperature
         self.stacks = get_plate_stacks(run.model_trace)
@@ -68,9 +77,15 @@ class Particle:
         for name in self.run.observed:
             self._add(-self.run.model_trace.nodes[name]["log_prob"], self.stacks[name])
 
+    def _sum(self, term: Tensor) -> Tensor:
+        """The sum of a term, or its sums by particle, whose dim is the leftmost."""
+        if self.particles is None:
+            return term.sum()
+        return term.reshape(self.particles, -1).sum(1)
+
     def _add(self, term: Tensor, stack: Any = None) -> None:
         """Add a term to the loss; with a stack, also to the cost that scores are weighed by."""
-        total = term.sum()
+        total = self._sum(term)
         self.loss = self.loss + total.detach()
         self.surrogate = self.surrogate + total
         if stack is not None:
@@ -87,10 +102,10 @@ class Particle:
             return
         log_p, log_q, entropy_term = latent_terms(model_site, guide_site)
         # the value has log q; its gradient only if the draw is a path
-        self.loss = self.loss - (log_p - log_q).detach().sum()
-        self.surrogate = self.surrogate - log_p.sum()
+        self.loss = self.loss - self._sum((log_p - log_q).detach())
+        self.surrogate = self.surrogate - self._sum(log_p)
         if isinstance(entropy_term, Tensor):
-            self.surrogate = self.surrogate + entropy_term.sum()
+            self.surrogate = self.surrogate + self._sum(entropy_term)
         self.cost.add((self.stacks[name], (log_q - log_p).detach()))
 
     def _add_surrogate(self, name: str, site: Any) -> None:
@@ -100,7 +115,7 @@ class Particle:
             if not isinstance(site["fn"], SignDistribution) and not site["fn"].has_rsample:
                 score = site["fn"].score_parts(site["value"]).score_function
                 term = self.cost.sum_to(stack) * scale_and_mask(score, mask=site["mask"])
-                self.surrogate = self.surrogate + term.sum()
+                self.surrogate = self.surrogate + self._sum(term)
             return
         if estimator.is_path:
             return
@@ -117,4 +132,4 @@ class Particle:
             lambda values: self.run.rerun_cost(name, stack, values),
         )
         if term is not None:
-            self.surrogate = self.surrogate + scale_and_mask(term, mask=site["mask"]).sum()
+            self.surrogate = self.surrogate + self._sum(scale_and_mask(term, mask=site["mask"]))

@@ -51,7 +51,7 @@ def reliability_diagram(
     curve = reliability_curve(pred, y, num_bins=num_bins)
     error = ece(pred, y, num_bins=num_bins)
     if ax is None:
-        ax = _new_figure(4.6, 5.2).add_subplot()
+        ax = new_figure(4.6, 5.2).add_subplot()
     left, width = curve.edges[:-1], 1 / num_bins
     filled = curve.count > 0
 
@@ -158,7 +158,7 @@ def most_uncertain(
     columns = min(k, 4)
     rows = -(-k // columns)
     if figure is None:
-        figure = _new_figure(1.75 * columns, 0.4 + 2.15 * rows)
+        figure = new_figure(1.75 * columns, 0.4 + 2.15 * rows)
     figure.suptitle(f"The {k} most uncertain inputs, by predictive entropy", fontsize="medium")
     top = min(1.0, 1.05 * float(high.max()))
     darkest, brightest = float(images.min()), float(images.max())
@@ -190,7 +190,7 @@ def summary_figure(
         The figure, for ``figure.savefig("summary.png")``.
     """
     _images_and_labels("summary_figure()", pred, x, y, image_shape)
-    figure = _new_figure(12.5, 6.9)
+    figure = new_figure(12.5, 6.9)
     halves = figure.add_gridspec(1, 2, width_ratios=[1, 1.35], wspace=0.03)
     left, right = figure.add_subfigure(halves[0, 0]), figure.add_subfigure(halves[0, 1])
     left.suptitle("Reliability of the predicted class", fontsize="medium")
@@ -199,7 +199,8 @@ def summary_figure(
     return figure
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of that many inches, with a canvas of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -50,7 +50,7 @@ LAYERS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         "L6",
-        ("plots", "analysis", "report", "predictive", "sklearn", "demo", "cli"),
+        ("plots", "gradient_audit", "analysis", "report", "predictive", "sklearn", "demo", "cli"),
         "what is built on top: plots, ArviZ, reports, Pyro and scikit-learn faces, commands",
     ),
 ]
@@ -66,7 +66,7 @@ SAME_LEVEL: tuple[tuple[str, ...], ...] = (
     ("affines", "distributions"),
     ("messenger", "temperature", "elbo", "training"),
     ("uncertainty", "predictions", "ensemble", "posterior"),
-    ("plots", "analysis", "report", "predictive", "sklearn", "demo", "cli"),
+    ("plots", "gradient_audit", "analysis", "report", "predictive", "sklearn", "demo", "cli"),
 )
 """Chains inside a level: a module may import those to its left."""
 
@@ -83,6 +83,7 @@ MAY_IMPORT_PYRO = (
     "messenger",
     "elbo",
     "training",
+    "gradient_audit",
     "predictive",
     "demo",
 )

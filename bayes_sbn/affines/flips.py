@@ -105,7 +105,7 @@ def series(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor] | Non
 def two_values(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
     """``g M / 2`` and ``g N / 2``: of the mean and half the difference of a flip's two values."""
     central, rest = h.half_flip_pair(pre.tensor.detach(), pre.unit_scale)
-    return central.mul_(g), rest.mul_(g)
+    return central * g, rest * g  # not in place: under vmap g has a dim that they have not
 
 
 def _blocks(
@@ -124,7 +124,7 @@ def _blocks(
         yield (
             h.for_flips(partial(_flip_axis, rows=block)),
             a[..., block, :],
-            g[..., block, :],
+            g.narrow(-2, start, min(size, rows - start)),  # vmap refuses a slice of all rows
             s.unsqueeze(-1),
             w.unsqueeze(-3),
             x[..., block, :].unsqueeze(-2),

@@ -97,6 +97,9 @@ class Estimator:
         output: what children receive: ``"sign"`` (±1), ``"relaxed"`` or ``"moments"``.
         scope: ``"site"``, or ``"elbo"`` of one that is for a whole ELBO and no single site.
         reference: where it is published.
+
+    And one that it does not:
+        particles: the fewest draws, side by side, that one step needs.
     """
 
     unbiased: ClassVar[bool | str] = False
@@ -104,6 +107,7 @@ class Estimator:
     output: ClassVar[str] = "sign"
     scope: ClassVar[str] = "site"
     reference: ClassVar[str] = ""
+    particles: ClassVar[int] = 1
     name: ClassVar[str] = ""
 
     flip: FlipRule | None = None

@@ -28,6 +28,7 @@ class LeaveOneOut(Estimator):
     unbiased: ClassVar[bool | str] = True
     passes: ClassVar[int | str] = "1 a particle, at least 2 particles"
     reference: ClassVar[str] = "Salimans & Knowles 2014; Kool et al. 2019 (RLOO)"
+    particles: ClassVar[int] = 2
 
     def draw(self, site: Site, uniform: Tensor) -> Tensor:
         """The hard draw."""

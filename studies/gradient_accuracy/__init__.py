@@ -1,0 +1,1 @@
+"""Gradient accuracy against enumeration, as in the PSA paper."""
