@@ -215,9 +215,10 @@ class Logistic(Noise):
             return super().flip_pair(a, step)
         t = torch.tanh(size)
         upper, lower = self.sides(a) if sides is None else sides
-        slope = (upper * lower).mul_(4)
-        below = torch.addcmul(torch.cosh(size).square().reciprocal(), t * t, slope)
-        mean = slope.div_(below).mul_(0.5 * t)
+        density = upper * lower
+        # M divided through by 2 t, so that each entry is passed over as seldom as can be
+        alone = torch.cosh(size).square().mul_(2 * t).reciprocal_()
+        mean = density.div_(torch.addcmul(alone, 2 * t, density))
         return mean, (upper - lower).mul_(t).mul_(mean)
 
     def flip_difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
