@@ -9,7 +9,7 @@ import bayes_sbn as sbn
 from bayes_sbn.affines import MeanSign
 from bayes_sbn.estimators import PathSampleAnalytic
 from bayes_sbn.noise import get_noise
-from studies.speed import real_weight_flips
+from studies.speed import convolutions, real_weight_flips
 from studies.speed.estimators import TARGETS, main
 from studies.speed.measure import last_line, medians, peak_bytes
 from studies.speed.rivals import HandWritten, literal_flips
@@ -112,6 +112,30 @@ def test_last_line_has_null_where_there_is_no_target():
     result = json.loads(last_line("s", {"x": 1.23456, "y": 2.0}, {"x": 1.5}))
     assert result["value"] == [1.2346, 2.0]
     assert result["target"] == [1.5, None]
+
+
+def test_convolutions_end_with_one_json_object(capsys):
+    tiny = ["--channels", "2", "3", "2", "2", "--side", "8", "--batch", "2", "--rounds", "1"]
+    convolutions.main(["--quick", *tiny])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["study"] == "speed/convolutions"
+    assert all(value > 0 for value in result["value"])
+    stated = dict(zip(result["metric"], result["target"], strict=True))
+    stated = {name: target for name, target in stated.items() if target is not None}
+    assert stated == convolutions.TARGETS
+
+
+def test_convolutional_candidates_are_one_network():
+    # at given uniforms both estimators have the same loss, and the first layer knows ±1 inputs
+    torch.manual_seed(0)
+    x, y = convolutions.inputs("±1", (2, 2, 8, 8)), torch.tensor([1, 3])
+    network = convolutions.SignNetwork([2, 2, 3, 2, 2], 8, signs=True)
+    losses = []
+    for estimator in ("psa", "st"):
+        torch.manual_seed(1)
+        losses.append(network.gradient(estimator, x, y)())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    assert network.side == 1
 
 
 def test_real_weight_flips_end_with_one_json_object(capsys):
