@@ -9,7 +9,7 @@ import bayes_sbn as sbn
 from bayes_sbn.affines import MeanSign
 from bayes_sbn.estimators import PathSampleAnalytic
 from bayes_sbn.noise import get_noise
-from studies.speed import convolutions, real_weight_flips
+from studies.speed import convolutions, real_weight_flips, uniforms
 from studies.speed.estimators import TARGETS, main
 from studies.speed.measure import last_line, medians, peak_bytes
 from studies.speed.rivals import HandWritten, literal_flips
@@ -166,3 +166,11 @@ def test_real_weight_flips_compares_candidates_that_compute_the_same():
     for per_unit in (False, True):
         exact = real_weight_flips.sign_weights(layer, "exact", per_unit)()
         assert [t.shape for t in exact] == [(5, 6), (5,) if per_unit else (1,), (5,)]
+
+
+def test_uniforms_end_with_one_json_object(capsys):
+    uniforms.main(["--quick", "--number", "100", "--rounds", "2"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["study"] == "speed/uniforms"
+    assert result["metric"] == ["torch.rand/kernel, float32", "torch.rand/kernel, float64"]
+    assert all(value > 0 for value in result["value"])
