@@ -7,6 +7,7 @@ module path, as registered in :mod:`bayes_sbn.dual`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +30,7 @@ class MirrorDescent(PyroOptim):
 
     Args:
         optim_args: options of :class:`bayes_sbn.optim.mirror_descent.MirrorDescent` (``lr``,
-            ``adaptive``, ``betas``, ``eps``, ``clamp``), and ``real``: the name of an optimiser in
+            ``adaptive``, ``momentum``, ``betas``, ``eps``, ``clamp``), and ``real``: the name of an optimiser in
             ``torch.optim`` with its options, default ``("Adam", {"lr": 0.01})``.
         clip_args: ``clip_norm`` or ``clip_value``, as in ``pyro.optim``.
 
@@ -53,6 +54,7 @@ class MirrorDescent(PyroOptim):
         _check_options(dual)
         super().__init__(MirrorDescentRule, dual, None if clip_args is None else dict(clip_args))
         self.optim_objs = WeakIdKeyDictionary()
+        self._factor: float | None = None
 
     def __call__(self, params: Iterable[Tensor], *args: Any, **kwargs: Any) -> None:
         """One step of every parameter that was captured, whose gradients it uses up."""
@@ -81,6 +83,7 @@ class MirrorDescent(PyroOptim):
             if not members:
                 continue
             rule = self._rule(members, is_dual)
+            _scale(rule, self._factor)
             for parameter in members:
                 self.optim_objs[parameter] = rule
             waiting = self._state_waiting_to_be_consumed
@@ -133,11 +136,26 @@ class MirrorDescent(PyroOptim):
         self._state_waiting_to_be_consumed = waiting
 
     def scale_lr(self, factor: float) -> None:
-        """Set every step size to ``factor`` times the one given at construction."""
-        for optimizer in self.optim_objs.values():
-            for group in optimizer.param_groups:
-                group.setdefault("initial_lr", group["lr"])
-                group["lr"] = factor * group["initial_lr"]
+        """Set every step size to ``factor`` times the one given at construction.
+
+        Also that of parameters which appear later; a schedule calls it with its factor once a
+        step or epoch, for example ``optim.scale_lr(0.1 ** (step / num_steps))``.
+        """
+        if not (math.isfinite(factor) and factor >= 0):
+            raise ValueError(
+                f"MirrorDescent.scale_lr({factor}): a factor of step sizes is a number of at "
+                "least 0."
+            )
+        self._factor = factor
+        for rule in self.optim_objs.values():
+            _scale(rule, factor)
+
+
+def _scale(rule: torch.optim.Optimizer, factor: float | None) -> None:
+    """Set the step sizes of a rule to a multiple of its first ones."""
+    for group in rule.param_groups if factor is not None else ():
+        group.setdefault("initial_lr", group["lr"])
+        group["lr"] = factor * group["initial_lr"]
 
 
 @contextmanager
@@ -196,6 +214,6 @@ def _check_options(options: dict[str, Any]) -> None:
         MirrorDescentRule([torch.nn.Parameter(torch.zeros(1))], **options)
     except TypeError as error:
         raise TypeError(
-            f"MirrorDescent({options}): {error}. The options are lr, adaptive, betas, eps, clamp, "
-            "and real for the parameters that are not ±1 weights."
+            f"MirrorDescent({options}): {error}. The options are lr, adaptive, momentum, betas, "
+            "eps, clamp, and real for the parameters that are not ±1 weights."
         ) from None
