@@ -12,7 +12,7 @@ register both here, weakly keyed by the tensor, each time they run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,23 @@ DUAL_LIMIT = 8.0
 of a float32 uniform."""
 
 
+@dataclass(frozen=True, eq=False)
+class LeftKL:
+    """The KL that a loss left to the optimiser: its derivative in the mean, linear in the leaf.
+
+    ``d(T KL)/dmu = T (lam - lam_0) = weight * lam - pull``.
+
+    Args:
+        weight: ``T``, times the scale of the site; of the shape of the leaf.
+        pull: ``T lam_0``, likewise.
+        prior_is_trained: whether the prior has a gradient, which an optimiser cannot give it.
+    """
+
+    weight: Tensor
+    pull: Tensor
+    prior_is_trained: bool = False
+
+
 @dataclass(frozen=True)
 class Leaf:
     """What an optimiser knows of a parameter.
@@ -31,18 +48,35 @@ class Leaf:
     Args:
         path: its module path, which names its state in files.
         is_dual: whether it is the natural parameter of ±1 weights (step by mirror descent).
+        left_kl: the KL that the last loss left out for the optimiser, or None.
     """
 
     path: str
     is_dual: bool
+    left_kl: LeftKL | None = None
 
 
 _LEAVES: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
 def register_leaf(parameter: Tensor, path: str, *, is_dual: bool) -> None:
-    """Tell optimisers the path of a parameter, and whether it is a dual leaf."""
+    """Tell optimisers the path of a parameter, and whether it is a dual leaf.
+
+    What an earlier loss said of its KL is forgotten.
+    """
     _LEAVES[parameter] = Leaf(path, is_dual)
+
+
+def leave_kl(parameter: Tensor, left: LeftKL | None) -> None:
+    """Leave the KL of a registered dual leaf to the optimiser, or say that the loss has it."""
+    leaf = leaf_of(parameter)
+    if leaf is None or not leaf.is_dual:
+        raise ValueError(
+            f"leave_kl: a parameter of shape {tuple(parameter.shape)} is not registered as a dual "
+            "leaf. Write register_leaf(parameter, path, is_dual=True) first."
+        )
+    if leaf.left_kl is not left:
+        _LEAVES[parameter] = replace(leaf, left_kl=left)
 
 
 def leaf_of(parameter: Tensor) -> Leaf | None:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from bayes_sbn.elbo_enumeration import Enumeration
 from bayes_sbn.elbo_importance import AveragedParticle
+from bayes_sbn.elbo_proximal import tell_leaves
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.elbo_terms import Particle
 from bayes_sbn.estimators import Estimator, EstimatorSet, Exact
@@ -44,7 +45,8 @@ class TraceEstimator_ELBO(ELBO):
             ``"auto"`` is min(1, N h / (10 K ln 2)) for K ±1 weights and N data of h nats each
             (log of the number of classes, log 2 a binary label, 1 otherwise), fixed at the first
             call and readable as :attr:`temperature`.
-        weight_kl: whether the KL of the weights is part of the loss.
+        weight_kl: whether the KL of the weights is part of the loss; if not, it is left to the
+            optimiser (:class:`bayes_sbn.optim.MirrorDescent` with ``"kl": "prox"``).
         num_particles: draws averaged over.
         num_importance: how many copies of the activations the likelihood of a row is averaged over
             before its log is taken: a tighter bound (:mod:`bayes_sbn.elbo_importance`).  All
@@ -162,7 +164,7 @@ class TraceEstimator_ELBO(ELBO):
             self.estimator, model, guide, args, kwargs, self.max_plate_nesting
         )
         temperature = self.resolve_temperature(enumeration.first) if self.weight_kl else None
-        for summand in enumeration.chunks(temperature):
+        for summand in enumeration.chunks(temperature, self._tell_leaves):
             warn_if_nan(summand, "loss")
             self.passes = enumeration.passes
             yield summand
@@ -184,6 +186,7 @@ class TraceEstimator_ELBO(ELBO):
         temperature = self.resolve_temperature(run) if self.weight_kl else None
         terms = Particle(run, gradients=True, temperature=temperature, particles=self.num_particles)
         loss, surrogate = terms.terms()
+        self._tell_leaves(run, self.num_particles)
         self.passes = run.passes
         return surrogate + (loss - surrogate.detach())
 
@@ -195,6 +198,8 @@ class TraceEstimator_ELBO(ELBO):
         for run in self._get_traces(model, guide, args, kwargs):
             temperature = self.resolve_temperature(run) if self.weight_kl else None
             loss, surrogate = self._particle(run, gradients, temperature).terms()
+            if gradients:
+                self._tell_leaves(run, self.num_particles if self.vectorize_particles else 1)
             self.passes += run.passes
             losses.append(loss)
             surrogates.append(surrogate)
@@ -209,6 +214,9 @@ class TraceEstimator_ELBO(ELBO):
         return AveragedParticle(
             run, self.num_importance, gradients=gradients, temperature=temperature
         )
+
+    def _tell_leaves(self, run: Run, particles: int) -> None:
+        tell_leaves(run, None if self.weight_kl else self.resolve_temperature, particles)
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Run:
         handler = EstimatorMessenger(self.estimators, copies=self.num_importance)

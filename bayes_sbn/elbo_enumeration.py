@@ -14,7 +14,7 @@ rows side by side.  Otherwise the bits of all rows count.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,17 +141,22 @@ class Enumeration:
             'waited for, else estimate: "local" is unbiased, "psa" is cheap.'
         )
 
-    def chunks(self, temperature: float | None) -> Iterator[Tensor]:
+    def chunks(
+        self, temperature: float | None, tell: Callable[[Run, int], None]
+    ) -> Iterator[Tensor]:
         """The loss, in summands; each is a differentiable tensor of one batched run.
 
         Args:
             temperature: what one nat of the weights' KL costs; None leaves it out.
+            tell: is called with each run whose gradients are wanted and its number of states.
         """
         total, size = 2**self.number, self.estimator.states_at_once
         for start in range(0, total, size):
-            yield self._chunk(torch.arange(start, min(start + size, total)), temperature)
+            yield self._chunk(torch.arange(start, min(start + size, total)), temperature, tell)
 
-    def _chunk(self, index: Tensor, temperature: float | None) -> Tensor:
+    def _chunk(
+        self, index: Tensor, temperature: float | None, tell: Callable[[Run, int], None]
+    ) -> Tensor:
         handler = StatesMessenger(self.estimator, self._states(index), self.rows)
         dim = -1 - self.nesting
         model, guide = (
@@ -162,6 +167,8 @@ class Enumeration:
         self._check_batches(run, len(index))
         register_parameters(run.model_trace.nodes)
         register_parameters(run.guide_trace.nodes)
+        if torch.is_grad_enabled():
+            tell(run, len(index))
         laws = _latent_laws(run)
         shares = {name: self._probability(name, site) for name, site in laws.items()}
         loss = None

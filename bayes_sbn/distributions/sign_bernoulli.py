@@ -193,6 +193,16 @@ class SignBernoulli(SignDistribution):
         return self._natural
 
     @property
+    def leaf(self) -> Tensor | None:
+        """The trained leaf of a law made by :meth:`from_natural` in the mean, else None."""
+        if self._probs is None:
+            return None
+        # a parameter in the course of a Pyro run is a view, which knows what it is a view of
+        of: Any = getattr(self._node, "unconstrained", None)
+        leaf: Tensor | None = self._node if of is None else of()
+        return leaf
+
+    @property
     def logits(self) -> Tensor:
         """Log-odds of +1."""
         return 2 * self.natural

@@ -30,8 +30,9 @@ class MirrorDescent(PyroOptim):
 
     Args:
         optim_args: options of :class:`bayes_sbn.optim.mirror_descent.MirrorDescent` (``lr``,
-            ``adaptive``, ``momentum``, ``betas``, ``eps``, ``clamp``), and ``real``: the name of an optimiser in
-            ``torch.optim`` with its options, default ``("Adam", {"lr": 0.01})``.
+            ``adaptive``, ``momentum``, ``betas``, ``eps``, ``clamp``, ``kl``), and ``real``: the
+            name of an optimiser in ``torch.optim`` with its options, default
+            ``("Adam", {"lr": 0.01})``.
         clip_args: ``clip_norm`` or ``clip_value``, as in ``pyro.optim``.
 
     Example:
@@ -215,5 +216,5 @@ def _check_options(options: dict[str, Any]) -> None:
     except TypeError as error:
         raise TypeError(
             f"MirrorDescent({options}): {error}. The options are lr, adaptive, momentum, betas, "
-            "eps, clamp, and real for the parameters that are not ±1 weights."
+            "eps, clamp, kl, and real for the parameters that are not ±1 weights."
         ) from None
