@@ -9,6 +9,8 @@ checkpoints from which a killed run goes on as if nothing had happened.
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +19,9 @@ import torch
 from bayes_sbn.elbo import TraceEstimator_ELBO
 from bayes_sbn.estimators import Estimator
 from bayes_sbn.optim import MirrorDescent
-from bayes_sbn.training_data import as_batches
+from bayes_sbn.training_data import Batches, LoaderBatches, as_batches
 from bayes_sbn.training_epochs import Training
+from bayes_sbn.training_folder import TrainingFolder, described, fingerprint
 from bayes_sbn.training_result import Fit
 from bayes_sbn.training_schedule import Schedule, get_schedule
 
@@ -47,6 +50,8 @@ def fit(
     keep: str | None = None,
     validation_draws: int = 16,
     generator: torch.Generator | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = True,
     progress: bool | None = None,
 ) -> Fit:
     """Fit a model by stochastic variational inference; its parameters change in place.
@@ -71,6 +76,9 @@ def fit(
             validation NLL; default best with ``patience``, else last.
         validation_draws: networks in the ensemble that scores held-out rows.
         generator: of the order of rows; default one seeded by torch's global generator.
+        checkpoint: a folder for the state at the end of each epoch and a log, ``log.jsonl``.  The
+            same call goes on from what is there, bit for bit on a CPU as if it had not stopped.
+        resume: False begins anew, whatever is in the folder.
         progress: show a bar; default where standard error is a terminal.
 
     Returns:
@@ -92,6 +100,13 @@ def fit(
         raise ValueError(f"fit(clip_norm={clip_norm}): a norm is a positive number, or None.")
     _check_keep(keep, patience, validation)
     elbo = _elbo(elbo, estimator, temperature)
+    loss_options = {
+        "estimator": repr(elbo.estimator),
+        "temperature": elbo.temperature,
+        "weight_kl": elbo.weight_kl,
+        "num_particles": elbo.num_particles,
+        "num_importance": elbo.num_importance,
+    }
     if generator is None:
         generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
     device = _device(model, guide)
@@ -118,6 +133,22 @@ def fit(
         patience=patience,
         validation_draws=validation_draws,
     )
+    if checkpoint is not None:
+        settings = {
+            "data": fingerprint(batches),
+            "validation": fingerprint(held_out),
+            "batch_size": batch_size,
+            # step sizes that do not fall make more epochs the same fit
+            "epochs": None if schedule == "constant" else epochs,
+            "schedule": schedule if isinstance(schedule, str) else "a function",
+            "clip_norm": clip_norm,
+            "validation_draws": validation_draws,
+            **loss_options,
+            "optim": described(training.svi.optim),
+            **training.state.described(),
+        }
+        _warn_of_order(batches)
+        training.keep_in(TrainingFolder(checkpoint, settings), resume=resume)
     stopped = training.run(progress)
     if keep == "best" or (keep is None and patience is not None):
         epoch = training.keep_best()
@@ -167,6 +198,17 @@ def _elbo(
             "temperature=, or elbo=."
         )
     return elbo
+
+
+def _warn_of_order(batches: Batches) -> None:
+    if isinstance(batches, LoaderBatches) and not batches.is_reproduced:
+        warnings.warn(
+            "fit(checkpoint=...): the DataLoader has no generator, so a resumed run need not see "
+            "the rows in the order of an uninterrupted one. Write "
+            "DataLoader(..., generator=torch.Generator().manual_seed(0)).",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _device(model: Any, guide: Any) -> torch.device | None:

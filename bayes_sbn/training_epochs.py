@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from bayes_sbn.elbo import TraceEstimator_ELBO
 from bayes_sbn.training_data import Batches
+from bayes_sbn.training_folder import TrainingFolder
 from bayes_sbn.training_result import EpochRecord, best_epoch
 from bayes_sbn.training_schedule import Schedule, factor_of
 from bayes_sbn.training_state import State, TrainingState
@@ -74,6 +75,15 @@ class Training:
         self.steps = 0
         self.best: State | None = None
         self.kept = self._everything()
+        self.folder: TrainingFolder | None = None
+
+    def keep_in(self, folder: TrainingFolder, *, resume: bool) -> None:
+        """Leave checkpoints in a folder, and go on from the one that is there."""
+        self.folder = folder
+        found = folder.read() if resume else None
+        if found is not None:
+            self._put_back(found)
+            self.kept = self._everything()
 
     def run(self, progress: bool | None) -> str:
         """All epochs that are left; says why it stopped."""
@@ -149,6 +159,18 @@ class Training:
             best = self.state.network()
         self.history, self.steps, self.best = history, record.steps, best
         self.kept = self._everything()
+        if self.folder is not None:
+            self._need_optimiser_state()
+            self.folder.write(self.kept)
+
+    def _need_optimiser_state(self) -> None:
+        if self.kept["state"]["optim"] is None:
+            name = type(self.svi.optim).__name__
+            raise TypeError(
+                f"fit(optim=..., checkpoint=...): a {name} of Pyro names its state by the global "
+                "parameter store, which local parameters are not in, so it cannot be kept. Use "
+                "sbn.optim.MirrorDescent."
+            )
 
     def _scores(self) -> HeldOutScores | None:
         if self.held_out is None:
@@ -175,14 +197,15 @@ class Training:
 
     def _everything(self) -> State:
         return {
-            "history": self.history,
+            "history": [record.to_dict() for record in self.history],
             "first_loss": self.step.first_loss,
             "best": self.best,
             "state": self.state.all(),
         }
 
     def _put_back(self, kept: State) -> None:
-        self.history, self.best = list(kept["history"]), kept["best"]
+        self.history = [EpochRecord(**record) for record in kept["history"]]
+        self.best = kept["best"]
         self.steps = self.history[-1].steps if self.history else 0
         self.step.first_loss = kept["first_loss"]
         self.state.put_back(kept["state"])

@@ -52,6 +52,14 @@ class TrainingState:
         own = {id(p) for p in self.elbo.estimators.parameters()}
         return {name: p for name, p in sorted(self.met.items()) if id(p) not in own}
 
+    def described(self) -> State:
+        """Shapes and types of parameters and buffers, as plain values."""
+        network = self.network()
+        return {
+            kind: {name: [list(t.shape), str(t.dtype)] for name, t in tensors.items()}
+            for kind, tensors in network.items()
+        }
+
     def network(self) -> State:
         """Parameters and buffers alone."""
         buffers = {path: owner._buffers[name] for path, owner, name in self._buffers()}
@@ -61,7 +69,7 @@ class TrainingState:
     def all(self) -> State:
         """Everything."""
         rest = {
-            "optim": self.optim.get_state(),
+            "optim": self._optim(),
             "elbo": self.elbo.state_dict(),
             "generators": self._generators(),
         }
@@ -69,6 +77,12 @@ class TrainingState:
 
     def put_back_network(self, network: State) -> None:
         """Give parameters and buffers the values of a state; gradients are dropped."""
+        unknown = sorted(set(network["parameters"]) - set(self.parameters()))
+        if unknown:
+            raise ValueError(
+                f"fit(): the state to go on from has parameters {unknown}, which a first run of "
+                "the model and the guide did not meet. Let every run meet all of them."
+            )
         with torch.no_grad():
             for name, parameter in self.parameters().items():
                 if name in network["parameters"]:
@@ -85,9 +99,15 @@ class TrainingState:
     def put_back(self, state: State) -> None:
         """Continue from a state."""
         self.put_back_network(state["network"])
-        self.optim.set_state(copied(state["optim"]))
+        if state["optim"] is not None:
+            self.optim.set_state(copied(state["optim"]))
         self.elbo.load_state_dict(copied(state["elbo"]))
         self._put_back_generators(state["generators"])
+
+    def _optim(self) -> State | None:
+        """The optimiser's state by name; None from one that does not know local parameters."""
+        state: State = self.optim.get_state()
+        return None if None in state else dict(sorted(state.items()))
 
     def _buffers(self) -> Iterator[tuple[str, torch.nn.Module, str]]:
         for which, module in self.modules.items():
