@@ -95,17 +95,20 @@ def series(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor] | Non
     rule = pre.weight.flip
     if rule is None or rule.real_inputs != "series":
         return None
-    terms = h.derivatives(pre.tensor.detach())
+    terms = h.half_derivatives(pre.tensor.detach())
     if terms is None:
         return None
     s = pre.unit_scale
-    return (g * terms[0]).mul_(s), (g * terms[1]).mul_(s * s)
+    return (g * terms[0]).mul_(2 * s), (g * terms[1]).mul_(2 * s * s)
 
 
 def two_values(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
     """``g M / 2`` and ``g N / 2``: of the mean and half the difference of a flip's two values."""
     central, rest = h.half_flip_pair(pre.tensor.detach(), pre.unit_scale)
-    return central * g, rest * g  # not in place: under vmap g has a dim that they have not
+    try:
+        return central.mul_(g), rest.mul_(g)
+    except RuntimeError:  # under vmap g has a dim that they have not
+        return central * g, rest * g
 
 
 def _blocks(

@@ -43,8 +43,8 @@ class UnitFunction:
         up, down = self.difference(a, step, one), self.difference(a, step, -one)
         return (up + down).mul_(0.25), (up - down).mul_(0.25)
 
-    def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
-        """``(h', h'')``, or None if the two-term series must not be used for this function."""
+    def half_derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``(h' / 2, h'' / 2)``, or None if the two-term series must not be used for it."""
         del a
         return None
 
@@ -89,12 +89,11 @@ class MeanSign(UnitFunction):
         """The pair of the cdf, which logistic noise has in closed form."""
         return self.noise.flip_pair(a, step, self.sides)
 
-    def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
-        """``(2 F', 2 F'')`` where the noise is smooth."""
+    def half_derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``(F', F'')`` where the noise is smooth."""
         if not self.noise.is_smooth:
             return None
-        first, second = self.noise.derivatives(a, self.sides)
-        return first.mul_(2), second.mul_(2)
+        return self.noise.derivatives(a, self.sides)
 
 
 @dataclass(frozen=True)
@@ -153,10 +152,10 @@ class NormalLogLikelihood(UnitFunction):
         """``2 c (y - a + c x) / sigma^2``: the difference of two squares."""
         return 2 * c * (self.target - a + c * x) / self.sigma.square()
 
-    def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
-        """``((y - a) / sigma^2, -1 / sigma^2)``; the series of a quadratic ends there."""
-        precision = self.sigma.detach().square().reciprocal()
-        return (self.target - a) * precision, -precision
+    def half_derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``((y - a) / 2 sigma^2, -1 / 2 sigma^2)``; the series of a quadratic ends there."""
+        half_precision = 0.5 * self.sigma.detach().square().reciprocal()
+        return (self.target - a) * half_precision, -half_precision
 
     def for_flips(self, arrange: Callable[[Tensor], Tensor]) -> NormalLogLikelihood:
         """See :meth:`UnitFunction.for_flips`; sigma is a constant to the flips."""
