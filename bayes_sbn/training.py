@@ -115,8 +115,9 @@ def fit(
     )
     held_out = None
     if validation is not None:
-        most = max(batch_size, HELD_OUT_ROWS)  # a model may refuse more rows than it was made for
-        size = most if batches.num_rows is None else min(most, batches.num_rows)
+        most = max(batch_size, HELD_OUT_ROWS)
+        # a model may refuse more rows than it was made for
+        size = batch_size if batches.num_rows is None else min(most, batches.num_rows)
         held_out = as_batches(
             validation, size, generator=None, device=device, call="fit(validation=...)"
         )
@@ -203,8 +204,8 @@ def _elbo(
 def _warn_of_order(batches: Batches) -> None:
     if isinstance(batches, LoaderBatches) and not batches.is_reproduced:
         warnings.warn(
-            "fit(checkpoint=...): the DataLoader has no generator, so a resumed run need not see "
-            "the rows in the order of an uninterrupted one. Write "
+            "fit(checkpoint=...): the DataLoader has no generator of its own for its order, so a "
+            "resumed run need not see the rows in the order of an uninterrupted one. Write "
             "DataLoader(..., generator=torch.Generator().manual_seed(0)).",
             UserWarning,
             stacklevel=3,

@@ -98,7 +98,8 @@ class LoaderBatches:
         """Whether the order of a resumed run is known to be that of an uninterrupted one."""
         sampler = getattr(self.loader, "sampler", None)
         is_in_order = isinstance(sampler, torch.utils.data.SequentialSampler)
-        return self.generator is not None or is_in_order
+        has_own = getattr(sampler, "generator", self.generator) is not self.generator
+        return is_in_order or (self.generator is not None and not has_own)
 
 
 Batches = TensorBatches | LoaderBatches

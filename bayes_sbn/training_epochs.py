@@ -106,6 +106,8 @@ class Training:
                 if isinstance(error, KeyboardInterrupt) and self.history:
                     return "interrupted"
                 raise
+            finally:
+                self._scale_steps(1.0)
         return "patience" if self._is_patience_out() else "epochs"
 
     def keep_best(self) -> int:

@@ -13,6 +13,7 @@ import pyro
 import pytest
 import safetensors.torch
 import torch
+from torch.utils.data import RandomSampler
 
 import bayes_sbn as sbn
 from bayes_sbn.training_checkpoint import MAGIC, read_checkpoint, write_checkpoint
@@ -152,6 +153,31 @@ def interrupting(at):
     return Interrupting({"lr": 0.05, "real": ("Adam", {"lr": 0.01})})
 
 
+def test_a_model_as_a_function_goes_on(tmp_path):
+    x, y = rows()
+
+    def model(x, y=None):
+        w = pyro.sample("w", sbn.SignBernoulli(logits=torch.zeros(4, 6)).to_event(2))
+        v = pyro.param("v", lambda: torch.randn(3, 4))
+        with pyro.plate("data", 50, subsample=x, dim=-1):
+            h = pyro.sample("h", sbn.NoisySign(sbn.affine(x, w)))
+            return pyro.sample("y", sbn.AffineCategorical(sbn.affine(h, v)), obs=y)
+
+    def left(folder, at):
+        """What a process of its own would leave: no parameter is there before."""
+        pyro.clear_param_store()
+        guide = sbn.guides.AutoSignBernoulli(model)
+        torch.manual_seed(2)
+        optim = interrupting(at)
+        sbn.fit(model, guide, (x, y), epochs=4, batch_size=20, optim=optim, checkpoint=folder)
+        return {"v": pyro.param("v").detach().clone(), "w": guide.leaf("w").detach().clone()}
+
+    wanted = left(tmp_path / "whole", 0)
+    interrupted = left(tmp_path / "run", 8)
+    assert not torch.equal(interrupted["v"], wanted["v"])
+    assert_equal(left(tmp_path / "run", 0), wanted)
+
+
 def test_more_epochs_go_on_where_step_sizes_do_not_fall(tmp_path):
     options = {"schedule": "constant", "checkpoint": tmp_path / "run"}
     fitted(epochs=2, **options)
@@ -287,12 +313,13 @@ def test_loader_without_a_generator_says_that_its_order_is_not_reproduced(tmp_pa
         ({"shuffle": True}, True),
         ({"shuffle": True, "generator": order()}, False),
         ({"shuffle": False}, False),
+        ({"generator": order(), "sampler": RandomSampler(data, generator=order())}, True),
     ):
         model, guide = network()
         loader = torch.utils.data.DataLoader(data, batch_size=20, **options)
-        arguments = {"epochs": 2, "checkpoint": tmp_path / str(options)[:20], "resume": False}
+        arguments = {"epochs": 2, "checkpoint": tmp_path, "resume": False}
         if warns:
-            with pytest.warns(UserWarning, match="has no generator") as caught:
+            with pytest.warns(UserWarning, match="has no generator of its own") as caught:
                 sbn.fit(model, guide, loader, **arguments)
             assert len(caught) == 1
         else:

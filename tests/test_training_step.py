@@ -125,6 +125,12 @@ def test_schedule_scales_every_step_size_of_an_epoch(schedule, factors):
     assert seen == [pytest.approx([0.01 * f, 0.05 * f]) for f in factors for _ in range(3)]
 
 
+def test_step_sizes_are_put_back():
+    optim = sbn.optim.MirrorDescent({"lr": 0.05, "real": ("Adam", {"lr": 0.01})})
+    fitted(optim=optim)
+    assert {r.param_groups[0]["lr"] for r in optim.optim_objs.values()} == {0.05, 0.01}
+
+
 def test_first_epoch_of_a_schedule_is_scaled_too():
     def one_epoch(factor):
         start = numbers(*network())["posterior.output.weight"].clone()
