@@ -107,7 +107,7 @@ class TrainingState:
     def _optim(self) -> State | None:
         """The optimiser's state by name; None from one that does not know local parameters."""
         state: State = self.optim.get_state()
-        return None if None in state else dict(sorted(state.items()))
+        return None if None in state else state
 
     def _buffers(self) -> Iterator[tuple[str, torch.nn.Module, str]]:
         for which, module in self.modules.items():
@@ -141,11 +141,15 @@ class TrainingState:
 
 
 def copied(value: Any) -> Any:
-    """The same structure with tensors of its own."""
+    """The same structure with tensors of its own, and names in one order."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, Mapping):
-        return {key: copied(item) for key, item in value.items()}
+        return {key: copied(item) for key, item in sorted(value.items(), key=_by_text)}
     if isinstance(value, (list, tuple)):
         return type(value)([copied(item) for item in value])
     return value
+
+
+def _by_text(pair: tuple[Any, Any]) -> str:
+    return str(pair[0])
