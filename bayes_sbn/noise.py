@@ -31,6 +31,7 @@ from torch import Tensor
 
 from bayes_sbn.noise_law import Evaluated as Evaluated
 from bayes_sbn.noise_law import Noise as Noise
+from bayes_sbn.noise_law import product
 
 LARGEST_CLOSED_STEP = 20.0
 """The largest step, in units of the scale, for which 1 / cosh^2 is a normal number in float32."""
@@ -83,10 +84,9 @@ class Logistic(Noise):
             return g * self.density(a)
         if evaluated is None:
             z = self._in_units(a)
-            density = torch.sigmoid(z).mul_(torch.neg(z).sigmoid_())
+            weighed = product(torch.sigmoid(z).mul_(torch.neg(z).sigmoid_()), g)
         else:
-            density = evaluated.density
-        weighed = g * density
+            weighed = product(evaluated.spare.copy_(evaluated.density), g)
         return weighed if self.scale == 1 else weighed.div_(self.scale)
 
     def flip_pair(
@@ -110,7 +110,8 @@ class Logistic(Noise):
         alone = torch.cosh(size).square().mul_(2 * t).reciprocal_()
         below = torch.addcmul(alone, 2 * t, at.density, out=at.spare)
         mean = torch.div(at.density, below, out=at.spare)
-        return mean, (at.difference * mean).mul_(t)
+        rest = at.difference.mul_(mean) if at.is_for_one_pair else at.difference * mean
+        return mean, rest.mul_(t)
 
     def flip_difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
         r"""The product form ``F(u) - F(v) = F(u) F(-v) (1 - exp(v - u))``, a constant to autograd.

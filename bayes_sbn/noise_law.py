@@ -28,11 +28,14 @@ class Evaluated:
         difference: ``F(a) - F(-a)``.
         spare: a buffer of their shape, which every method may overwrite and return: fresh memory
             costs more than the arithmetic.
+        is_for_one_pair: whether :meth:`Noise.flip_pair` is called once, so that it may overwrite
+            the difference as well.
     """
 
     density: Tensor
     difference: Tensor
     spare: Tensor
+    is_for_one_pair: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,3 +159,11 @@ class Noise:
 
     def _mean_sign(self, z: Tensor) -> Tensor:
         raise NotImplementedError
+
+
+def product(values: Tensor, g: Tensor) -> Tensor:
+    """``values g``, in the memory of the values where they have the dims of g."""
+    try:
+        return values.mul_(g)
+    except RuntimeError:  # they are broadcast, or under vmap g has a dim that they have not
+        return values * g

@@ -35,6 +35,7 @@ from torch import Tensor
 
 from bayes_sbn.affines.function import UnitFunction
 from bayes_sbn.affines.fused_flips import fused_input_flips, fused_weight_flips
+from bayes_sbn.noise_law import product
 
 if TYPE_CHECKING:
     from bayes_sbn.affines.dense import Affine
@@ -114,21 +115,13 @@ def series(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor] | Non
         return None
     s = pre.unit_scale
     first, second = terms
-    return (g * first).mul_(2 * s), _weighed(second, g).mul_(2 * s * s)
+    return (g * first).mul_(2 * s), product(second, g).mul_(2 * s * s)
 
 
 def two_values(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
     """``g M / 2`` and ``g N / 2``: of the mean and half the difference of a flip's two values."""
     central, rest = h.half_flip_pair(pre.tensor.detach(), pre.unit_scale)
-    return _weighed(central, g), _weighed(rest, g)
-
-
-def _weighed(values: Tensor, g: Tensor) -> Tensor:
-    """``values g``, in the memory of the values where they have the dims of g."""
-    try:
-        return values.mul_(g)
-    except RuntimeError:  # they are broadcast, or under vmap g has a dim that they have not
-        return values * g
+    return product(central, g), product(rest, g)
 
 
 def _blocks(

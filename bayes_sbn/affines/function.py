@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -69,9 +69,12 @@ class MeanSign(UnitFunction):
     noise: Noise
     evaluated: Evaluated | None = None
 
-    def at(self, a: Tensor) -> MeanSign:
+    def at(self, a: Tensor, *, is_for_one_pair: bool = False) -> MeanSign:
         """The same function, for these pre-activations alone, with what all its methods share."""
-        return MeanSign(self.noise, self.noise.evaluate(a))
+        evaluated = self.noise.evaluate(a)
+        if evaluated is not None and is_for_one_pair:
+            evaluated = replace(evaluated, is_for_one_pair=True)
+        return MeanSign(self.noise, evaluated)
 
     def weigh_slope(self, a: Tensor, g: Tensor) -> Tensor:
         """``g h'(a) = 2 g F'(a)``."""
