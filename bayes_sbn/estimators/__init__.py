@@ -27,6 +27,7 @@ from bayes_sbn.estimators.moment_propagation import MomentPropagation
 from bayes_sbn.estimators.muprop import MuProp
 from bayes_sbn.estimators.path_sample_analytic import PathSampleAnalytic
 from bayes_sbn.estimators.rebar import Rebar
+from bayes_sbn.estimators.relax import Relax
 from bayes_sbn.estimators.score_function import ScoreFunction
 from bayes_sbn.estimators.straight_through import StraightThrough, straight_through
 from bayes_sbn.estimators.trapezoid_straight_through import (
@@ -56,6 +57,7 @@ __all__ = [
     "MuProp",
     "PathSampleAnalytic",
     "Rebar",
+    "Relax",
     "Rerun",
     "ScoreFunction",
     "Site",

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from tests.oracles import Layer, Net
+import bayes_sbn as sbn
+from tests.oracles import Array, Layer, Net
 from tests.problems import Problem
 from tests.pyro_networks import PyroNetwork
+from tests.uniform_cells import all_uniforms
 
 SCALES = {"uniform": 2.5, "triangular": 3.0}
 
@@ -49,3 +51,19 @@ def towards_the_ends(p: float, place: int) -> list[float]:
     del p, place
     small = [4.0**-k for k in range(1, 24)]
     return [0.5, *small, *(1 - s for s in small)]
+
+
+def expected_gradient_of_particles(
+    net: PyroNetwork, estimator: sbn.Estimator | str, nodes: int
+) -> dict[str, Array]:
+    """The expected gradient over all uniforms, each particle's loss weighed by its volume.
+
+    For controls of a size of their own, which do not grow with the scale of the costs.
+    """
+    uniforms, volume = all_uniforms(net, (), None, nodes)
+    elbo = sbn.TraceEstimator_ELBO(
+        estimator, num_particles=len(volume), vectorize_particles=True, max_plate_nesting=1
+    )
+    with sbn.force_draws({}, uniforms):
+        (elbo.particle_losses(net.model, net.guide, net.x, net.y) * volume).sum().backward()
+    return net.gradients()
