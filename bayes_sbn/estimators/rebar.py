@@ -101,7 +101,7 @@ class Rebar(Estimator, torch.nn.Module):
     passes: ClassVar[int | str] = 2
     reference: ClassVar[str] = "Tucker et al. 2017"
 
-    def __init__(self, *, temperature: float = 0.5, eta: float | str = 1.0) -> None:
+    def __init__(self, *, temperature: float = 1.0, eta: float | str = 1.0) -> None:
         call = type(self).__name__
         is_number = isinstance(eta, (int, float)) and not isinstance(eta, bool)
         if eta != "learned" and not (is_number and math.isfinite(float(eta))):

@@ -58,7 +58,7 @@ class Relax(Rebar):
         network: torch.nn.Module | None = None,
         *,
         width: int = 16,
-        temperature: float = 0.5,
+        temperature: float = 1.0,
         eta: float | str = 1.0,
     ) -> None:
         if network is not None and not isinstance(network, torch.nn.Module):

@@ -129,9 +129,11 @@ def second_moments(net, estimators):
     return found
 
 
-def test_varies_less_than_the_score_function():
-    moments = second_moments(one_unit(0.4), {"rebar": Rebar(), "score": "score"})
-    assert moments["rebar"] < 0.5 * moments["score"]
+def test_varies_less_than_the_score_function_and_more_where_it_is_cold():
+    estimators = {"warm": Rebar(), "cold": Rebar(temperature=0.2), "score": "score"}
+    moments = second_moments(one_unit(0.4), estimators)
+    assert moments["warm"] < 0.5 * moments["score"]
+    assert moments["warm"] < 0.9 * moments["cold"]
 
 
 def test_gradient_of_eta_is_that_of_half_the_second_moment():
@@ -210,4 +212,4 @@ def test_wrong_options_are_errors():
         Rebar(eta=float("nan"))
     with pytest.raises(ValueError, match=r"Rebar\(temperature=0\): a temperature is a positive"):
         Rebar(temperature=0)
-    assert repr(Rebar(eta="learned")) == "Rebar(temperature=0.5, eta='learned')"
+    assert repr(Rebar(eta="learned")) == "Rebar(temperature=1.0, eta='learned')"

@@ -193,4 +193,4 @@ def test_wrong_networks_and_options_are_errors():
         Relax(width=0)
     with pytest.raises(ValueError, match=r"Relax\(eta='best'\): eta is a number"):
         Relax(eta="best")
-    assert repr(Relax(Flat())) == "Relax(Flat, width=16, temperature=0.5, eta=1.0)"
+    assert repr(Relax(Flat())) == "Relax(Flat, width=16, temperature=1.0, eta=1.0)"
