@@ -50,8 +50,8 @@ def flip_inputs(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
     if not pre.tensor.numel():
         return torch.zeros_like(x)
     if pre.weight.is_sign:
-        central, rest = two_values(pre, h, g)
-        full = torch.addcmul(_times_matrix(pre, central, w), x, rest.sum(-1, keepdim=True))
+        linear, bent = pre.once("inputs", lambda: _shared_by_inputs(pre, h, g, w))
+        full = torch.addcmul(linear, x, bent)
     elif (sums := fused_input_flips(pre, h, g, row_inputs(pre), w)) is not None:
         full = sums
     else:
@@ -106,6 +106,12 @@ def two_values(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
     """``g M / 2`` and ``g N / 2``: of the mean and half the difference of a flip's two values."""
     central, rest = h.half_flip_pair(pre.tensor.detach(), pre.unit_scale)
     return central * g, rest * g  # not in place: under vmap g has a dim that they have not
+
+
+def _shared_by_inputs(pre: Affine, h: UnitFunction, g: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """``1/2 sum_j g_j M_j w_ji`` and ``1/2 sum_j g_j N_j``."""
+    central, rest = two_values(pre, h, g)
+    return _times_matrix(pre, central, w), rest.sum(-1, keepdim=True)
 
 
 def _blocks(
