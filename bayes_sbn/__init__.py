@@ -51,6 +51,7 @@ _NAMES = {
     "force_draws": "bayes_sbn.messenger",
     "TraceEstimator_ELBO": "bayes_sbn.elbo",
     "audit": "bayes_sbn.gradient_audit",
+    "summary": "bayes_sbn.network_summary",
     "Posterior": "bayes_sbn.posterior",
     "Ensemble": "bayes_sbn.ensemble",
     "Predictions": "bayes_sbn.predictions",
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from bayes_sbn.gradient_audit import audit as audit
     from bayes_sbn.messenger import EstimatorMessenger as EstimatorMessenger
     from bayes_sbn.messenger import force_draws as force_draws
+    from bayes_sbn.network_summary import summary as summary
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions
     from bayes_sbn.signs_average_pooled import average_pool1d as average_pool1d

@@ -18,8 +18,24 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-Sides = tuple[Tensor, Tensor]
-"""``(F(a), F(-a))``."""
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What flips and derivatives of F at given pre-activations are made of.
+
+    Args:
+        density: ``F'(a)``, in units of the scale.
+        difference: ``F(a) - F(-a)``.
+        spare: a buffer of their shape, which every method may overwrite and return: fresh memory
+            costs more than the arithmetic.
+        is_for_one_pair: whether :meth:`Noise.flip_pair` is called once, so that it may overwrite
+            the difference as well.
+    """
+
+    density: Tensor
+    difference: Tensor
+    spare: Tensor
+    is_for_one_pair: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +110,7 @@ class Noise:
         return self.cdf(a + c * (1 - x)) - self.cdf(a - c * (1 + x))
 
     def flip_pair(
-        self, a: Tensor, step: Tensor, sides: Sides | None = None
+        self, a: Tensor, step: Tensor, evaluated: Evaluated | None = None
     ) -> tuple[Tensor, Tensor]:
         """The mean and half the difference of the two values that a flip of ±1 operands can have.
 
@@ -103,22 +119,27 @@ class Noise:
         Args:
             a: pre-activations.
             step: what a ±1 operand adds to them; broadcast.
-            sides: ``(F(a), F(-a))``, where they are there already.
+            evaluated: what :meth:`evaluate` gave; the result is then good until its next use.
         """
-        del sides
+        del evaluated
         one = torch.ones((), dtype=a.dtype, device=a.device)
         up, down = self.flip_difference(a, step, one), self.flip_difference(a, step, -one)
         return 0.5 * (up + down), 0.5 * (up - down)
 
-    def derivatives(self, a: Tensor, sides: Sides | None = None) -> tuple[Tensor, Tensor]:
-        """``F'(a)`` and ``F''(a)``, where the law is smooth; sides as in :meth:`flip_pair`."""
-        del sides
+    def derivatives(self, a: Tensor, evaluated: Evaluated | None = None) -> tuple[Tensor, Tensor]:
+        """``F'(a)`` and ``F''(a)``, where the law is smooth; as in :meth:`flip_pair`."""
+        del evaluated
         return self.density(a), self.curvature(a)
 
-    def sides(self, a: Tensor) -> Sides | None:
-        """``(F(a), F(-a))`` where flips and derivatives are made of them, else None."""
+    def evaluate(self, a: Tensor) -> Evaluated | None:
+        """What flips and derivatives at ``a`` share, without gradient; None if it is nothing."""
         del a
         return None
+
+    def weigh_density(self, a: Tensor, g: Tensor, evaluated: Evaluated | None = None) -> Tensor:
+        """``g F'(a)``, differentiable where nothing was evaluated before."""
+        del evaluated
+        return g * self.density(a)
 
     def _in_units(self, a: Tensor) -> Tensor:
         """``a / scale``."""
@@ -138,3 +159,11 @@ class Noise:
 
     def _mean_sign(self, z: Tensor) -> Tensor:
         raise NotImplementedError
+
+
+def product(values: Tensor, g: Tensor) -> Tensor:
+    """``values g``, in the memory of the values where they have the dims of g."""
+    try:
+        return values.mul_(g)
+    except RuntimeError:  # they are broadcast, or under vmap g has a dim that they have not
+        return values * g
