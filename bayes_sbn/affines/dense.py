@@ -66,7 +66,7 @@ class Affine(Term):
         """Half the exact differences of h times g, of the shapes of x and of W."""
         values = None
         if (of_inputs and self.weight.is_sign) or (of_weight and self.inputs.is_sign):
-            values = two_values(self, h, g)
+            values = self.once("values", lambda: two_values(self, h, g))
         x_gradient = flip_inputs(self, h, g, values) if of_inputs else None
         w_gradient = None
         if of_weight:

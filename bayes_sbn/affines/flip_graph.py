@@ -2,7 +2,7 @@ r"""How flips enter the autograd graph: as a term whose value is zero and whose 
 
 Of each term of a sum the flips are asked where the total is the pre-activation
 (:meth:`bayes_sbn.affines.pre_activation.Term.at`), and of averages of bits once for the bits that
-are +1 and once for those that are -1 (:meth:`bayes_sbn.affines.pre_activation.Term.of_bits`).
+are +1 and once for those that are -1 (:meth:`bayes_sbn.affines.pre_activation.Term.sides`).
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def _port_gradients(
     for term in pre.terms:
         located = term.at(pre.tensor)
         if term.inputs.pooled is not None and term.inputs.by_flips:
-            for side in (1.0, -1.0):
+            for side in located.sides():
                 asked = next(wanted)
-                gradients += flips(located.of_bits(side), g, asked, False)[:1]
+                gradients += flips(side, g, asked, False)[:1]
             of_inputs: list[bool] = []
         else:
             of_inputs = [next(wanted) for _ in term.inputs.ports]

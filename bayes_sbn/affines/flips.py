@@ -60,8 +60,8 @@ def flip_inputs(
     if not pre.tensor.numel():
         return torch.zeros_like(x)
     if pre.weight.is_sign:
-        central, rest = two_values(pre, h, g) if values is None else values
-        full = torch.addcmul(_times_matrix(pre, central, w), x, rest.sum(-1, keepdim=True))
+        linear, bent = pre.once("inputs", lambda: _shared_by_inputs(pre, h, g, w, values))
+        full = torch.addcmul(linear, x, bent)
     elif (sums := fused_input_flips(pre, h, g, row_inputs(pre), w)) is not None:
         full = sums
     else:
@@ -122,6 +122,14 @@ def two_values(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
     """``g M / 2`` and ``g N / 2``: of the mean and half the difference of a flip's two values."""
     central, rest = h.half_flip_pair(pre.tensor.detach(), pre.unit_scale)
     return product(central, g), product(rest, g)
+
+
+def _shared_by_inputs(
+    pre: Affine, h: UnitFunction, g: Tensor, w: Tensor, values: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """``1/2 sum_j g_j M_j w_ji`` and ``1/2 sum_j g_j N_j``."""
+    central, rest = two_values(pre, h, g) if values is None else values
+    return _times_matrix(pre, central, w), rest.sum(-1, keepdim=True)
 
 
 def _blocks(

@@ -8,7 +8,7 @@ expectation is added again, differentiated through the noise:
 
 where r' is the relaxation by noise drawn given the state, ``Z' = x F^{-1}(P(x) t)`` with a uniform
 t, which depends on a in two ways.  Here t is what the draw has left of its own uniform, which is
-uniform and independent of the state (:mod:`bayes_sbn.estimators.injected_noise`), so that Z' = Z
+uniform and independent of the state (:mod:`bayes_sbn.estimators.residual_uniform`), so that Z' = Z
 and r' = r: one evaluation of k serves all three terms, and
 
     dr/da - dr'/da = dr/da|_Z  F'(a) t / F'(Z),     0 <= F'(a) t / F'(Z) <= 1,
@@ -39,7 +39,7 @@ from bayes_sbn.estimators.estimator import (
 from bayes_sbn.estimators.injected_noise import (
     check_temperature,
     injected_noise,
-    residual_uniform,
+    residual_and_probability,
 )
 from bayes_sbn.estimators.running_costs import RunningCosts
 from bayes_sbn.estimators.site_tensors import SiteTensors
@@ -75,7 +75,7 @@ def relax(site: Site, uniform: Tensor, temperature: float) -> Relaxation:
         state, a = site.value.detach(), fn.argument
         injected = injected_noise(fn, uniform)
         value, slope = relaxed_mean_and_slope(a, (injected,), temperature * fn.noise.scale)
-        left, probability = residual_uniform(fn, state, uniform)
+        left, probability = residual_and_probability(fn, state, uniform)
         tiny = torch.finfo(value.dtype).tiny
         density = fn.noise.density(a)
         kept = (density * left / fn.noise.density(injected).clamp_min(tiny)).clamp(0, 1)
