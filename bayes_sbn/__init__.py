@@ -51,6 +51,7 @@ _NAMES = {
     "force_draws": "bayes_sbn.messenger",
     "TraceEstimator_ELBO": "bayes_sbn.elbo",
     "audit": "bayes_sbn.gradient_audit",
+    "fit": "bayes_sbn.training",
     "summary": "bayes_sbn.network_summary",
     "Posterior": "bayes_sbn.posterior",
     "Ensemble": "bayes_sbn.ensemble",
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     from bayes_sbn.signs_rearranged import flatten as flatten
     from bayes_sbn.signs_rearranged import permute as permute
     from bayes_sbn.signs_rearranged import reshape as reshape
+    from bayes_sbn.training import fit as fit
 
 
 def __getattr__(name: str) -> Any:

@@ -27,7 +27,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bayes_sbn.elbo import TraceEstimator_ELBO
-from bayes_sbn.estimators import Estimator, ScoreFunction, get_estimator
+from bayes_sbn.estimators import Estimator, Exact, ScoreFunction, get_estimator
 from bayes_sbn.gradient_audit_exact import (
     Step,
     depends_on_states_alone,
@@ -174,6 +174,13 @@ def _labelled(
         raise ValueError('audit(estimators=[]) needs at least one, such as ["psa", "st"].')
     chosen: dict[str, Estimator] = {}
     for label, estimator in pairs:
+        if isinstance(estimator, Exact) or estimator == "exact":
+            raise ValueError(
+                'audit(estimators=...): "exact" is no estimate; where the bits of the batch are at '
+                "most exact_bits, its gradient is what the others are compared with. Leave it out "
+                "and see audit.reference; for more bits write audit(..., exact_bits=...), at most "
+                f"{MAX_EXACT_BITS}."
+            )
         if label in chosen or label in (EXACT, TOTAL):
             raise ValueError(
                 f'audit(estimators=...): the label "{label}" is taken; give labels of your own, '

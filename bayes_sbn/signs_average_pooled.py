@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from bayes_sbn.signs import FlipRule, closed_sign, open_sign, sign_tag
+from bayes_sbn.signs import FlipRule, closed_sign, moments_tag, no_state, open_sign, sign_tag
 from bayes_sbn.signs_pooling_window import PoolingWindow
 
 
@@ -103,6 +103,11 @@ def _average_pool(
 ) -> Tensor:
     call = f"average_pool{dims}d(x, kernel_size)"
     window = PoolingWindow.checked(call, x, dims, kernel_size, stride)
+    if moments_tag(x) is not None:
+        raise ValueError(
+            f"{call}: x is {no_state(x)}, whose variance an average would lose; moments go to "
+            'dense layers only. Give that site infer={"estimator": "psa"} or {"estimator": "st"}.'
+        )
     signs, tag, pooled = open_sign(x), sign_tag(x), pooled_tag(x)
     if pooled is None and (tag is None or tag.flip is None or not signs.requires_grad):
         return window.sums(signs) / window.cells

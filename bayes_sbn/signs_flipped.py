@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bayes_sbn.bits import check_signs
 from bayes_sbn.signs import no_state, open_sign, sign_tag, tag_sign
+from bayes_sbn.signs_average_pooled import pooled_tag
 
 Head = Callable[[Tensor], Tensor]
 """A function of states, (*lead, *batch, *event) to (*lead, *batch)."""
@@ -119,6 +120,13 @@ def state(h: Tensor, event_dim: int, call: str) -> Tensor:
         raise ValueError(
             f"{call}: h is {what}, and what is flipped are ±1 states. Give that site "
             'infer={"estimator": "psa"}, or write the likelihood with sbn.affine().'
+        )
+    pooled = pooled_tag(h)
+    if pooled is not None:
+        raise ValueError(
+            f'{call}: h are averages of the draw of site "{pooled.site}", and what is flipped are '
+            "±1 states. Average inside the function, which is given the draw itself and its flips, "
+            'or give that site infer={"estimator": "st"} and write the function of the averages.'
         )
     tag = sign_tag(h)
     if tag is None:

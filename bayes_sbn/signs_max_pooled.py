@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bayes_sbn.signs import open_sign, sign_tag, tag_sign
+from bayes_sbn.signs import no_state, open_sign, sign_tag, tag_sign
 from bayes_sbn.signs_pooling_window import PoolingWindow
 
 
@@ -80,6 +80,12 @@ def _max_pool(
 ) -> Tensor:
     call = f"max_pool{dims}d(x, kernel_size)"
     window = PoolingWindow.checked(call, x, dims, kernel_size, stride, padding)
+    what = no_state(x)
+    if what is not None:
+        raise ValueError(
+            f"{call}: x is {what}, and what is pooled are ±1 states. Give that site "
+            'infer={"estimator": "psa"} or {"estimator": "st"}, whose draws are ±1.'
+        )
     tag = sign_tag(x)
     if tag is None:  # stock ELBOs and predictions do not tag their draws
         wrong = x[(x != 1) & (x != -1)]

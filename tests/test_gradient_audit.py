@@ -11,7 +11,13 @@ import torch
 
 import bayes_sbn as sbn
 from bayes_sbn import gradient_audit
-from bayes_sbn.estimators import LeaveOneOut, PathSampleAnalytic, ScoreFunction, StraightThrough
+from bayes_sbn.estimators import (
+    Exact,
+    LeaveOneOut,
+    PathSampleAnalytic,
+    ScoreFunction,
+    StraightThrough,
+)
 from tests import chance, problems
 from tests.oracle_estimators import score_gradient_of_path
 from tests.oracles import exact_gradient, joint_paths, negative_elbo_gradient
@@ -322,6 +328,8 @@ def test_temperature_and_kl_are_those_of_the_loss():
         ({"estimators": "psa"}, TypeError, r"needs a list, or a dict by label; write \['psa'\]"),
         ({"estimators": []}, ValueError, "needs at least one"),
         ({"estimators": ["st", "st"]}, ValueError, 'the label "st" is taken'),
+        ({"estimators": ["st", "exact"]}, ValueError, '"exact" is no estimate.*compared with'),
+        ({"estimators": {"mine": Exact()}}, ValueError, "Leave it out and see audit.reference"),
         ({"estimators": {"exact": "st"}}, ValueError, 'the label "exact" is taken'),
         ({"repeats": 3}, ValueError, r"audit\(repeats=3\): repeats is an integer of at least 4"),
         ({"repeats": 10.0}, ValueError, "repeats is an integer"),

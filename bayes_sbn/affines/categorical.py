@@ -94,17 +94,19 @@ def _flip_inputs(pre: Affine, index: Tensor, g: Tensor) -> Tensor:
     c = pre.unit_scale.unsqueeze(-1) * pre.matrix.open.detach()  # (..., classes, in)
     if not bool((2 * c.abs() <= LARGEST_STEP).all()):
         return _flip_inputs_entrywise(pre, c, index, g)
-    p = torch.softmax(a, -1)
-    y = torch.zeros_like(p).scatter_(-1, index, 1.0)
-    if pre.has_rows:
-        linear, up, down = y @ c, p @ torch.exp(-2 * c), p @ torch.exp(2 * c)
-    else:
-        y, p = y.unsqueeze(-2), p.unsqueeze(-2)
-        linear, up, down = (
-            (r @ e).squeeze(-2) for r, e in ((y, c), (p, torch.exp(-2 * c)), (p, torch.exp(2 * c)))
-        )
+    linear, up, down = pre.once("inputs", lambda: _products(a, c, index, pre.has_rows))
     full = 2 * linear + x * torch.log(torch.where(x > 0, up, down))
     return (0.5 * g.unsqueeze(-1) * full).sum_to_size(x.shape)
+
+
+def _products(a: Tensor, c: Tensor, index: Tensor, has_rows: bool) -> tuple[Tensor, ...]:
+    """``y c``, ``p E+`` and ``p E-``, of the shape of the inputs."""
+    p = torch.softmax(a, -1)
+    y = torch.zeros_like(p).scatter_(-1, index, 1.0)
+    products = ((y, c), (p, torch.exp(-2 * c)), (p, torch.exp(2 * c)))
+    if has_rows:
+        return tuple(rows @ matrix for rows, matrix in products)
+    return tuple((row.unsqueeze(-2) @ matrix).squeeze(-2) for row, matrix in products)
 
 
 def _flip_inputs_entrywise(pre: Affine, c: Tensor, index: Tensor, g: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class Convolution(Term):
         self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
     ) -> Gradients:
         """Half the exact differences of h times g, of the shapes of x and of W."""
-        values = shared_values(self, h, g, of_inputs, of_weight)
+        values = self.once("values", lambda: shared_values(self, h, g, of_inputs, of_weight))
         return (
             flip_inputs(self, h, g, values) if of_inputs else None,
             flip_weights(self, h, g, values) if of_weight else None,

@@ -85,7 +85,7 @@ def flip_inputs(pre: Convolution, h: UnitFunction, g: Tensor, values: TwoValues 
         g: the incoming gradient, of the shape of ``a``.
         values: of :func:`shared_values`, if the weights are ±1.
     """
-    x, w, window = pre.inputs.open.detach(), pre.weight.open.detach(), pre.window
+    x, window = pre.inputs.open.detach(), pre.window
     if not pre.tensor.numel():
         return torch.zeros_like(x)
     if not pre.weight.is_sign:
@@ -93,13 +93,8 @@ def flip_inputs(pre: Convolution, h: UnitFunction, g: Tensor, values: TwoValues 
     assert values is not None
     assert values.inputs is not None
     channels = -window.dims - 1
-    group_sum = _grouped(values.rest, channels, window.groups).sum(channels)
-    # one channel a group, the kernel all ones, and one such kernel for all particles
-    ones = w.new_ones(window.groups, 1, *w.shape[w.dim() - window.dims :])
-    one_map = x.new_zeros(()).expand(
-        *pre.batch_shape, window.groups, *x.shape[x.dim() - window.dims :]
-    )
-    reach = window.input_gradient(group_sum, one_map, ones)
+    rest = values.rest
+    reach = pre.once("reach", lambda: _reach(pre, rest))
     linear = _grouped(values.inputs, channels, window.groups)
     full = torch.addcmul(
         linear, _grouped(x, channels, window.groups), reach.unsqueeze(channels)
@@ -134,6 +129,19 @@ def _grouped(t: Tensor, dim: int, groups: int) -> Tensor:
     """That dim as groups and the channels of a group."""
     result: Tensor = t.unflatten(dim, (groups, t.shape[dim] // groups))
     return result
+
+
+def _reach(pre: Convolution, rest: Tensor) -> Tensor:
+    """``convT(sum_c rest, ones)``: what of all units each input of a group reaches."""
+    x, w, window = pre.inputs.open, pre.weight.open, pre.window
+    channels = -window.dims - 1
+    group_sum = _grouped(rest, channels, window.groups).sum(channels)
+    # one channel a group, the kernel all ones, and one such kernel for all particles
+    ones = w.new_ones(window.groups, 1, *w.shape[w.dim() - window.dims :])
+    one_map = x.new_zeros(()).expand(
+        *pre.batch_shape, window.groups, *x.shape[x.dim() - window.dims :]
+    )
+    return window.input_gradient(group_sum, one_map, ones)
 
 
 def _inside(pre: Convolution, rest: Tensor) -> Tensor:

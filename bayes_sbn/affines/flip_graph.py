@@ -2,7 +2,7 @@ r"""How flips enter the autograd graph: as a term whose value is zero and whose 
 
 Of each term of a sum the flips are asked where the total is the pre-activation
 (:meth:`bayes_sbn.affines.pre_activation.Term.at`), and of averages of bits once for the bits that
-are +1 and once for those that are -1 (:meth:`bayes_sbn.affines.pre_activation.Term.of_bits`).
+are +1 and once for those that are -1 (:meth:`bayes_sbn.affines.pre_activation.Term.sides`).
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def _port_gradients(
     for term in pre.terms:
         located = term.at(pre.tensor)
         if term.inputs.pooled is not None and term.inputs.by_flips:
-            for side in (1.0, -1.0):
+            for side in located.sides():
                 asked = next(wanted)
-                gradients += flips(located.of_bits(side), g, asked, False)[:1]
+                gradients += flips(side, g, asked, False)[:1]
             of_inputs: list[bool] = []
         else:
             of_inputs = [next(wanted) for _ in term.inputs.ports]
@@ -113,7 +113,7 @@ class _Slope(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (a,) = ctx.saved_tensors
-        return gradients[0] * ctx.h.slope(a), None, None
+        return ctx.h.weigh_slope(a, gradients[0]), None, None
 
 
 class _SlopeAndFlips(torch.autograd.Function):
@@ -135,6 +135,7 @@ class _SlopeAndFlips(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         of_a, *needed = ctx.needs_input_grad[3:]
         a = ctx.pre.tensor.detach()
-        h = ctx.h.at(a)
+        is_single = len(ctx.pre.terms) == 1 and ctx.pre.terms[0].inputs.pooled is None
+        h = ctx.h.at(a, is_for_one_pair=is_single)
         ports = _port_gradients(ctx.pre, flips_of(h), g, tuple(needed))
-        return None, None, None, g * h.slope(a) if of_a else None, *ports
+        return None, None, None, h.weigh_slope(a, g) if of_a else None, *ports

@@ -14,13 +14,14 @@ an identity beside a layer of the same draw (:mod:`bayes_sbn.affines.identity`).
 
 **Averages.**  Inputs that are averages of bits are flipped bit by bit
 (:mod:`bayes_sbn.signs_average_pooled`): once with all bits +1 and once with all bits -1, with the
-scale of a bit (:meth:`Term.of_bits`), where the pre-activation is what it is.
+scale of a bit (:meth:`Term.sides`), where the pre-activation is what it is.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import TypeVar, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ from bayes_sbn.affines.operand import Operand
 
 PreActivationT = TypeVar("PreActivationT", bound="PreActivation")
 TermT = TypeVar("TermT", bound="Term")
+ValueT = TypeVar("ValueT")
 
 
 class PreActivation:
@@ -180,6 +182,7 @@ class Term(PreActivation):
         self.weight = weight
         self.bias = bias
         self.scale = scale
+        self._shared: dict[str, Any] | None = None
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -223,17 +226,28 @@ class Term(PreActivation):
         located._tensors = {True: constant, False: constant}
         return located
 
-    def of_bits(self: TermT, value: float) -> TermT:
-        """One bit of each window that the inputs average, all of them ``value``, as the inputs.
+    def sides(self: TermT) -> tuple[TermT, TermT]:
+        """One bit of each window that the inputs average, all of them +1, and all -1, as inputs.
 
-        A bit moves the pre-activation by ``-2 s w x / cells``: the scale is that of a bit.
+        A bit moves the pre-activation by ``-2 s w x / cells``: the scale is that of a bit.  What
+        flips of both are made of is computed once, so they are for one function and gradient.
         """
         assert self.inputs.pooled is not None
-        single = copy.copy(self)
-        single.inputs = self.inputs.bits(value)
         scale = self.inputs.open.new_ones(()) if self.scale is None else self.scale
-        single.scale = scale / self.inputs.pooled.cells
-        return single
+        up, down = copy.copy(self), copy.copy(self)
+        up._shared = down._shared = {}
+        for side, value in ((up, 1.0), (down, -1.0)):
+            side.inputs = self.inputs.bits(value)
+            side.scale = scale / self.inputs.pooled.cells
+        return up, down
+
+    def once(self, key: str, compute: Callable[[], ValueT]) -> ValueT:
+        """What does not depend on the inputs: of one of two :meth:`sides` it is kept for both."""
+        if self._shared is None:
+            return compute()
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return cast(ValueT, self._shared[key])
 
 
 class Sum(PreActivation):

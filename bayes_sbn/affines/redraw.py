@@ -13,6 +13,8 @@ differentiated in the weight, scale and bias of the head.  For a categorical hea
 ``d_i = sum_j x_i w_ji M_j + N_j``, one (:mod:`bayes_sbn.affines.flips`).  Other heads are evaluated
 at every flip, in chunks that are evaluated again in the backward pass and not kept.
 
+Targets must not depend on the bits: one that was drawn from the head itself is refused.
+
 The gradient of ±1 weights that are flipped stays that of f(x), which has the same expectation.
 """
 
@@ -35,6 +37,26 @@ def asks_for_redraws(pre: PreActivation) -> bool:
     """Whether the estimator that drew the inputs asks for a Rao-Blackwellised head."""
     rules = [term.inputs.flip for term in pre.terms]
     return any(rule is not None and rule.rao_blackwell for rule in rules)
+
+
+def mark_drawn(target: Tensor) -> Tensor:
+    """A target that was drawn from a head which is averaged over redraws, known as such."""
+    target._sbn_drawn_from_head = True  # type: ignore[attr-defined]
+    return target
+
+
+def refuse_drawn(target: Tensor, call: str) -> None:
+    """Raise for a target that depends on the bits that would be drawn again.
+
+    Raises:
+        ValueError: it was drawn from such a head.
+    """
+    if getattr(target, "_sbn_drawn_from_head", False):
+        raise ValueError(
+            f"{call}: rao_blackwell=True, and y was drawn from a head in the same run, so that it "
+            "depends on the bits that are drawn again. Observe data, or give the sites that the "
+            'head reads infer={"estimator": "psa"}.'
+        )
 
 
 def categorical_redraw(pre: PreActivation, label: Tensor) -> Tensor:

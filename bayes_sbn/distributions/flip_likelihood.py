@@ -16,6 +16,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import Distribution
 
+from bayes_sbn.affines.redraw import mark_drawn, refuse_drawn
+from bayes_sbn.signs import sign_tag
 from bayes_sbn.signs_flipped import ENTRIES_PER_CHUNK, add_flips, by_flips, fits, state
 from bayes_sbn.signs_rearranged import rearranged
 
@@ -117,7 +119,13 @@ class FlipLikelihood(TorchDistribution):
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """A draw of the law, without gradient."""
         with torch.no_grad():
-            return self.law.sample(torch.Size(sample_shape))
+            target: Tensor = self.law.sample(torch.Size(sample_shape))
+        return mark_drawn(target) if self._is_redrawn() else target
+
+    def _is_redrawn(self) -> bool:
+        """Whether the log-probability is averaged over redraws of one bit."""
+        tag = sign_tag(self.h)
+        return tag is not None and tag.flip is not None and tag.flip.rao_blackwell
 
     def log_prob(self, value: Tensor) -> Tensor:
         """``law_of(h).log_prob(y)``, differentiated in h by exact flips if its rule asks for them.
@@ -125,6 +133,8 @@ class FlipLikelihood(TorchDistribution):
         Args:
             value: the data, (*batch, *event_shape), broadcast against the batch shape.
         """
+        if self._is_redrawn():
+            refuse_drawn(value, "FlipLikelihood(law_of, h).log_prob(y)")
         batch = torch.broadcast_shapes(
             value.shape[: value.dim() - self.event_dim], self.batch_shape
         )

@@ -36,6 +36,7 @@ from bayes_sbn.affines import (
 )
 from bayes_sbn.affines.dense import Affine
 from bayes_sbn.affines.moments import at_mean, dense_moments, variance
+from bayes_sbn.affines.redraw import mark_drawn, refuse_drawn
 from bayes_sbn.affines.tilted import Tilted, tilted
 from bayes_sbn.distributions.support import check_batch
 
@@ -98,9 +99,20 @@ class AffineLikelihood(TorchDistribution):
         del affine
         return None
 
-    def _sum_units(self, pre: PreActivation, h: UnitFunction) -> Tensor:
+    def _drawn(self, target: Tensor) -> Tensor:
+        """A draw of the law, marked where it may not be scored."""
+        return mark_drawn(target) if asks_for_redraws(self._scored) else target
+
+    def _is_redrawn(self, target: Tensor) -> bool:
+        """Whether the log-probability of a target is averaged over redraws of one bit."""
+        if not asks_for_redraws(self._scored):
+            return False
+        refuse_drawn(target, f"{type(self).__name__}.log_prob(y)")
+        return True
+
+    def _sum_units(self, target: Tensor, pre: PreActivation, h: UnitFunction) -> Tensor:
         value = summed_log_likelihood(pre, h)
-        return value + units_redraw(pre, h) if asks_for_redraws(pre) else value
+        return value + units_redraw(pre, h) if self._is_redrawn(target) else value
 
     def _check_kind(self, value: Tensor, allowed: str) -> None:
         """The target is a tensor of real numbers of the shape of a draw."""
@@ -157,7 +169,8 @@ class AffineCategorical(AffineLikelihood):
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """Labels."""
         with torch.no_grad():
-            return cast(Tensor, dist.Categorical(logits=self.logits).sample(sample_shape))
+            law = dist.Categorical(logits=self.logits)
+            return self._drawn(cast(Tensor, law.sample(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """``a_y - log sum_c exp(a_c)``."""
@@ -172,7 +185,7 @@ class AffineCategorical(AffineLikelihood):
                 f"Give the model {classes} classes' labels, or make the last layer wider.",
             )
         log_p = categorical_log_likelihood(self._scored, value)
-        if asks_for_redraws(self._scored):
+        if self._is_redrawn(value):
             log_p = log_p + categorical_redraw(self._affine_at(value.shape), value)
         if self._tilted is None:
             return log_p
@@ -218,7 +231,7 @@ class AffineBernoulli(AffineLikelihood):
             probs = self.probs
             shape = torch.Size(sample_shape) + probs.shape
             uniform = torch.rand(shape, dtype=probs.dtype, device=probs.device)
-            return (uniform < probs).to(probs.dtype)
+            return self._drawn((uniform < probs).to(probs.dtype))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """``sum_j y_j a_j - log(1 + exp(a_j))``."""
@@ -228,7 +241,7 @@ class AffineBernoulli(AffineLikelihood):
             self._check_target(value, ~((value == 0) | (value == 1)), allowed, remedy)
         pre = self._affine_at(value.shape[:-1])
         label = value.to(pre.tensor.dtype).expand(torch.broadcast_shapes(value.shape, pre.shape))
-        log_p = self._sum_units(pre, BernoulliLogLikelihood(label))
+        log_p = self._sum_units(value, pre, BernoulliLogLikelihood(label))
         if self._tilted is None:
             return log_p
         return log_p - (label * self._tilted.lift + self._tilted.remainder).sum(-1)
@@ -281,7 +294,7 @@ class AffineNormal(AffineLikelihood):
             mean = self.mean
             shape = torch.Size(sample_shape) + mean.shape
             noise = torch.randn(shape, dtype=mean.dtype, device=mean.device)
-            return mean + self.sigma * noise
+            return self._drawn(mean + self.sigma * noise)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """``sum_j log N(y_j; a_j, sigma_j^2)``."""
@@ -291,8 +304,7 @@ class AffineNormal(AffineLikelihood):
             self._check_target(value, torch.isnan(value), allowed, remedy)
         pre = self._affine_at(value.shape[:-1])
         shape = torch.broadcast_shapes(value.shape, pre.shape)
-        log_p = self._sum_units(
-            pre, NormalLogLikelihood(value.expand(shape), self.sigma.expand(shape))
-        )
+        h = NormalLogLikelihood(value.expand(shape), self.sigma.expand(shape))
+        log_p = self._sum_units(value, pre, h)
         v = self.variance_of_affine
         return log_p if v is None else log_p - 0.5 * (v / self.sigma.square()).expand(shape).sum(-1)

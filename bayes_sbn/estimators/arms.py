@@ -69,7 +69,8 @@ class ARMS(Estimator):
         first, probs = site.value.detach(), site.fn.probs.detach()
         smaller = site.smaller_probability()
         rarer = torch.where(probs > 0.5, -1.0, 1.0).to(first.dtype)
-        left = residual_uniform(uniform, probs, first > 0)
+        is_up = first > 0
+        left = residual_uniform(uniform, is_up, torch.where(is_up, probs, 1 - probs))
         states = [
             first,
             *(rarer * s for s in repelling_signs(left, first * rarer, smaller, number)),
@@ -113,7 +114,7 @@ def repelling_signs(left: Tensor, first: Tensor, smaller: Tensor, number: int) -
         chance = (both / given.clamp_min(torch.finfo(given.dtype).tiny)).clamp_max(1)
         chance = chance.to(left.dtype)
         rare = left < chance
-        left = residual_uniform(left, chance, rare)
+        left = residual_uniform(left, rare, torch.where(rare, chance, 1 - chance))
         count = count + rare.long()
         signs.append(torch.where(rare, 1.0, -1.0).to(smaller.dtype))
     return signs

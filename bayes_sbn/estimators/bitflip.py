@@ -6,7 +6,7 @@ and of x with bit j flipped,
     dE[c]/dmu_j ~ n x_j (c(x) - c(flipped)) / 2,      and 0 for the other bits,
 
 which is the local expectation of bit j, times n as often as its turn comes.  The index is
-``j = floor(n v)`` for what the uniform of the first bit has left once it has decided that bit
+``j = floor(n t)`` for what the uniform of the first bit has left once it has decided that bit
 (``residual_uniform``), so that no chance but the site's uniforms is used.
 """
 
@@ -29,7 +29,8 @@ def bitflip_weights(site: Site, uniform: Tensor, cost: Tensor, rerun: Rerun) -> 
         t.detach().reshape(*batch, -1) for t in (site.value, site.fn.probs, uniform)
     )
     number = value.shape[-1]
-    left = residual_uniform(uniform[..., :1], probs[..., :1], value[..., :1] > 0)
+    is_up, first = value[..., :1] > 0, probs[..., :1]
+    left = residual_uniform(uniform[..., :1], is_up, torch.where(is_up, first, 1 - first))
     index = (left * number).long().clamp_max(number - 1)
     chosen = value.gather(-1, index)
     flipped = value.scatter(-1, index, -chosen)

@@ -20,10 +20,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bayes_sbn.estimators.estimator import Estimator, Site, register_estimator
+from bayes_sbn.estimators.estimator import (
+    Estimator,
+    Site,
+    check_uniforms,
+    register_estimator,
+)
 from bayes_sbn.estimators.injected_noise import (
     check_temperature,
-    check_uniforms,
     injected_noise,
 )
 

@@ -22,10 +22,14 @@ import torch
 from torch import Tensor
 
 from bayes_sbn.distributions import NoisySign, SignDistribution
-from bayes_sbn.estimators.estimator import Estimator, Site, register_estimator
+from bayes_sbn.estimators.estimator import (
+    Estimator,
+    Site,
+    check_uniforms,
+    register_estimator,
+)
 from bayes_sbn.estimators.injected_noise import (
     check_temperature,
-    check_uniforms,
     injected_noise,
 )
 from bayes_sbn.signs import hard_with_path

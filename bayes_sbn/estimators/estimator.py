@@ -14,7 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -55,14 +55,7 @@ class Site:
 
     def need_uniform(self, estimator: str) -> Tensor:
         """The uniforms of the draw; an error where it was given by its value."""
-        uniform = self.uniform
-        if uniform is None or bool(((uniform < 0) | (uniform > 1)).any()):
-            raise ValueError(
-                f'estimator "{estimator}", site "{self.name}": the draw was given by its value, '
-                "but the estimator needs its uniforms. Write "
-                f"force_draws({{}}, uniforms={{{self.name!r}: ...}}) with numbers in [0, 1]."
-            )
-        return uniform.detach()
+        return check_uniforms(estimator, self, self.uniform, "the estimator").detach()
 
     def smaller_probability(self) -> Tensor:
         """``min(p_i, 1 - p_i)``, a constant, to full precision; at least one unit of a uniform.
@@ -84,8 +77,56 @@ class Site:
         return product.sum(tuple(range(-self.fn.event_dim, 0))) if self.fn.event_dim else product
 
 
-Rerun = Callable[[Mapping[str, Tensor]], Tensor]
-"""From values of the site to the cost per batch element, with the same uniforms elsewhere."""
+def are_uniforms(uniform: Tensor) -> bool:
+    """Whether they are in [0, 1]; a draw that was given by its value has made-up ones outside."""
+    return not bool(((uniform < 0) | (uniform > 1)).any())
+
+
+def check_uniforms(estimator: str, site: Site, uniform: Tensor | None, needed: str) -> Tensor:
+    """The uniforms; raise where a draw was given by its value, so that they are not known.
+
+    Args:
+        estimator: its name.
+        site: what is drawn.
+        uniform: what it is drawn of.
+        needed: what needs the uniforms.
+    """
+    if uniform is None or not are_uniforms(uniform):
+        raise ValueError(
+            f'estimator "{estimator}", site "{site.name}": the draw was given by its value, but '
+            f"{needed} needs its uniforms. Write "
+            f"force_draws({{}}, uniforms={{{site.name!r}: ...}}) with numbers in [0, 1]."
+        )
+    return uniform
+
+
+Soften = Callable[[SignDistribution, Tensor], Tensor]
+"""From the law and the uniforms of a ±1 site to a smooth value in place of its draw."""
+
+
+class Rerun(Protocol):
+    """Runs what is downstream of a site again, with the same uniforms elsewhere."""
+
+    def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
+        """From ±1 values of the site to the cost per batch element, a constant."""
+        ...
+
+    def relaxed(self, values: Mapping[str, Tensor], soften: Soften) -> Tensor:
+        """From real values of the site, a leaf tensor, to the cost, differentiable in them.
+
+        Args:
+            values: of the site.
+            soften: what the ±1 sites downstream of it are given in place of their draws.
+        """
+        ...
+
+
+def differentiated(cost: Tensor, value: Tensor) -> Tensor:
+    """The derivative of costs in the values of their batch elements; 0 where there is none."""
+    if not cost.requires_grad:
+        return torch.zeros_like(value)
+    (slope,) = torch.autograd.grad(cost.sum(), value, allow_unused=True)
+    return torch.zeros_like(value) if slope is None else slope
 
 
 class Estimator:
@@ -95,10 +136,10 @@ class Estimator:
         unbiased: True, False, or in words when it is.
         passes: network evaluations per step and site of this estimator, reruns included.
         output: what children receive: ``"sign"`` (±1), ``"relaxed"`` or ``"moments"``.
-        scope: ``"site"``, or ``"elbo"`` of one that is for a whole ELBO and no single site.
         reference: where it is published.
 
-    And one that it does not:
+    And two that it does not:
+        scope: ``"site"``, or ``"elbo"`` of one that is for a whole ELBO and no single site.
         particles: the fewest draws, side by side, that one step needs.
     """
 

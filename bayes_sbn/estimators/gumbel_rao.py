@@ -10,7 +10,7 @@ estimated from K values of the noise, those of
 
     t_k = t + k / K  modulo 1,     Z_k = x F^{-1}(P(x) t_k),     k = 0, ..., K - 1,
 
-where t is what is left of the draw's own uniform (:mod:`bayes_sbn.estimators.injected_noise`).
+where t is what is left of the draw's own uniform (:mod:`bayes_sbn.estimators.residual_uniform`).
 Each t_k is uniform given the state, so any K is as unbiased as independent draws would be; being
 evenly spaced they miss the conditional expectation by O(1 / K) rather than O(1 / sqrt K), and they
 need no randomness of their own.  With K = 1 this is straight-through Gumbel.
@@ -25,12 +25,16 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bayes_sbn.estimators.estimator import Estimator, Site, register_estimator
+from bayes_sbn.estimators.estimator import (
+    Estimator,
+    Site,
+    check_uniforms,
+    register_estimator,
+)
 from bayes_sbn.estimators.injected_noise import (
     check_temperature,
-    check_uniforms,
     noise_given_state,
-    residual_uniform,
+    residual_and_probability,
 )
 from bayes_sbn.signs import hard_with_path
 
@@ -68,7 +72,7 @@ class GumbelRao(Estimator):
         check_uniforms(self.name, site, uniform, "the slope of its relaxation")
         fn, number = site.fn, self.num_draws
         hard = fn.draw(uniform)
-        residual, probability = residual_uniform(fn, hard, uniform)
+        residual, probability = residual_and_probability(fn, hard, uniform)
         injected = [
             noise_given_state(fn, hard, probability, (residual + k / number) % 1)
             for k in range(number)

@@ -8,7 +8,7 @@ so that ``s = t x`` with the importance weight ``1 / 2 P(x)`` gives the derivati
 without bias, whatever f is: ``dx/da := F'(a) / P(x)``, and ``dx/dmu := 1 / (1 + x mu)`` for a ±1
 weight.  Children must be differentiated at ``t x``, hence it is ``t x`` that they receive: the site
 is relaxed.  t is what is left of the draw's uniform once the state is known
-(:mod:`bayes_sbn.estimators.injected_noise`).
+(:mod:`bayes_sbn.estimators.residual_uniform`).
 
 In a layer of several bits the others are scaled too, where the identity asks for their states, and
 the estimate is biased.
@@ -21,8 +21,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bayes_sbn.estimators.estimator import Estimator, Site, register_estimator
-from bayes_sbn.estimators.injected_noise import check_uniforms, residual_uniform
+from bayes_sbn.estimators.estimator import (
+    Estimator,
+    Site,
+    check_uniforms,
+    register_estimator,
+)
+from bayes_sbn.estimators.injected_noise import residual_and_probability
 from bayes_sbn.signs import hard_with_path
 
 
@@ -45,7 +50,7 @@ class ImportanceStraightThrough(Estimator):
         check_uniforms(self.name, site, uniform, "its scaled state")
         fn = site.fn
         hard, mean = fn.draw(uniform), fn.mean_path()
-        residual, probability = residual_uniform(fn, hard, uniform)
+        residual, probability = residual_and_probability(fn, hard, uniform)
         # uniforms have no finer resolution, so that no draw is less probable than that
         factor = 0.5 / probability.clamp_min(torch.finfo(probability.dtype).eps)
         return hard_with_path(hard * residual, mean * factor)

@@ -23,7 +23,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bayes_sbn.estimators.estimator import Estimator, Site, register_estimator
+from bayes_sbn.estimators.estimator import (
+    Estimator,
+    Site,
+    are_uniforms,
+    register_estimator,
+)
 
 
 @register_estimator("ap2")
@@ -40,7 +45,7 @@ class MomentPropagation(Estimator):
 
     def draw(self, site: Site, uniform: Tensor) -> Tensor:
         """``E[x]``; the uniforms are not used."""
-        if bool(((uniform < 0) | (uniform > 1)).any()):
+        if not are_uniforms(uniform):
             raise ValueError(
                 f'estimator "{self.name}", site "{site.name}": the draw was given by its value, '
                 "but nothing is drawn. Leave the site out of force_draws, or choose another "

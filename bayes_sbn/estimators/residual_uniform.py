@@ -1,11 +1,12 @@
 r"""What a uniform has left to say once it has decided a draw.
 
-The draw is +1 where ``u < p``.  Given the draw, u is uniform below p or above it, hence
+The draw x is +1 where ``u < p``.  Given the state, u is uniform on an interval of length P(x) that
+ends at 0 (x = +1) or at 1 (x = -1), hence
 
-    v = u / p  at +1,      v = (u - p) / (1 - p)  at -1
+    t = u / P(x)  where x = +1,     t = (1 - u) / P(x)  where x = -1
 
-is uniform on [0, 1) and independent of the draw: a further choice can be made by v, without any
-other source of chance.
+is again uniform on [0, 1) and independent of the state: a further choice can be made by t, without
+any other source of chance.  Where the state is improbable, neither form cancels.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import torch
 from torch import Tensor
 
 
-def residual_uniform(uniform: Tensor, probability: Tensor, outcome: Tensor) -> Tensor:
-    """The uniform that is left, in [0, 1).
+def residual_uniform(uniform: Tensor, is_below: Tensor, probability: Tensor) -> Tensor:
+    """The uniform that is left, in [0, 1), a constant.
 
     Args:
         uniform: what the choice was made of.
-        probability: of the outcome ``uniform < probability``.
-        outcome: whether it came true.
+        is_below: whether the uniform was below the threshold.
+        probability: of what was chosen: the threshold, or 1 less the threshold.
     """
-    width = torch.where(outcome, probability, 1 - probability)
-    tiny = torch.finfo(uniform.dtype).tiny
-    left = (uniform - torch.where(outcome, 0.0, probability)) / width.clamp_min(tiny)
-    return left.clamp(0, 1 - torch.finfo(uniform.dtype).eps)
+    with torch.no_grad():
+        limits = torch.finfo(uniform.dtype)
+        length = torch.where(is_below, uniform, 1 - uniform)
+        return (length / probability.clamp_min(limits.tiny)).clamp(0, 1 - limits.eps)

@@ -55,7 +55,7 @@ class MirrorDescent(PyroOptim):
         _check_options(dual)
         super().__init__(MirrorDescentRule, dual, None if clip_args is None else dict(clip_args))
         self.optim_objs = WeakIdKeyDictionary()
-        self._factor: float | None = None
+        self._lr_factor: float | None = None
 
     def __call__(self, params: Iterable[Tensor], *args: Any, **kwargs: Any) -> None:
         """One step of every parameter that was captured, whose gradients it uses up."""
@@ -84,7 +84,6 @@ class MirrorDescent(PyroOptim):
             if not members:
                 continue
             rule = self._rule(members, is_dual)
-            _scale(rule, self._factor)
             for parameter in members:
                 self.optim_objs[parameter] = rule
             waiting = self._state_waiting_to_be_consumed
@@ -92,6 +91,8 @@ class MirrorDescent(PyroOptim):
                 state = waiting.pop(_name_of(parameter), None)
                 if state is not None:
                     self._load(parameter, state)
+            if self._lr_factor is not None:
+                _scale(rule, self._lr_factor)
 
     def _rule(self, members: list[Tensor], is_dual: bool) -> torch.optim.Optimizer:
         if is_dual:
@@ -139,22 +140,22 @@ class MirrorDescent(PyroOptim):
     def scale_lr(self, factor: float) -> None:
         """Set every step size to ``factor`` times the one given at construction.
 
-        Also that of parameters which appear later; a schedule calls it with its factor once a
-        step or epoch, for example ``optim.scale_lr(0.1 ** (step / num_steps))``.
+        It holds for parameters that are yet to be met, too, and whatever state waits for them.  A
+        schedule calls it once a step or epoch, as in ``optim.scale_lr(0.1 ** (step / num_steps))``.
         """
         if not (math.isfinite(factor) and factor >= 0):
             raise ValueError(
                 f"MirrorDescent.scale_lr({factor}): a factor of step sizes is a number of at "
                 "least 0."
             )
-        self._factor = factor
+        self._lr_factor = factor
         for rule in self.optim_objs.values():
             _scale(rule, factor)
 
 
-def _scale(rule: torch.optim.Optimizer, factor: float | None) -> None:
+def _scale(rule: torch.optim.Optimizer, factor: float) -> None:
     """Set the step sizes of a rule to a multiple of its first ones."""
-    for group in rule.param_groups if factor is not None else ():
+    for group in rule.param_groups:
         group.setdefault("initial_lr", group["lr"])
         group["lr"] = factor * group["initial_lr"]
 

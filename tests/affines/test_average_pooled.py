@@ -6,7 +6,15 @@ import torch
 from torch.nn import functional
 
 import bayes_sbn as sbn
-from bayes_sbn.affines import MeanSign, affine, affine_conv1d, affine_conv2d, identity
+from bayes_sbn.affines import (
+    MeanSign,
+    affine,
+    affine_conv1d,
+    affine_conv2d,
+    convolution_flips,
+    flips,
+    identity,
+)
 from bayes_sbn.noise import get_noise
 from bayes_sbn.signs import FlipRule, sign_tag, tag_sign
 from tests.affines.literal_sum import Draws, Structured, convolved, dense
@@ -246,3 +254,17 @@ def test_value_is_the_average():
     h = flipped(2, 4, 4)
     assert np.allclose(sbn.average_pool2d(h, 2).detach(), 1.0)
     assert sbn.average_pool2d(h, 2).shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("module", "product"), [(flips, "_times_matrix"), (convolution_flips, "_reach")]
+)
+def test_both_sides_of_an_average_share_their_products(monkeypatch, module, product):
+    calls = []
+    own = getattr(module, product)
+    monkeypatch.setattr(module, product, lambda *given: calls.append(1) or own(*given))
+    child = "dense" if module is flips else "convolution"
+    pre, leaves = case_of(child).tagged()
+    pre.through(MeanSign(get_noise("logistic"))).sum().backward()
+    assert len(calls) == 1
+    assert leaves["h"].grad.abs().max() > 1e-3

@@ -227,6 +227,10 @@ def test_automatic_temperature_knows_what_a_datum_tells(law_of, nats):
     assert elbo.temperature == pytest.approx(min(1.0, 50 * nats / (10 * 12 * math.log(2))))
 
 
+def drawn_line():
+    return tag_sign(torch.ones(3, 2, 4, requires_grad=True) * 1.0, "h", FlipRule())
+
+
 ONES = torch.ones(3, 2)
 ERRORS = {
     "no law": (lambda: sbn.FlipLikelihood(lambda h: h.sum(-1), ONES), TypeError, "pyro.factor"),
@@ -239,6 +243,14 @@ ERRORS = {
         lambda: sbn.FlipLikelihood(lambda h: dist.Normal(h.sum(-1), 1.0), 0 * ONES),
         ValueError,
         r"FlipLikelihood\(law_of, h\) needs ±1 values",
+    ),
+    "averages": (
+        lambda: sbn.FlipLikelihood(
+            lambda h: dist.Normal(h.sum(-1), 1.0),
+            sbn.flatten(sbn.average_pool1d(drawn_line(), 2), 2),
+        ),
+        ValueError,
+        'h are averages of the draw of site "h".*Average inside the function',
     ),
     "target": (
         lambda: sbn.FlipLikelihood(lambda h: dist.Poisson(h.sum(-1).exp()), ONES).log_prob(

@@ -62,8 +62,8 @@ ALONE = [name for name in NAMES if not NEEDS.get(name, Needs()).couples_particle
 
 
 def needs(name: str) -> Needs:
-    """The entry of the table, or the defaults."""
-    return NEEDS.get(name, Needs())
+    """The entry of the table, or the defaults: as many draws as the estimator says it needs."""
+    return NEEDS.get(name, Needs(particles=REGISTRY[name].particles))
 
 
 def network(name: str = "two_hidden_layers", num_data: int = 3, **options: Any) -> PyroNetwork:

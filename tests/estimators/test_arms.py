@@ -28,7 +28,7 @@ def thresholds_of(number: int):
         t = 1 - max(m, 2.3e-16) ** (1 / (number - 1))
         found = []
         for up in (True, False):
-            low, high = (0.0, p) if up else (p, 1.0)
+            low, high = (0.0, p) if up else (1.0, p)
             rare = up == (p <= 0.5)
             found += inner(low, high, [rare], t, number)
         return found
@@ -56,7 +56,7 @@ def inner(low: float, high: float, pattern: list, t: float, number: int) -> list
     return [
         middle,
         *inner(low, middle, [*pattern, True], t, number),
-        *inner(middle, high, [*pattern, False], t, number),
+        *inner(high, middle, [*pattern, False], t, number),  # what is left counts from that end
     ]
 
 

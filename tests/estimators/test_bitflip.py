@@ -153,7 +153,7 @@ def test_ugc_varies_less_than_disarm_where_bits_are_decided():
 @pytest.mark.parametrize("p", [0.3, 0.9])
 def test_residual_is_uniform_and_independent_of_the_draw(p):
     u = torch.rand(20_000, generator=chance.torch_generator(f"residual/{p}"))
-    v = residual_uniform(u, torch.tensor(p), u < p)
+    v = residual_uniform(u, u < p, torch.where(u < p, p, 1 - p))
     assert 0 <= float(v.min()) < float(v.max()) < 1
     for outcome in (u < p, u >= p):
         chosen = v[outcome]
@@ -164,9 +164,10 @@ def test_residual_is_uniform_and_independent_of_the_draw(p):
 def test_residual_at_certain_outcomes_is_finite():
     u = torch.tensor([0.0, 0.4, 1.0])
     for p, outcome in ((0.0, False), (1.0, True)):
-        v = residual_uniform(u, torch.tensor(p), torch.full((3,), outcome))
+        chosen = torch.tensor(p if outcome else 1 - p)
+        v = residual_uniform(u, torch.full((3,), outcome), chosen)
         assert torch.isfinite(v).all()
-        assert v[1] == pytest.approx(0.4)
+        assert v[1] == pytest.approx(0.4 if outcome else 0.6)
 
 
 @pytest.mark.parametrize("estimator", ["arm", "arms", *ESTIMATORS])

@@ -416,3 +416,32 @@ def test_given_values_are_refused_as_nothing_is_drawn():
         pytest.raises(ValueError, match=r'estimator "ap2", site "layers.0": .*nothing is drawn'),
     ):
         sbn.TraceEstimator_ELBO("ap2").loss(net.model, net.guide, net.x, net.y)
+
+
+@pytest.mark.parametrize("pool", [sbn.average_pool1d, sbn.max_pool1d])
+def test_pooling_refuses_moments_and_names_the_site(pool):
+    means = tag_moments(torch.zeros(3, 2, 4), "h", "ap2")
+    with pytest.raises(ValueError, match=r'pool1d\(x, .* the mean of site "h" by estimator "ap2"'):
+        pool(means, 2)
+    with pytest.raises(ValueError, match=r'the mean of site "h"'):
+        pool(sbn.permute(means, (1, 0)), 2)
+
+
+@pytest.mark.parametrize("name", ["running", "learned"])
+def test_state_of_the_estimator_of_activations_is_saved_and_continued(name):
+    def elbo_of():
+        inner = sbn.estimators.ScoreFunction(baseline=name)
+        return sbn.TraceEstimator_ELBO(sbn.estimators.LocalReparametrisation(inner))
+
+    net = network("one_hidden_layer")
+    first, second = elbo_of(), elbo_of()
+    for _ in range(3):
+        first.loss_and_grads(net.model, net.guide, net.x, net.y)
+    state = first.state_dict()
+    key = "default.activations.means.layers%2E0"
+    assert state["estimators"][key] != 0
+    second.load_state_dict(state)
+    assert second.state_dict()["estimators"].keys() == state["estimators"].keys()
+    assert second.estimator.activations.means["layers.0"] == state["estimators"][key]
+    trained = [path for path, _ in second.estimators.named_parameters()]
+    assert trained == (["default.activations.levels.layers%2E0"] if name == "learned" else [])

@@ -400,3 +400,23 @@ def test_heads_that_read_two_layers_are_refused():
             sbn.AffineCategorical(head).log_prob(y)
     with pytest.raises(ValueError, match="or one without weights"):
         sbn.AffineNormal(sbn.identity(h), 1.0).log_prob(torch.ones(3, 4))
+
+
+SAMPLED_HEADS = {
+    "categorical": lambda h, w: sbn.AffineCategorical(sbn.affine(h, w)),
+    "bernoulli": lambda h, w: sbn.AffineBernoulli(sbn.affine(h, w)),
+    "normal": lambda h, w: sbn.AffineNormal(sbn.affine(h, w), 1.0),
+    "user": lambda h, w: sbn.FlipLikelihood(lambda s: dist.Normal(s @ w.mT, 1.0).to_event(1), h),
+}
+
+
+@pytest.mark.parametrize("head", SAMPLED_HEADS)
+def test_targets_that_were_drawn_from_the_head_are_refused(head):
+    h, w = drawn((3, 4))[2], torch.randn(2, 4)
+    law = SAMPLED_HEADS[head](h, w)
+    target = law.sample()
+    with pytest.raises(ValueError, match=r"log_prob\(y\): rao_blackwell=True, and y was drawn"):
+        law.log_prob(target)
+    law.log_prob(target.clone())  # data that happen to be the same
+    plain = SAMPLED_HEADS[head](h.detach(), w)
+    plain.log_prob(plain.sample())
