@@ -1,5 +1,6 @@
 """Variational posteriors over ±1 weights."""
 
-from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli, UnrolledGuide
+from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli
+from bayes_sbn.guides.unrolled import UnrolledGuide
 
 __all__ = ["AutoSignBernoulli", "UnrolledGuide"]

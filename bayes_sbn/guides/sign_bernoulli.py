@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pyro import poutine
 from pyro.distributions import constraints
 from pyro.infer.autoguide.effect import AutoMessenger
 from pyro.nn import PyroModule
-from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import effectful, get_plates
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from bayes_sbn.distributions import (
@@ -29,12 +26,14 @@ from bayes_sbn.distributions import (
     SignDistribution,
 )
 from bayes_sbn.dual import leaf_of, register_leaf
+from bayes_sbn.guides.real_start import LARGEST_MEAN, dual_start, matched_layers
 from bayes_sbn.guides.sites import (
     real_site_error,
     refuse_subsampled,
     sites_of_module,
     sites_of_run,
 )
+from bayes_sbn.guides.unrolled import UnrolledGuide
 
 INITIAL_SPREAD = 1.5
 """Standard deviation of lam at the start. Means near 0 drown in the noise of the weights; spread
@@ -165,10 +164,10 @@ class AutoSignBernoulli(AutoMessenger):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run guide and model together; returns the values of all sites by name."""
-        self._prepare(args, kwargs)
+        self.prepare(args, kwargs)
         return super().__call__(*args, **kwargs)
 
-    def _prepare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def prepare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Make the parameters if need be, and tell optimisers the names of all of them."""
         if not self.is_set_up:
             self._make_parameters(sites_of_run(self.model, args, kwargs))
@@ -194,6 +193,67 @@ class AutoSignBernoulli(AutoMessenger):
         if isinstance(prior, (SignDistribution, AffineLikelihood, FlipLikelihood)):
             return prior  # activations, and data that nobody observed, follow the model
         raise real_site_error(name, prior)
+
+    @classmethod
+    def from_real(
+        cls,
+        model: PyroModule,
+        network: torch.nn.Module,
+        *,
+        largest_mean: float = LARGEST_MEAN,
+        gradient: str = "natural",
+    ) -> Self:
+        """A guide that starts at a trained real network; scales and biases of the model do too.
+
+        Every layer's expected pre-activation is then the real layer's
+        (:mod:`bayes_sbn.guides.real_start`).
+
+        Args:
+            model: a network of dense ±1 layers such as :class:`bayes_sbn.models.BinaryMLP`, whose
+                scales and biases are overwritten.
+            network: a ``torch.nn.Sequential`` of as many ``Linear`` layers of the same shapes, with
+                ``Tanh``, ``Sigmoid`` or ``Hardtanh`` between them.
+            largest_mean: the largest ``|E[w]|`` of each unit, below 1.
+            gradient: as for the guide itself.
+        """
+        guide = cls(model, gradient=gradient)
+        shapes = {name: prior.shape for name, prior in guide._priors.items()}
+        layers = matched_layers(f"{cls.__name__}.from_real", model, network, shapes)
+        weights = {site: layer.weight for site, layer in layers.items()}
+        scales = guide.start_from(weights, largest_mean=largest_mean)
+        for site, layer in layers.items():
+            units = model.get_submodule(site.rpartition(".")[0])
+            like = units.bias.detach()
+            units.scale, units.bias = scales[site].to(like), layer.bias.to(like)
+        return guide
+
+    def start_from(
+        self, weights: Mapping[str, Tensor], *, largest_mean: float = LARGEST_MEAN
+    ) -> dict[str, Tensor]:
+        """Start sites at real weights, up to a scale for each unit; returns those scales.
+
+        Args:
+            weights: real weights by site, of the sites' shapes; units are along dim 0.
+            largest_mean: the largest ``|E[w]|`` of each unit, below 1.
+
+        Returns:
+            The scales by site, (units,) in float64: ``scale * E[w]`` are the real weights.
+        """
+        self._need_parameters("start_from")
+        starts = {}
+        for name, weight in weights.items():
+            leaf = self.leaf(name)
+            call = f'{type(self).__name__}.start_from, site "{name}"'
+            if leaf.dim() < 2 or weight.shape != leaf.shape:
+                raise ValueError(
+                    f"{call}: the weights have shape {tuple(weight.shape)}; those of the site, "
+                    f"which need an axis of units and one of inputs, have {tuple(leaf.shape)}."
+                )
+            starts[name] = dual_start(call, weight, largest_mean)
+        for name, (natural, _) in starts.items():
+            with torch.no_grad():
+                self.leaf(name).copy_(natural)
+        return {name: scale for name, (_, scale) in starts.items()}
 
     def unrolled(self) -> UnrolledGuide:
         """The same guide as a plain Pyro function, for ELBOs that refuse messengers.
@@ -224,43 +284,6 @@ class AutoSignBernoulli(AutoMessenger):
     def __repr__(self) -> str:
         sites = ", ".join(f"{n} {tuple(p.shape)}" for n, p in self._priors.items())
         return f"AutoSignBernoulli({sites or 'not set up yet'})"
-
-
-class _PosteriorMessenger(Messenger):
-    """Replaces the laws of latent sites by the guide's, and marks what follows the model."""
-
-    def __init__(self, guide: AutoSignBernoulli) -> None:
-        super().__init__()
-        self.guide = guide
-
-    def _pyro_sample(self, msg: Any) -> None:
-        fn = msg["fn"]
-        if msg["is_observed"] or site_is_subsample(msg) or not isinstance(fn, SignDistribution):
-            return
-        posterior = self.guide.get_posterior(msg["name"], fn)
-        msg["infer"]["follows_model"] = posterior is fn
-        if posterior.batch_shape != fn.batch_shape:
-            posterior = posterior.expand(fn.batch_shape)
-        msg["fn"] = posterior
-
-
-class UnrolledGuide:
-    """A guide as a plain function: it runs the model with the posterior's laws of the weights."""
-
-    def __init__(self, guide: AutoSignBernoulli) -> None:
-        self.guide = guide
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Sample all latent ±1 sites; observed and other sites stay hidden."""
-        self.guide._prepare(args, kwargs)
-        with poutine.block(hide_fn=_is_not_sign), _PosteriorMessenger(self.guide):
-            self.guide.model(*args, **kwargs)
-
-
-def _is_not_sign(msg: Any) -> bool:
-    if msg["type"] != "sample" or site_is_subsample(msg):
-        return False
-    return msg["is_observed"] or not isinstance(msg["fn"], SignDistribution)
 
 
 def _set_at(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -> None:
