@@ -76,7 +76,7 @@ def real_site_error(guide: str, name: str, law: Any) -> TypeError:
     """The error for a latent site that is not ±1."""
     return TypeError(
         f'{guide}: site "{name}" has law {type(law).__name__}; this guide infers ±1 '
-        "sites only. Make it a parameter (pyro.param, PyroParam), or combine guides with "
-        "pyro.infer.autoguide.AutoGuideList: poutine.block(...) the real sites here and give them "
-        "to AutoNormal."
+        "sites only. Make it a parameter (pyro.param, PyroParam), or write the guide as a function "
+        "that samples every latent site: ±1 weights by SignBernoulli.from_natural(leaf), "
+        "this site by a law of its own, activations as the model does."
     )
