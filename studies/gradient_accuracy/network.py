@@ -1,9 +1,13 @@
 """The 2-5-5-5-1 network of the PSA paper's figure: data, REINFORCE training, and as a Pyro model.
 
 States are 0/1 in the parameters, as in the paper: a layer's weights multiply ``(x + 1) / 2`` of the
-±1 states x.  Hidden units fire by logistic noise; the loss is ``log(1 + exp(-eta y))``.
+±1 states x.  Hidden units fire by logistic noise; the loss is ``log(1 + exp(-eta y))``.  Random
+numbers are drawn in the order of the authors' program (github.com/shekhovt/PSA-Neurips2020), so
+that with its seed, 1, the data, the start and the first epoch are theirs to rounding.  At its first
+checkpoint that program draws numbers for pictures, and the later epochs are others.
 """
 
+import contextlib
 import itertools
 import math
 from collections.abc import Sequence
@@ -53,9 +57,7 @@ def make_data(seed: int = 1, per_class: int = 100) -> Data:
     return Data(torch.cat([above, torch.stack(below)]).double().numpy(), labels)
 
 
-def initial(
-    generator: torch.Generator, data: Data, sizes: Sequence[int] = SIZES
-) -> Parameters:
+def initial(generator: torch.Generator, data: Data, sizes: Sequence[int] = SIZES) -> Parameters:
     """Uniform on (-1, 1), then each hidden layer scaled and shifted to pre-activations (0, 1).
 
     Moments go from layer to layer analytically: the inputs have those of the data, units that fire
@@ -165,11 +167,23 @@ def train(
 
 
 class PaperNetwork:
-    """The network as a Pyro model whose gradients may be taken in each row's pre-activations."""
+    """The network as a Pyro model whose gradients may be taken in each row's pre-activations.
 
-    def __init__(self, parameters: Parameters) -> None:
+    Args:
+        parameters: of each layer.
+        repeats: with this many copies of the parameters, each with its own draws of the units of
+            every row, so that one backward pass gives as many estimates of the gradient.
+    """
+
+    def __init__(self, parameters: Parameters, repeats: int | None = None) -> None:
+        copies = () if repeats is None else (repeats, 1)
+        self.repeats = repeats
         self.leaves = [
-            tuple(torch.tensor(part, requires_grad=True) for part in layer) for layer in parameters
+            tuple(
+                torch.tensor(part).expand(*copies, *part.shape).clone().requires_grad_()
+                for part in layer
+            )
+            for layer in parameters
         ]
         self.shifts: list[torch.Tensor] = []
 
@@ -186,17 +200,21 @@ class PaperNetwork:
     def add_shifts(self, rows: int) -> list[torch.Tensor]:
         """Zeros to add to the pre-activations of each row: their gradients are its signals."""
         self.shifts = [
-            torch.zeros(rows, len(bias), dtype=bias.dtype, requires_grad=True)
+            torch.zeros(rows, bias.shape[-1], dtype=bias.dtype, requires_grad=True)
             for _, bias in self.leaves
         ]
         return self.shifts
 
     def model(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """Sample the hidden layers h1, h2, ... and score the labels y in {0, 1}, (rows, 1)."""
-        with pyro.plate("data", len(x), dim=-1):
+        with contextlib.ExitStack() as plates:
+            plates.enter_context(pyro.plate("data", len(x), dim=-1))
+            if self.repeats is not None:
+                plates.enter_context(pyro.plate("repeats", self.repeats, dim=-2))
+                x, y = (part.expand(self.repeats, *part.shape) for part in (x, y))
             for k, (weight, bias) in enumerate(self.leaves):
                 if k > 0:  # 0/1 states
-                    weight, bias = weight / 2, bias + weight.sum(1) / 2
+                    weight, bias = weight / 2, bias + weight.sum(-1) / 2
                 if self.shifts:
                     bias = bias + self.shifts[k]
                 pre = sbn.affine(x, weight, bias)

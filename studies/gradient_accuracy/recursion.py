@@ -6,9 +6,10 @@ the loss.  Psa, straight-through and zgr are
 
     g^3 = differences (psa) or derivatives of f in h,
     delta^k = S^k(b, h) g^k,        S = F'(a) for psa and st, F'(a) / 2 p(h | b) for zgr,
-    g^{k-1} = J^k(b, h) g^k,        J_ij = F(a_j | b_i = 1) - F(a_j | b_i = 0) for psa, else W_ji S_j,
+    g^{k-1} = J^k(b, h) g^k,        J_ij = F(a_j | b_i = 1) - F(a_j | b_i = 0) for psa,
+                                    W_ji S_j for st and zgr,
 
-and the score function is ``delta^k = f (h - F(a))``; the gradient of layer k is ``delta^k (b, 1)``.
+and the score function is ``delta^k = f (h - F(a))``; a layer's gradient is ``delta^k (b, 1)``.
 First and second moments of g^k given h go down from layer to layer, so that the law of a network
 takes milliseconds and hundreds of networks can be compared.  This shares nothing with the package,
 whose own estimates ``exact.py`` enumerates; a test holds the two together.
