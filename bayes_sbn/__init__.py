@@ -51,6 +51,8 @@ _NAMES = {
     "force_draws": "bayes_sbn.messenger",
     "TraceEstimator_ELBO": "bayes_sbn.elbo",
     "audit": "bayes_sbn.gradient_audit",
+    "fit": "bayes_sbn.training",
+    "summary": "bayes_sbn.network_summary",
     "Posterior": "bayes_sbn.posterior",
     "Ensemble": "bayes_sbn.ensemble",
     "Predictions": "bayes_sbn.predictions",
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from bayes_sbn.gradient_audit import audit as audit
     from bayes_sbn.messenger import EstimatorMessenger as EstimatorMessenger
     from bayes_sbn.messenger import force_draws as force_draws
+    from bayes_sbn.network_summary import summary as summary
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions
     from bayes_sbn.signs_average_pooled import average_pool1d as average_pool1d
@@ -99,6 +102,7 @@ if TYPE_CHECKING:
     from bayes_sbn.signs_rearranged import flatten as flatten
     from bayes_sbn.signs_rearranged import permute as permute
     from bayes_sbn.signs_rearranged import reshape as reshape
+    from bayes_sbn.training import fit as fit
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,10 @@ from pyro.util import check_model_guide_match, check_site_shape
 from torch import Tensor
 
 from bayes_sbn.elbo_sites import is_analytic, latent_terms
+from bayes_sbn.estimators import Soften
 from bayes_sbn.messenger import EstimatorMessenger, RerunMessenger
+from bayes_sbn.messenger_relaxed import RelaxedRerunMessenger
+from bayes_sbn.signs import relaxed_tag
 
 
 class Run:
@@ -100,25 +103,71 @@ class Run:
 
     def rerun_cost(self, name: str, frames: Any, values: Mapping[str, Tensor]) -> Tensor:
         """The cost per batch element of a site for other values of it, by the same uniforms."""
-        others = {key: u for key, u in self.uniforms.items() if key not in values}
+        others = self._uniforms_of_others(name, values)
+        with torch.no_grad(), RerunMessenger(values, others, self.recorded):
+            return self._cost_again(frames)
+
+    def relaxed_cost(
+        self, name: str, frames: Any, values: Mapping[str, Tensor], soften: Soften
+    ) -> Tensor:
+        """The cost for real values of a site, differentiable in them.
+
+        Downstream sites are given ``soften(law, uniforms)`` in place of draws.
+        """
+        others = self._uniforms_of_others(name, values)
+        value = values[name]
+        with torch.enable_grad(), RelaxedRerunMessenger(name, value, soften, others, self.recorded):
+            return self._cost_again(frames)
+
+    def _uniforms_of_others(self, name: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if set(values) != {name}:
             raise ValueError(
                 f'rerun: values were given for {sorted(values)}; give those of site "{name}".'
             )
-        with torch.no_grad(), RerunMessenger(values, others, self.recorded):
-            model_trace, guide_trace = self._execute()
-            model_trace = prune_subsample_sites(model_trace)
-            self.log_likelihoods(model_trace)
-            guide_nodes = prune_subsample_sites(guide_trace).nodes
-            stacks = get_plate_stacks(model_trace)
-            cost = MultiFrameTensor()
-            for key, site in model_trace.nodes.items():
-                if site["type"] != "sample":
-                    continue
-                if site["is_observed"]:
-                    cost.add((stacks[key], -site["log_prob"]))
-                elif key in guide_nodes and not is_analytic(site, guide_nodes[key]):
-                    log_p, log_q, _ = latent_terms(site, guide_nodes[key])
-                    cost.add((stacks[key], log_q - log_p))
+        return {key: u for key, u in self.uniforms.items() if key != name}
+
+    def _cost_again(self, frames: Any) -> Tensor:
+        """Execute once more, under a handler that gives values, and add the costs up."""
+        model_trace, guide_trace = self._execute()
+        model_trace = prune_subsample_sites(model_trace)
+        self.log_likelihoods(model_trace)
+        guide_nodes = prune_subsample_sites(guide_trace).nodes
+        stacks = get_plate_stacks(model_trace)
+        cost = MultiFrameTensor()
+        for key, site in model_trace.nodes.items():
+            if site["type"] != "sample":
+                continue
+            if site["is_observed"]:
+                cost.add((stacks[key], -site["log_prob"]))
+            elif key in guide_nodes and not is_analytic(site, guide_nodes[key]):
+                if relaxed_tag(site["value"]) is not None:
+                    raise ValueError(
+                        f'site "{key}" does not follow the model\'s own conditional, so that its '
+                        "divergence is paid by draws; a relaxed rerun has none of it. Give it "
+                        'and the sites above it infer={"estimator": "disarm"}.'
+                    )
+                log_p, log_q, _ = latent_terms(site, guide_nodes[key])
+                cost.add((stacks[key], log_q - log_p))
         total: Tensor = cost.sum_to(frames)
         return total
+
+
+class Downstream:
+    """What estimators are given to run what is downstream of a site again.
+
+    Args:
+        run: the execution that is repeated.
+        name: of the site.
+        frames: its plates.
+    """
+
+    def __init__(self, run: Run, name: str, frames: Any) -> None:
+        self.run, self.name, self.frames = run, name, frames
+
+    def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
+        """See :meth:`Run.rerun_cost`."""
+        return self.run.rerun_cost(self.name, self.frames, values)
+
+    def relaxed(self, values: Mapping[str, Tensor], soften: Soften) -> Tensor:
+        """See :meth:`Run.relaxed_cost`."""
+        return self.run.relaxed_cost(self.name, self.frames, values, soften)

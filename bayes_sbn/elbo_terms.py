@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from bayes_sbn.distributions import SignBernoulli, SignDistribution
-from bayes_sbn.elbo_run import Run
+from bayes_sbn.elbo_run import Downstream, Run
 from bayes_sbn.elbo_sites import (
     announce_parameters,
     is_analytic,
@@ -129,7 +129,7 @@ class Particle:
                 particle_dim=particle_dim(stack),
             ),
             cost,
-            lambda values: self.run.rerun_cost(name, stack, values),
+            Downstream(self.run, name, stack),
         )
         if term is not None:
             self.surrogate = self.surrogate + self._sum(scale_and_mask(term, mask=site["mask"]))

@@ -24,133 +24,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Noise:
-    """A symmetric law on the real line, of a given ``scale``.
-
-    Args:
-        scale: the law is that of ``scale * Z``, with ``Z`` the standard member; positive.
-    """
-
-    scale: float = 1.0
-
-    name: ClassVar[str] = ""
-    """The name under which :func:`get_noise` finds the law."""
-    is_bounded: ClassVar[bool] = False
-    """Whether the support is ``[-scale, scale]``."""
-    is_smooth: ClassVar[bool] = False
-    """Whether the density has no kink, so that F has a Taylor series everywhere."""
-    third_derivative_bound: ClassVar[float] = math.inf
-    """The largest ``|F'''|`` of the standard member (infinite for the laws with kinks)."""
-
-    standard_variance: ClassVar[float] = math.nan
-    """The variance of the standard member."""
-
-    def __post_init__(self) -> None:
-        call = f"{type(self).__name__}(scale={self.scale!r})"
-        remedy = f"a positive finite number; write {type(self).__name__}(scale=1.0)."
-        if not isinstance(self.scale, Real):
-            raise TypeError(f"{call}: the scale of a noise is {remedy}")
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"{call}: the scale of a noise is {remedy}")
-
-    @property
-    def variance(self) -> float:
-        """The variance of Z."""
-        return self.standard_variance * self.scale**2
-
-    def cdf(self, a: Tensor) -> Tensor:
-        """``F(a) = P(x = +1)``."""
-        return self._cdf(self._in_units(a))
-
-    def density(self, a: Tensor) -> Tensor:
-        """``F'(a)``; at the edge of a bounded support the value inside."""
-        density = self._density(self._in_units(a))
-        return density if self.scale == 1 else density / self.scale
-
-    def log_cdf(self, a: Tensor) -> Tensor:
-        """``log F(a)``, finite far in the tails of unbounded laws, else -inf off the support."""
-        return self._log_cdf(self._in_units(a))
-
-    def quantile(self, p: Tensor) -> Tensor:
-        """``F^{-1}(p)``, the derivative of the potential whose mirror map this law is."""
-        return self._quantile(p) * self.scale
-
-    def mean_sign(self, a: Tensor) -> Tensor:
-        """``2 F(a) - 1 = E[x]``, without cancellation near zero."""
-        return self._mean_sign(self._in_units(a))
-
-    def curvature(self, a: Tensor) -> Tensor:
-        """``F''(a)``, where the law is smooth."""
-        del a
-        raise TypeError(
-            f"{type(self).__name__}.curvature: the density of {self.name} noise has kinks, so F "
-            "has no second derivative; use exact flips (real_inputs='exact')."
-        )
-
-    def flip_difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
-        r"""``F(a | x = +1) - F(a | x = -1)`` where ``a`` contains the term ``c x`` and x is ±1.
-
-        The two arguments are ``a + c (1 - x)`` and ``a - c (1 + x)``; one of them is ``a``.
-        """
-        return self.cdf(a + c * (1 - x)) - self.cdf(a - c * (1 + x))
-
-    def flip_pair(
-        self, a: Tensor, step: Tensor, sides: Sides | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The mean and half the difference of the two values that a flip of ±1 operands can have.
-
-        They are ``F(a) - F(a - 2 step)`` and ``F(a + 2 step) - F(a)``.
-
-        Args:
-            a: pre-activations.
-            step: what a ±1 operand adds to them; broadcast.
-            sides: ``(F(a), F(-a))``, where they are there already.
-        """
-        del sides
-        one = torch.ones((), dtype=a.dtype, device=a.device)
-        up, down = self.flip_difference(a, step, one), self.flip_difference(a, step, -one)
-        return 0.5 * (up + down), 0.5 * (up - down)
-
-    def derivatives(self, a: Tensor, sides: Sides | None = None) -> tuple[Tensor, Tensor]:
-        """``F'(a)`` and ``F''(a)``, where the law is smooth; sides as in :meth:`flip_pair`."""
-        del sides
-        return self.density(a), self.curvature(a)
-
-    def sides(self, a: Tensor) -> Sides | None:
-        """``(F(a), F(-a))`` where flips and derivatives are made of them, else None."""
-        del a
-        return None
-
-    def _in_units(self, a: Tensor) -> Tensor:
-        """``a / scale``."""
-        return a if self.scale == 1 else a / self.scale
-
-    def _cdf(self, z: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def _density(self, z: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def _log_cdf(self, z: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def _quantile(self, p: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def _mean_sign(self, z: Tensor) -> Tensor:
-        raise NotImplementedError
-
-
-Sides = tuple[Tensor, Tensor]
-"""``(F(a), F(-a))``."""
+from bayes_sbn.noise_law import Evaluated as Evaluated
+from bayes_sbn.noise_law import Noise as Noise
+from bayes_sbn.noise_law import product
 
 LARGEST_CLOSED_STEP = 20.0
 """The largest step, in units of the scale, for which 1 / cosh^2 is a normal number in float32."""
@@ -184,22 +65,32 @@ class Logistic(Noise):
         """``F'' = F' (1 - 2F)``."""
         return -self.density(a) * self.mean_sign(a) / self.scale
 
-    def sides(self, a: Tensor) -> Sides:
-        """``(F(a), F(-a))``, neither of which cancels."""
+    def evaluate(self, a: Tensor) -> Evaluated:
+        """From ``F(a)`` and ``F(-a)``, neither of which cancels."""
         z = self._in_units(a)
-        return torch.sigmoid(z), torch.sigmoid(-z)
+        upper, lower = torch.sigmoid(z), torch.neg(z).sigmoid_()
+        density = upper * lower
+        return Evaluated(density, upper.sub_(lower), spare=lower)
 
-    def derivatives(self, a: Tensor, sides: Sides | None = None) -> tuple[Tensor, Tensor]:
+    def derivatives(self, a: Tensor, evaluated: Evaluated | None = None) -> tuple[Tensor, Tensor]:
         """``F' = F (1 - F)`` and ``F'' = F' (1 - 2F)`` in units of the scale."""
-        upper, lower = self.sides(a) if sides is None else sides
-        first = upper * lower
-        second = (lower - upper).mul_(first)
-        if self.scale == 1:
-            return first, second
-        return first / self.scale, second / self.scale**2
+        at = self.evaluate(a) if evaluated is None else evaluated
+        second = torch.mul(at.density, at.difference, out=at.spare).mul_(-1 / self.scale**2)
+        return at.density if self.scale == 1 else at.density / self.scale, second
+
+    def weigh_density(self, a: Tensor, g: Tensor, evaluated: Evaluated | None = None) -> Tensor:
+        """``g F'(a)``."""
+        if evaluated is None and torch.is_grad_enabled():
+            return g * self.density(a)
+        if evaluated is None:
+            z = self._in_units(a)
+            weighed = product(torch.sigmoid(z).mul_(torch.neg(z).sigmoid_()), g)
+        else:
+            weighed = product(evaluated.spare.copy_(evaluated.density), g)
+        return weighed if self.scale == 1 else weighed.div_(self.scale)
 
     def flip_pair(
-        self, a: Tensor, step: Tensor, sides: Sides | None = None
+        self, a: Tensor, step: Tensor, evaluated: Evaluated | None = None
     ) -> tuple[Tensor, Tensor]:
         r"""In closed form; with ``t = tanh step`` and ``tau = tanh(a / 2)``, in units of the scale.
 
@@ -214,11 +105,13 @@ class Logistic(Noise):
         if not bool((size.abs() <= LARGEST_CLOSED_STEP).all()):
             return super().flip_pair(a, step)
         t = torch.tanh(size)
-        upper, lower = self.sides(a) if sides is None else sides
-        slope = (upper * lower).mul_(4)
-        below = torch.addcmul(torch.cosh(size).square().reciprocal(), t * t, slope)
-        mean = slope.div_(below).mul_(0.5 * t)
-        return mean, (upper - lower).mul_(t).mul_(mean)
+        at = self.evaluate(a) if evaluated is None else evaluated
+        # M divided through by 2 t, so that each entry is passed over as seldom as can be
+        alone = torch.cosh(size).square().mul_(2 * t).reciprocal_()
+        below = torch.addcmul(alone, 2 * t, at.density, out=at.spare)
+        mean = torch.div(at.density, below, out=at.spare)
+        rest = at.difference.mul_(mean) if at.is_for_one_pair else at.difference * mean
+        return mean, rest.mul_(t)
 
     def flip_difference(self, a: Tensor, c: Tensor, x: Tensor) -> Tensor:
         r"""The product form ``F(u) - F(v) = F(u) F(-v) (1 - exp(v - u))``, a constant to autograd.

@@ -180,10 +180,12 @@ def _flips_refusal(site: str) -> str:
     return (
         f'the draw of site "{site}" is differentiated by exact flips, but between the '
         "draw and the next stochastic layer it went through an operation that does not know "
-        "them (a product, a reshape or pooling by torch, ...). Pass the draw unchanged to "
-        "bayes_sbn.affine() or affine_conv2d(), rearrange it with bayes_sbn.flatten(), "
-        "reshape() or permute(), pool it with bayes_sbn.max_pool2d() or average_pool2d(), or "
-        'give this site infer={"estimator": "st"}, whose derivatives go through any operation.'
+        "them (a product, a reshape or pooling by torch, ...). Pass the draw to "
+        "bayes_sbn.affine(), affine_conv2d() or identity(), as it is, rearranged by "
+        "bayes_sbn.flatten(), reshape() or permute(), or pooled by bayes_sbn.max_pool2d() or "
+        "average_pool2d(); give any other function of it to bayes_sbn.exact_flips() or "
+        'FlipLikelihood(); or give this site infer={"estimator": "st"}, whose derivatives go '
+        "through any operation."
     )
 
 

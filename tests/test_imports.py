@@ -50,7 +50,17 @@ LAYERS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         "L6",
-        ("plots", "gradient_audit", "analysis", "report", "predictive", "sklearn", "demo", "cli"),
+        (
+            "plots",
+            "gradient_audit",
+            "network_summary",
+            "analysis",
+            "report",
+            "predictive",
+            "sklearn",
+            "demo",
+            "cli",
+        ),
         "what is built on top: plots, ArviZ, reports, Pyro and scikit-learn faces, commands",
     ),
 ]
@@ -66,7 +76,17 @@ SAME_LEVEL: tuple[tuple[str, ...], ...] = (
     ("affines", "distributions"),
     ("messenger", "temperature", "elbo", "training"),
     ("uncertainty", "predictions", "ensemble", "posterior"),
-    ("plots", "gradient_audit", "analysis", "report", "predictive", "sklearn", "demo", "cli"),
+    (
+        "plots",
+        "gradient_audit",
+        "network_summary",
+        "analysis",
+        "report",
+        "predictive",
+        "sklearn",
+        "demo",
+        "cli",
+    ),
 )
 """Chains inside a level: a module may import those to its left."""
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bayes_sbn.affines.flip_graph import Gradients
-from bayes_sbn.affines.flips import flip_inputs, flip_weights
+from bayes_sbn.affines.flips import flip_inputs, flip_weights, two_values
 from bayes_sbn.affines.function import UnitFunction
 from bayes_sbn.affines.operand import Operand
 from bayes_sbn.affines.pre_activation import Term
@@ -64,10 +64,14 @@ class Affine(Term):
         self, h: UnitFunction, g: Tensor, of_inputs: bool, of_weight: bool
     ) -> Gradients:
         """Half the exact differences of h times g, of the shapes of x and of W."""
+        values = None
+        if (of_inputs and self.weight.is_sign) or (of_weight and self.inputs.is_sign):
+            values = two_values(self, h, g)
+        x_gradient = flip_inputs(self, h, g, values) if of_inputs else None
         w_gradient = None
         if of_weight:
-            w_gradient = flip_weights(self, h, g).reshape(self.weight.open.shape)
-        return flip_inputs(self, h, g) if of_inputs else None, w_gradient
+            w_gradient = flip_weights(self, h, g, values).reshape(self.weight.open.shape)
+        return x_gradient, w_gradient
 
     def _expanded(self, batch_shape: torch.Size) -> Affine:
         x, w = self.inputs, self.weight

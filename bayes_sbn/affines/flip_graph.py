@@ -113,7 +113,7 @@ class _Slope(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (a,) = ctx.saved_tensors
-        return gradients[0] * ctx.h.slope(a), None, None
+        return ctx.h.weigh_slope(a, gradients[0]), None, None
 
 
 class _SlopeAndFlips(torch.autograd.Function):
@@ -135,6 +135,7 @@ class _SlopeAndFlips(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         of_a, *needed = ctx.needs_input_grad[3:]
         a = ctx.pre.tensor.detach()
-        h = ctx.h.at(a)
+        is_single = len(ctx.pre.terms) == 1 and ctx.pre.terms[0].inputs.pooled is None
+        h = ctx.h.at(a, is_for_one_pair=is_single)
         ports = _port_gradients(ctx.pre, flips_of(h), g, tuple(needed))
-        return None, None, None, g * h.slope(a) if of_a else None, *ports
+        return None, None, None, h.weigh_slope(a, g) if of_a else None, *ports

@@ -35,6 +35,7 @@ from torch import Tensor
 
 from bayes_sbn.affines.function import UnitFunction
 from bayes_sbn.affines.fused_flips import fused_input_flips, fused_weight_flips
+from bayes_sbn.noise_law import product
 
 if TYPE_CHECKING:
     from bayes_sbn.affines.dense import Affine
@@ -44,13 +45,22 @@ ENTRIES_PER_BLOCK = 1 << 22
 """How many (row, unit, input) entries an exact flip evaluates at a time: 32 MB in float64."""
 
 
-def flip_inputs(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
-    """``1/2 sum_j g_j [h(a_j | x_i = +1) - h(a_j | x_i = -1)]``, of the shape of x."""
+def flip_inputs(
+    pre: Affine, h: UnitFunction, g: Tensor, values: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """``1/2 sum_j g_j [h(a_j | x_i = +1) - h(a_j | x_i = -1)]``, of the shape of x.
+
+    Args:
+        pre: the pre-activation.
+        h: the unit function.
+        g: the incoming gradient.
+        values: those of :func:`two_values`, where they are there already.
+    """
     x, w = pre.inputs.open.detach(), pre.matrix.open.detach()
     if not pre.tensor.numel():
         return torch.zeros_like(x)
     if pre.weight.is_sign:
-        central, rest = two_values(pre, h, g)
+        central, rest = two_values(pre, h, g) if values is None else values
         full = torch.addcmul(_times_matrix(pre, central, w), x, rest.sum(-1, keepdim=True))
     elif (sums := fused_input_flips(pre, h, g, row_inputs(pre), w)) is not None:
         full = sums
@@ -63,13 +73,18 @@ def flip_inputs(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
     return full.sum_to_size(x.shape)
 
 
-def flip_weights(pre: Affine, h: UnitFunction, g: Tensor) -> Tensor:
-    """``1/2 sum_n g_nj [h(a_nj | w_ji = +1) - h(a_nj | w_ji = -1)]``, of the shape of W."""
+def flip_weights(
+    pre: Affine, h: UnitFunction, g: Tensor, values: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """``1/2 sum_n g_nj [h(a_nj | w_ji = +1) - h(a_nj | w_ji = -1)]``, of the shape of W.
+
+    Arguments as in :func:`flip_inputs`.
+    """
     x, w = row_inputs(pre), pre.matrix.open.detach()
     if not pre.tensor.numel():
         return torch.zeros_like(w)
     if pre.inputs.is_sign:
-        central, rest = two_values(pre, h, g)
+        central, rest = two_values(pre, h, g) if values is None else values
         full = torch.addcmul(_outer(pre, central, x), w, _sum_rows(pre, rest).unsqueeze(-1))
     elif terms := series(pre, h, g):
         first, second = terms
@@ -95,17 +110,18 @@ def series(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor] | Non
     rule = pre.weight.flip
     if rule is None or rule.real_inputs != "series":
         return None
-    terms = h.derivatives(pre.tensor.detach())
+    terms = h.half_derivatives(pre.tensor.detach())
     if terms is None:
         return None
     s = pre.unit_scale
-    return (g * terms[0]).mul_(s), (g * terms[1]).mul_(s * s)
+    first, second = terms
+    return (g * first).mul_(2 * s), product(second, g).mul_(2 * s * s)
 
 
 def two_values(pre: Term, h: UnitFunction, g: Tensor) -> tuple[Tensor, Tensor]:
     """``g M / 2`` and ``g N / 2``: of the mean and half the difference of a flip's two values."""
     central, rest = h.half_flip_pair(pre.tensor.detach(), pre.unit_scale)
-    return central * g, rest * g  # not in place: under vmap g has a dim that they have not
+    return product(central, g), product(rest, g)
 
 
 def _blocks(

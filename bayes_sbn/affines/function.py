@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from bayes_sbn.noise import Noise, Sides
+from bayes_sbn.noise import Evaluated, Noise
 
 
 class UnitFunction:
@@ -43,8 +43,11 @@ class UnitFunction:
         up, down = self.difference(a, step, one), self.difference(a, step, -one)
         return (up + down).mul_(0.25), (up - down).mul_(0.25)
 
-    def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
-        """``(h', h'')``, or None if the two-term series must not be used for this function."""
+    def half_derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``(h' / 2, h'' / 2)``, or None if the two-term series must not be used for it.
+
+        The second is not used again, and may be overwritten.
+        """
         del a
         return None
 
@@ -60,22 +63,23 @@ class MeanSign(UnitFunction):
 
     Args:
         noise: the law of the injected noise.
-        sides: ``(F(a), F(-a))`` of the pre-activations that this function is for, from :meth:`at`.
+        evaluated: the noise at the pre-activations that this function is for, from :meth:`at`.
     """
 
     noise: Noise
-    sides: Sides | None = None
+    evaluated: Evaluated | None = None
 
-    def at(self, a: Tensor) -> MeanSign:
+    def at(self, a: Tensor, *, is_for_one_pair: bool = False) -> MeanSign:
         """The same function, for these pre-activations alone, with what all its methods share."""
-        return MeanSign(self.noise, self.noise.sides(a))
+        evaluated = self.noise.evaluate(a)
+        if evaluated is not None and is_for_one_pair:
+            evaluated = replace(evaluated, is_for_one_pair=True)
+        return MeanSign(self.noise, evaluated)
 
-    def slope(self, a: Tensor) -> Tensor:
-        """``h'(a) = 2 F'(a)``."""
-        return 2 * self.noise.density(a) if self.sides is None else self._first(self.sides)
-
-    def _first(self, sides: Sides) -> Tensor:
-        return (sides[0] * sides[1]).mul_(2 / self.noise.scale)
+    def weigh_slope(self, a: Tensor, g: Tensor) -> Tensor:
+        """``g h'(a) = 2 g F'(a)``."""
+        weighed = self.noise.weigh_density(a, g, self.evaluated)
+        return 2 * weighed if torch.is_grad_enabled() else weighed.mul_(2)
 
     def value(self, a: Tensor) -> Tensor:
         """``2 F(a) - 1``."""
@@ -87,14 +91,13 @@ class MeanSign(UnitFunction):
 
     def half_flip_pair(self, a: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """The pair of the cdf, which logistic noise has in closed form."""
-        return self.noise.flip_pair(a, step, self.sides)
+        return self.noise.flip_pair(a, step, self.evaluated)
 
-    def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
-        """``(2 F', 2 F'')`` where the noise is smooth."""
+    def half_derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``(F', F'')`` where the noise is smooth."""
         if not self.noise.is_smooth:
             return None
-        first, second = self.noise.derivatives(a, self.sides)
-        return first.mul_(2), second.mul_(2)
+        return self.noise.derivatives(a, self.evaluated)
 
 
 @dataclass(frozen=True)
@@ -153,10 +156,10 @@ class NormalLogLikelihood(UnitFunction):
         """``2 c (y - a + c x) / sigma^2``: the difference of two squares."""
         return 2 * c * (self.target - a + c * x) / self.sigma.square()
 
-    def derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
-        """``((y - a) / sigma^2, -1 / sigma^2)``; the series of a quadratic ends there."""
-        precision = self.sigma.detach().square().reciprocal()
-        return (self.target - a) * precision, -precision
+    def half_derivatives(self, a: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``((y - a) / 2 sigma^2, -1 / 2 sigma^2)``; the series of a quadratic ends there."""
+        half_precision = 0.5 * self.sigma.detach().square().reciprocal()
+        return (self.target - a) * half_precision, -half_precision
 
     def for_flips(self, arrange: Callable[[Tensor], Tensor]) -> NormalLogLikelihood:
         """See :meth:`UnitFunction.for_flips`; sigma is a constant to the flips."""

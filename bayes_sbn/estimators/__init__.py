@@ -10,6 +10,7 @@ from bayes_sbn.estimators.estimator import (
     Estimator,
     Rerun,
     Site,
+    Soften,
     get_estimator,
     register_estimator,
     table,
@@ -23,7 +24,10 @@ from bayes_sbn.estimators.leave_one_out import LeaveOneOut
 from bayes_sbn.estimators.local_expectation import LocalExpectation
 from bayes_sbn.estimators.local_reparametrisation import LocalReparametrisation
 from bayes_sbn.estimators.moment_propagation import MomentPropagation
+from bayes_sbn.estimators.muprop import MuProp
 from bayes_sbn.estimators.path_sample_analytic import PathSampleAnalytic
+from bayes_sbn.estimators.rebar import Rebar
+from bayes_sbn.estimators.relax import Relax
 from bayes_sbn.estimators.score_function import ScoreFunction
 from bayes_sbn.estimators.straight_through import StraightThrough, straight_through
 from bayes_sbn.estimators.trapezoid_straight_through import (
@@ -50,10 +54,14 @@ __all__ = [
     "LocalExpectation",
     "LocalReparametrisation",
     "MomentPropagation",
+    "MuProp",
     "PathSampleAnalytic",
+    "Rebar",
+    "Relax",
     "Rerun",
     "ScoreFunction",
     "Site",
+    "Soften",
     "StraightThrough",
     "TrapezoidStraightThrough",
     "get_estimator",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -84,8 +84,33 @@ class Site:
         return product.sum(tuple(range(-self.fn.event_dim, 0))) if self.fn.event_dim else product
 
 
-Rerun = Callable[[Mapping[str, Tensor]], Tensor]
-"""From values of the site to the cost per batch element, with the same uniforms elsewhere."""
+Soften = Callable[[SignDistribution, Tensor], Tensor]
+"""From the law and the uniforms of a ±1 site to a smooth value in place of its draw."""
+
+
+class Rerun(Protocol):
+    """Runs what is downstream of a site again, with the same uniforms elsewhere."""
+
+    def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
+        """From ±1 values of the site to the cost per batch element, a constant."""
+        ...
+
+    def relaxed(self, values: Mapping[str, Tensor], soften: Soften) -> Tensor:
+        """From real values of the site, a leaf tensor, to the cost, differentiable in them.
+
+        Args:
+            values: of the site.
+            soften: what the ±1 sites downstream of it are given in place of their draws.
+        """
+        ...
+
+
+def differentiated(cost: Tensor, value: Tensor) -> Tensor:
+    """The derivative of costs in the values of their batch elements; 0 where there is none."""
+    if not cost.requires_grad:
+        return torch.zeros_like(value)
+    (slope,) = torch.autograd.grad(cost.sum(), value, allow_unused=True)
+    return torch.zeros_like(value) if slope is None else slope
 
 
 class Estimator:

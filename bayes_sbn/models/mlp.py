@@ -157,6 +157,12 @@ class BinaryMLP(PyroModule):
         self.input_range = torch.maximum(self.input_range, largest)
         return largest
 
+    def example(self) -> tuple[Tensor, Tensor]:
+        """The arguments of one step on a single row, for what needs no more than their shapes."""
+        like = self.output.bias
+        x = torch.zeros(1, self.in_features, dtype=like.dtype, device=like.device)
+        return x, torch.zeros(1, dtype=torch.long, device=like.device)
+
     def architecture(self) -> dict[str, Any]:
         """The network as plain numbers, from which a :class:`bayes_sbn.Posterior` is made."""
         layers = []

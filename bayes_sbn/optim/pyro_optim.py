@@ -53,6 +53,7 @@ class MirrorDescent(PyroOptim):
         _check_options(dual)
         super().__init__(MirrorDescentRule, dual, None if clip_args is None else dict(clip_args))
         self.optim_objs = WeakIdKeyDictionary()
+        self._lr_factor: float | None = None
 
     def __call__(self, params: Iterable[Tensor], *args: Any, **kwargs: Any) -> None:
         """One step of every parameter that was captured, whose gradients it uses up."""
@@ -88,6 +89,8 @@ class MirrorDescent(PyroOptim):
                 state = waiting.pop(_name_of(parameter), None)
                 if state is not None:
                     self._load(parameter, state)
+            if self._lr_factor is not None:
+                _scale(rule, self._lr_factor)
 
     def _rule(self, members: list[Tensor], is_dual: bool) -> torch.optim.Optimizer:
         if is_dual:
@@ -133,11 +136,19 @@ class MirrorDescent(PyroOptim):
         self._state_waiting_to_be_consumed = waiting
 
     def scale_lr(self, factor: float) -> None:
-        """Set every step size to ``factor`` times the one given at construction."""
-        for optimizer in self.optim_objs.values():
-            for group in optimizer.param_groups:
-                group.setdefault("initial_lr", group["lr"])
-                group["lr"] = factor * group["initial_lr"]
+        """Set every step size to ``factor`` times the one given at construction.
+
+        It holds for parameters that are yet to be met, too, and whatever state waits for them.
+        """
+        self._lr_factor = factor
+        for rule in self.optim_objs.values():
+            _scale(rule, factor)
+
+
+def _scale(rule: torch.optim.Optimizer, factor: float) -> None:
+    for group in rule.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+        group["lr"] = factor * group["initial_lr"]
 
 
 @contextmanager

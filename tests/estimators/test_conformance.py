@@ -283,4 +283,6 @@ def test_table_lists_every_estimator():
 
 def test_the_suite_covers_the_family():
     antithetic = {"arm", "arms", "bitflip1", "disarm", "ugc"}
-    assert antithetic | {"exact", "local", "loo", "psa", "score", "st", "zgr"} <= set(REGISTRY)
+    controlled = {"muprop", "rebar", "relax"}
+    others = {"exact", "local", "loo", "psa", "score", "st", "zgr"}
+    assert antithetic | controlled | others <= set(REGISTRY)

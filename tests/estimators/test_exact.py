@@ -289,7 +289,7 @@ def test_a_site_alone_particles_and_real_latents_are_errors():
     net = network("one_hidden_layer", infer={"layers.0": {"estimator": "exact"}})
     with pytest.raises(ValueError, match=r'"exact", site "layers.0".*whole ELBO.*"local"'):
         sbn.TraceEstimator_ELBO("psa").loss(net.model, net.guide, net.x, net.y)
-    with pytest.raises(ValueError, match=r"no draws to be averaged\. Leave num_particles out"):
+    with pytest.raises(ValueError, match=r"no draws to be averaged\. Leave both out"):
         sbn.TraceEstimator_ELBO("exact", num_particles=2)
 
     def model(y):

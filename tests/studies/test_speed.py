@@ -9,7 +9,7 @@ import bayes_sbn as sbn
 from bayes_sbn.affines import MeanSign
 from bayes_sbn.estimators import PathSampleAnalytic
 from bayes_sbn.noise import get_noise
-from studies.speed import real_weight_flips
+from studies.speed import convolutions, real_weight_flips, uniforms
 from studies.speed.estimators import TARGETS, main
 from studies.speed.measure import last_line, medians, peak_bytes
 from studies.speed.rivals import HandWritten, literal_flips
@@ -114,6 +114,30 @@ def test_last_line_has_null_where_there_is_no_target():
     assert result["target"] == [1.5, None]
 
 
+def test_convolutions_end_with_one_json_object(capsys):
+    tiny = ["--channels", "2", "3", "2", "2", "--side", "8", "--batch", "2", "--rounds", "1"]
+    convolutions.main(["--quick", *tiny])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["study"] == "speed/convolutions"
+    assert all(value > 0 for value in result["value"])
+    stated = dict(zip(result["metric"], result["target"], strict=True))
+    stated = {name: target for name, target in stated.items() if target is not None}
+    assert stated == convolutions.TARGETS
+
+
+def test_convolutional_candidates_are_one_network():
+    # at given uniforms both estimators have the same loss, and the first layer knows ±1 inputs
+    torch.manual_seed(0)
+    x, y = convolutions.inputs("±1", (2, 2, 8, 8)), torch.tensor([1, 3])
+    network = convolutions.SignNetwork([2, 2, 3, 2, 2], 8, signs=True)
+    losses = []
+    for estimator in ("psa", "st"):
+        torch.manual_seed(1)
+        losses.append(network.gradient(estimator, x, y)())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    assert network.side == 1
+
+
 def test_real_weight_flips_end_with_one_json_object(capsys):
     sizes = {"--inputs": 24, "--outputs": 16, "--batch": 8, "--rounds": 2}
     real_weight_flips.main(["--quick", *(str(part) for size in sizes.items() for part in size)])
@@ -142,3 +166,11 @@ def test_real_weight_flips_compares_candidates_that_compute_the_same():
     for per_unit in (False, True):
         exact = real_weight_flips.sign_weights(layer, "exact", per_unit)()
         assert [t.shape for t in exact] == [(5, 6), (5,) if per_unit else (1,), (5,)]
+
+
+def test_uniforms_end_with_one_json_object(capsys):
+    uniforms.main(["--quick", "--number", "100", "--rounds", "2"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["study"] == "speed/uniforms"
+    assert result["metric"] == ["torch.rand/kernel, float32", "torch.rand/kernel, float64"]
+    assert all(value > 0 for value in result["value"])
