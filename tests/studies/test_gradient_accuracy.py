@@ -1,5 +1,6 @@
 """The study of gradient accuracy: its network, its enumeration, and what was committed of it."""
 
+import itertools
 import json
 import math
 import tomllib
@@ -114,6 +115,15 @@ def test_first_epoch_is_the_network_of_the_authors():
     data = make_data()
     (kept,) = train(data, [1], [1])
     known = EXPECTED["authors"]["1"]
+    states = np.array(list(itertools.product((0.0, 1.0), repeat=5)))
+    reached, below = np.eye(len(data.x)), data.x
+    for weight, bias in kept[1][:-1]:
+        p = 1 / (1 + np.exp(-(below @ weight.T + bias)))[:, None]
+        reached = reached @ np.where(states > 0, p, 1 - p).prod(-1)
+        below = states
+    eta = (states @ kept[1][-1][0].T + kept[1][-1][1])[:, 0]
+    losses = np.log1p(np.exp(-eta * data.y[:, None]))
+    assert (reached * losses).sum() / len(data.x) == pytest.approx(known["loss"], abs=6e-7)
     truth = recursive_law(kept[1], "score", data).mean
     norms = np.array([np.linalg.norm(exact) for exact in truth])
     assert norms == pytest.approx(known["norm"], abs=6e-7)
