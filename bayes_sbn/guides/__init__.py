@@ -1,5 +1,8 @@
 """Variational posteriors over ±1 weights."""
 
-from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli, UnrolledGuide
+from bayes_sbn.guides.auto_sign import AutoSign
+from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli
+from bayes_sbn.guides.sign_delta import AutoSignDelta
+from bayes_sbn.guides.unrolled import UnrolledGuide
 
-__all__ = ["AutoSignBernoulli", "UnrolledGuide"]
+__all__ = ["AutoSign", "AutoSignBernoulli", "AutoSignDelta", "UnrolledGuide"]

@@ -2,46 +2,24 @@ r"""The mean-field Bernoulli posterior over ±1 weights.
 
     q(weights) = prod_i P(w_i = +1)^[w_i = +1] P(w_i = -1)^[w_i = -1],     lam_i = logit(p_i) / 2,
 
-one natural parameter a weight, trained in the dual (:mod:`bayes_sbn.dual`).  Activations follow
-the model's own conditional, ``q(h | w) = p(h | w)``, so one network pass makes both traces.
+one natural parameter a weight, trained in the dual (:mod:`bayes_sbn.dual`).
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pyro import poutine
-from pyro.distributions import constraints
-from pyro.infer.autoguide.effect import AutoMessenger
 from pyro.nn import PyroModule
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import effectful, get_plates
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from bayes_sbn.distributions import (
-    AffineLikelihood,
-    FlipLikelihood,
-    SignBernoulli,
-    SignDistribution,
-)
-from bayes_sbn.dual import leaf_of, register_leaf
-from bayes_sbn.guides.sites import (
-    real_site_error,
-    refuse_subsampled,
-    sites_of_module,
-    sites_of_run,
-)
-
-INITIAL_SPREAD = 1.5
-"""Standard deviation of lam at the start. Means near 0 drown in the noise of the weights; spread
-out, deep and wide networks learn quickly (the start decides more than any other setting)."""
+from bayes_sbn.distributions import SignBernoulli
+from bayes_sbn.guides.auto_sign import INITIAL_SPREAD, AutoSign
+from bayes_sbn.guides.real_start import LARGEST_MEAN, dual_start, matched_layers
 
 
-class AutoSignBernoulli(AutoMessenger):
+class AutoSignBernoulli(AutoSign):
     """Mean-field Bernoulli guide over the ±1 weights of a model.
 
     The parameters are there from the start (eager) for a PyroModule, which tells its sites without
@@ -77,196 +55,73 @@ class AutoSignBernoulli(AutoMessenger):
             raise ValueError(
                 f"AutoSignBernoulli(gradient={gradient!r}): it is 'natural' or 'euclidean'."
             )
-        if not init_scale >= 0:
-            raise ValueError(
-                f"AutoSignBernoulli(init_scale={init_scale}): a standard deviation is at least 0."
-            )
-        super().__init__(model)
+        super().__init__(model, example=example, init_scale=init_scale, generator=generator)
         self.gradient = gradient
-        self.init_scale = init_scale
-        self._generator = generator
-        self._site_names: list[str] = []
-        self._priors: dict[str, Tensor] = {}
-        sites = None
-        if example is not None:
-            sites = sites_of_run(model, example)
-        elif isinstance(model, PyroModule):
-            sites = dict(sites_of_module(model))
-        if sites is not None:
-            self._make_parameters(sites)
 
-    @property
-    def is_set_up(self) -> bool:
-        """Whether the parameters exist."""
-        return bool(self._site_names)
+    def law(self, leaf: Tensor) -> SignBernoulli:
+        """The law with natural parameters ``leaf``."""
+        return SignBernoulli.from_natural(leaf, gradient=self.gradient)
 
-    def _make_parameters(self, sites: Mapping[str, SignBernoulli]) -> None:
-        if not sites:
-            raise ValueError(
-                "AutoSignBernoulli: the model has no ±1 weights (no latent SignBernoulli site), "
-                "so there is nothing to infer. Sample its weights, for example "
-                'pyro.sample("w", sbn.SignBernoulli(logits=torch.zeros(out, inputs)).to_event(2)).'
-            )
-        self.posterior = torch.nn.Module()
-        for name, prior in sites.items():
-            shape = prior.shape()
-            like = prior.parameter
-            start = (
-                torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
-            )
-            _set_at(self.posterior, name, torch.nn.Parameter(start.to(like.device)))
-            self._site_names.append(name)
-            self._priors[name] = prior.probs.detach().clone()
-        self._generator = None
-        if isinstance(self.model, torch.nn.Module):
-            self._refuse_shared_names(self.model)
+    def _is_dual(self) -> bool:
+        return self.gradient == "natural"
 
-    def _refuse_shared_names(self, model: torch.nn.Module) -> None:
-        """Pyro captures parameters by name: of two of one name, only one would be trained."""
-        own = {path for path, _ in self.named_parameters()}
-        others = {path.removesuffix("_unconstrained") for path, _ in model.named_parameters()}
-        if own & others:
-            raise ValueError(
-                f"AutoSignBernoulli: {', '.join(sorted(own & others))} is the name of a parameter "
-                "in both model and guide, and Pyro would train only one of them. Rename the "
-                'model\'s submodule "posterior".'
-            )
+    @classmethod
+    def from_real(
+        cls,
+        model: PyroModule,
+        network: torch.nn.Module,
+        *,
+        largest_mean: float = LARGEST_MEAN,
+        gradient: str = "natural",
+    ) -> Self:
+        """A guide that starts at a trained real network; scales and biases of the model do too.
 
-    def leaf(self, name: str) -> torch.nn.Parameter:
-        """The natural parameters ``lam`` of a site, as the optimiser sees them."""
-        self._need_parameters("leaf")
-        if name not in self._site_names:
-            raise KeyError(
-                f"AutoSignBernoulli.leaf({name!r}): the ±1 weights are {self._site_names}."
-            )
-        # not by attribute: inside a run a PyroModule would enter its children in the global store
-        module = self._modules["posterior"]
-        assert module is not None
-        leaf: torch.nn.Parameter = module.get_parameter(name)
-        return leaf
+        Every layer's expected pre-activation is then the real layer's
+        (:mod:`bayes_sbn.guides.real_start`).
 
-    def _param_statement(self, name: str) -> Tensor:
-        """The leaf of a site, announced to the handlers of ``pyro.param`` as a local parameter."""
-        leaf = self.leaf(name)
-        path = f"posterior.{name}"
-        register_leaf(leaf, path, is_dual=self.gradient == "natural")
-        value: Any = leaf.view_as(leaf)
-        value.unconstrained = weakref.ref(leaf)
-        announced = effectful(type="param")(lambda *_, **__: value)
-        result: Tensor = announced(path, constraint=constraints.real, event_dim=None, name=path)
-        return result
-
-    def _need_parameters(self, call: str) -> None:
-        if not self.is_set_up:
-            raise RuntimeError(
-                f"AutoSignBernoulli.{call}: the guide of a callable has no parameters before its "
-                "first call; write AutoSignBernoulli(model, example=(x[:2],)) to have them at once."
-            )
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run guide and model together; returns the values of all sites by name."""
-        self._prepare(args, kwargs)
-        return super().__call__(*args, **kwargs)
-
-    def _prepare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Make the parameters if need be, and tell optimisers the names of all of them."""
-        if not self.is_set_up:
-            self._make_parameters(sites_of_run(self.model, args, kwargs))
-        if isinstance(self.model, torch.nn.Module):
-            if all(leaf_of(parameter) is not None for parameter in self.model.parameters()):
-                return
-            for path, parameter in self.model.named_parameters():
-                register_leaf(parameter, path.removesuffix("_unconstrained"), is_dual=False)
-
-    def get_posterior(self, name: str, prior: Any) -> Any:
-        """The posterior of a weight site; an activation keeps the model's own conditional."""
-        if isinstance(prior, SignBernoulli):
-            refuse_subsampled(name, get_plates())
-            if name not in self._site_names:
-                raise ValueError(
-                    f'AutoSignBernoulli: site "{name}" was not found when the guide was set up '
-                    f"(it has {self._site_names}); let a run of the model tell its sites, with "
-                    "AutoSignBernoulli(model, example=(x[:2],))."
-                )
-            lam = self._param_statement(name)
-            law = SignBernoulli.from_natural(lam, gradient=self.gradient)
-            return law.to_event(prior.event_dim)
-        if isinstance(prior, (SignDistribution, AffineLikelihood, FlipLikelihood)):
-            return prior  # activations, and data that nobody observed, follow the model
-        raise real_site_error(name, prior)
-
-    def unrolled(self) -> UnrolledGuide:
-        """The same guide as a plain Pyro function, for ELBOs that refuse messengers.
-
-        ``TraceEnum_ELBO`` is one: with ``config_enumerate(guide.unrolled())`` it computes the
-        exact gradient of tiny networks.
+        Args:
+            model: a network of dense ±1 layers such as :class:`bayes_sbn.models.BinaryMLP`, whose
+                scales and biases are overwritten.
+            network: a ``torch.nn.Sequential`` of as many ``Linear`` layers of the same shapes, with
+                ``Tanh``, ``Sigmoid`` or ``Hardtanh`` between them.
+            largest_mean: the largest ``|E[w]|`` of each unit, below 1.
+            gradient: as for the guide itself.
         """
-        return UnrolledGuide(self)
+        guide = cls(model, gradient=gradient)
+        shapes = {name: prior.shape for name, prior in guide._priors.items()}
+        layers = matched_layers(f"{cls.__name__}.from_real", model, network, shapes)
+        weights = {site: layer.weight for site, layer in layers.items()}
+        scales = guide.start_from(weights, largest_mean=largest_mean)
+        for site, layer in layers.items():
+            units = model.get_submodule(site.rpartition(".")[0])
+            like = units.bias.detach()
+            units.scale, units.bias = scales[site].to(like), layer.bias.to(like)
+        return guide
 
-    def weight_probabilities(self) -> dict[str, Tensor]:
-        """``P(w = +1)`` of each ±1 weight site, in float64 on the CPU."""
-        self._need_parameters("weight_probabilities")
-        return {
-            name: torch.sigmoid(2 * self.leaf(name).detach().to("cpu", torch.float64))
-            for name in self._site_names
-        }
+    def start_from(
+        self, weights: Mapping[str, Tensor], *, largest_mean: float = LARGEST_MEAN
+    ) -> dict[str, Tensor]:
+        """Start sites at real weights, up to a scale for each unit; returns those scales.
 
-    def prior_probabilities(self) -> dict[str, Tensor]:
-        """The prior ``P(w = +1)`` of each ±1 weight site, in float64 on the CPU."""
-        self._need_parameters("prior_probabilities")
-        return {name: p.to("cpu", torch.float64) for name, p in self._priors.items()}
+        Args:
+            weights: real weights by site, of the sites' shapes; units are along dim 0.
+            largest_mean: the largest ``|E[w]|`` of each unit, below 1.
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As torch's; a guide that has no parameters yet says so."""
-        self._need_parameters("load_state_dict")
-        return super().load_state_dict(state_dict, *args, **kwargs)
-
-    def __repr__(self) -> str:
-        sites = ", ".join(f"{n} {tuple(p.shape)}" for n, p in self._priors.items())
-        return f"AutoSignBernoulli({sites or 'not set up yet'})"
-
-
-class _PosteriorMessenger(Messenger):
-    """Replaces the laws of latent sites by the guide's, and marks what follows the model."""
-
-    def __init__(self, guide: AutoSignBernoulli) -> None:
-        super().__init__()
-        self.guide = guide
-
-    def _pyro_sample(self, msg: Any) -> None:
-        fn = msg["fn"]
-        if msg["is_observed"] or site_is_subsample(msg) or not isinstance(fn, SignDistribution):
-            return
-        posterior = self.guide.get_posterior(msg["name"], fn)
-        msg["infer"]["follows_model"] = posterior is fn
-        if posterior.batch_shape != fn.batch_shape:
-            posterior = posterior.expand(fn.batch_shape)
-        msg["fn"] = posterior
-
-
-class UnrolledGuide:
-    """A guide as a plain function: it runs the model with the posterior's laws of the weights."""
-
-    def __init__(self, guide: AutoSignBernoulli) -> None:
-        self.guide = guide
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Sample all latent ±1 sites; observed and other sites stay hidden."""
-        self.guide._prepare(args, kwargs)
-        with poutine.block(hide_fn=_is_not_sign), _PosteriorMessenger(self.guide):
-            self.guide.model(*args, **kwargs)
-
-
-def _is_not_sign(msg: Any) -> bool:
-    if msg["type"] != "sample" or site_is_subsample(msg):
-        return False
-    return msg["is_observed"] or not isinstance(msg["fn"], SignDistribution)
-
-
-def _set_at(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -> None:
-    *path, last = name.split(".")
-    for part in path:
-        if part not in module._modules:
-            module.add_module(part, torch.nn.Module())
-        module = module.get_submodule(part)
-    module.register_parameter(last, parameter)
+        Returns:
+            The scales by site, (units,) in float64: ``scale * E[w]`` are the real weights.
+        """
+        self._need_parameters("start_from")
+        starts = {}
+        for name, weight in weights.items():
+            leaf = self.leaf(name)
+            call = f'{type(self).__name__}.start_from, site "{name}"'
+            if leaf.dim() < 2 or weight.shape != leaf.shape:
+                raise ValueError(
+                    f"{call}: the weights have shape {tuple(weight.shape)}; those of the site, "
+                    f"which need an axis of units and one of inputs, have {tuple(leaf.shape)}."
+                )
+            starts[name] = dual_start(call, weight, largest_mean)
+        for name, (natural, _) in starts.items():
+            with torch.no_grad():
+                self.leaf(name).copy_(natural)
+        return {name: scale for name, (_, scale) in starts.items()}

@@ -19,8 +19,8 @@ from bayes_sbn.distributions import (
 )
 
 
-def sites_of_module(model: PyroModule) -> Iterator[tuple[str, SignBernoulli]]:
-    """The ±1 weights that a PyroModule declares as PyroSample attributes."""
+def sites_of_module(guide: str, model: PyroModule) -> Iterator[tuple[str, SignBernoulli]]:
+    """The ±1 weights that a PyroModule declares as PyroSample attributes; errors name the guide."""
     for path, module in model.named_modules():
         if not isinstance(module, PyroModule):
             continue
@@ -36,11 +36,14 @@ def sites_of_module(model: PyroModule) -> Iterator[tuple[str, SignBernoulli]]:
             if isinstance(law, SignBernoulli):
                 yield name, law
             elif not isinstance(law, (Tensor, SignDistribution)):
-                raise real_site_error(name, law)
+                raise real_site_error(guide, name, law)
 
 
 def sites_of_run(
-    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+    guide: str,
+    model: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
 ) -> dict[str, SignBernoulli]:
     """The ±1 weights that one run of the model samples, without touching the caller's handlers."""
     with torch.no_grad(), poutine.block():
@@ -50,30 +53,30 @@ def sites_of_run(
         if site["type"] != "sample" or site["is_observed"] or site_is_subsample(site):
             continue
         if isinstance(site["fn"], SignBernoulli):
-            refuse_subsampled(name, site["cond_indep_stack"])
+            refuse_subsampled(guide, name, site["cond_indep_stack"])
             sites[name] = site["fn"]
         elif not isinstance(site["fn"], (SignDistribution, AffineLikelihood, FlipLikelihood)):
-            raise real_site_error(name, site["fn"])
+            raise real_site_error(guide, name, site["fn"])
     return sites
 
 
-def refuse_subsampled(name: str, frames: Any) -> None:
+def refuse_subsampled(guide: str, name: str, frames: Any) -> None:
     """Raise if ±1 weights are sampled in a subsampled plate, one set per row of a mini-batch."""
     for frame in frames:
         if frame.full_size is not None and frame.size != frame.full_size:
             raise ValueError(
-                f'AutoSignBernoulli: the ±1 weights of site "{name}" are sampled inside the '
+                f'{guide}: the ±1 weights of site "{name}" are sampled inside the '
                 f'subsampled plate "{frame.name}", one set per row of a mini-batch. Sample them '
                 "before (outside) the plate; for weights of each datum write a guide of your own "
                 "with one SignBernoulli parameter per row."
             )
 
 
-def real_site_error(name: str, law: Any) -> TypeError:
+def real_site_error(guide: str, name: str, law: Any) -> TypeError:
     """The error for a latent site that is not ±1."""
     return TypeError(
-        f'AutoSignBernoulli: site "{name}" has law {type(law).__name__}; this guide infers ±1 '
-        "sites only. Make it a parameter (pyro.param, PyroParam), or combine guides with "
-        "pyro.infer.autoguide.AutoGuideList: poutine.block(...) the real sites here and give them "
-        "to AutoNormal."
+        f'{guide}: site "{name}" has law {type(law).__name__}; this guide infers ±1 '
+        "sites only. Make it a parameter (pyro.param, PyroParam), or write the guide as a function "
+        "that samples every latent site: ±1 weights by SignBernoulli.from_natural(leaf), "
+        "this site by a law of its own, activations as the model does."
     )

@@ -21,6 +21,10 @@ SHARES = (0.5, 0.25)
 """Two places of the uniforms inside the intervals that draw a state."""
 
 
+Chosen = str | sbn.Estimator
+"""An estimator or its name."""
+
+
 @dataclass(frozen=True)
 class Law:
     """Mean gradient and summed variance of one draw, by layer (weights, then bias)."""
@@ -52,7 +56,7 @@ def uniforms_of(
 
 def signals(
     network: PaperNetwork,
-    estimator: str,
+    estimator: Chosen,
     x: torch.Tensor,
     y: torch.Tensor,
     uniforms: dict[str, torch.Tensor],
@@ -67,9 +71,13 @@ def signals(
     return list(found)
 
 
-def is_enumerable(network: PaperNetwork, estimator: str, data: Data) -> bool:
-    """Whether the estimate is a function of the states alone, on eight random paths."""
-    if sbn.estimators.get_estimator(estimator).particles > 1:
+def is_enumerable(network: PaperNetwork, estimator: Chosen, data: Data) -> bool:
+    """Whether the estimate is a function of the states alone, on eight random paths.
+
+    It is not where layers hand on real numbers in place of states.
+    """
+    chosen = sbn.estimators.get_estimator(estimator)
+    if chosen.particles > 1 or chosen.output != "sign":
         return False
     generator = torch.Generator().manual_seed(0)
     x, y = torch.tensor(data.x[:8]), torch.tensor(data.y[:8, None] > 0).double()
@@ -82,7 +90,7 @@ def is_enumerable(network: PaperNetwork, estimator: str, data: Data) -> bool:
     return all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(first, second, strict=True))
 
 
-def enumerated_law(network: PaperNetwork, estimator: str, data: Data) -> Law:
+def enumerated_law(network: PaperNetwork, estimator: Chosen, data: Data) -> Law:
     """Mean and variance over every state of every point."""
     states = all_states([len(bias) for _, bias in network.leaves[:-1]])
     num_states, num_data = len(states[0]), len(data.x)

@@ -15,12 +15,11 @@ from typing import Any
 
 import pyro
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 import bayes_sbn as sbn
+from studies.gradient_accuracy.figure import draw_signs
 from studies.gradient_accuracy.network import make_data
-from studies.gradient_accuracy.run import estimators
+from studies.gradient_accuracy.run import registered
 from studies.speed.measure import last_line
 
 HERE = Path(__file__).parent
@@ -42,7 +41,7 @@ def audited(hidden: list[int], steps: list[int], repeats: int, seed: int) -> dic
     found = {}
     for step in range(max(steps) + 1):
         if step in steps:
-            chosen: dict[str, Any] = {name: name for name in estimators()}
+            chosen: dict[str, Any] = {name: name for name in registered()}
             chosen["psa"] = sbn.estimators.PathSampleAnalytic(real_inputs="exact")
             found[str(step)] = sbn.audit(
                 model,
@@ -61,13 +60,14 @@ def audited(hidden: list[int], steps: list[int], repeats: int, seed: int) -> dic
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="2-2-1-2, before training only")
-    parser.add_argument("--repeats", type=int, default=100, help="of what is not enumerated")
+    parser.add_argument("--repeats", type=int, help="of what is not enumerated; 400")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     hidden = [2, 1] if options.quick else [2, 2]
     steps = [0] if options.quick else list(CHECKPOINTS)
-    audits = audited(hidden, steps, options.repeats, options.seed)
+    repeats = options.repeats or (100 if options.quick else 400)
+    audits = audited(hidden, steps, repeats, options.seed)
     ratios = {}
     for step, audit in audits.items():
         print(f"after {step} steps\n{audit}\n")
@@ -76,16 +76,13 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.quick:
         contents = {step: audit.to_dict() for step, audit in audits.items()}
         for audit in contents.values():
+            del audit["cosines"]  # most of the file
             for each in audit["estimators"].values():
                 del each["seconds"]  # of this machine, and not of the estimator
         text = json.dumps(contents, indent=1)
         rounded = json.loads(text, parse_float=lambda number: float(f"{float(number):.4g}"))
         (HERE / "sign_weights.json").write_text(json.dumps(rounded, indent=1) + "\n", "utf-8")
-        figure = Figure(figsize=(15, 9), layout="constrained")
-        FigureCanvasAgg(figure)
-        for ax, (step, audit) in zip(figure.subplots(1, len(audits)), audits.items(), strict=True):
-            audit.plot(ax).set_ylabel(f"after {step} steps of SVI")
-        figure.savefig(HERE / "sign_weights.png", dpi=60)
+        draw_signs(contents).savefig(HERE / "sign_weights.png", dpi=80)
     print(last_line("gradient_accuracy/sign_weights", ratios, dict.fromkeys(ratios, 1.0)))
 
 

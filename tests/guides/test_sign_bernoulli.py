@@ -252,7 +252,7 @@ def test_a_real_latent_site_is_an_error_that_names_it():
         pyro.sample("sigma", pyro.distributions.LogNormal(0.0, 1.0))
 
     x, _ = data()
-    with pytest.raises(TypeError, match=r'site "sigma" has law LogNormal.*AutoNormal'):
+    with pytest.raises(TypeError, match=r'site "sigma" has law LogNormal.*guide as a function'):
         sbn.guides.AutoSignBernoulli(model, example=(x,))
 
     class Module(PyroModule):
@@ -265,6 +265,29 @@ def test_a_real_latent_site_is_an_error_that_names_it():
 
     with pytest.raises(TypeError, match='site "slope" has law Normal'):
         sbn.guides.AutoSignBernoulli(Module())
+
+
+def test_the_guide_that_the_error_asks_for_has_gradients_of_all_its_parameters():
+    def model(x, y=None):
+        w = pyro.sample("w", sbn.SignBernoulli(logits=torch.zeros(5, 4)).to_event(2))
+        v = pyro.sample("v", pyro.distributions.Normal(torch.zeros(3, 5), 1.0).to_event(2))
+        with pyro.plate("data", len(x), dim=-1):
+            h = pyro.sample("h", sbn.NoisySign(sbn.affine(x, w)))
+            return pyro.sample("y", sbn.AffineCategorical(sbn.affine(h, v)), obs=y)
+
+    def guide(x, y=None):
+        leaf = pyro.param("leaf", lambda: torch.randn(5, 4))
+        w = pyro.sample("w", sbn.SignBernoulli.from_natural(leaf).to_event(2))
+        mean, spread = pyro.param("mean", torch.zeros(3, 5)), pyro.param("spread", torch.ones(3, 5))
+        pyro.sample("v", pyro.distributions.Normal(mean, spread).to_event(2))
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("h", sbn.NoisySign(sbn.affine(x, w)))
+
+    sbn.TraceEstimator_ELBO("psa").loss_and_grads(model, guide, *data())
+    for name in ("leaf", "mean", "spread"):
+        gradient = pyro.param(name).unconstrained().grad
+        assert torch.isfinite(gradient).all(), name
+        assert (gradient != 0).all(), name
 
 
 def test_weights_inside_a_subsampled_plate_are_an_error():

@@ -1,5 +1,6 @@
 """The study of gradient accuracy: its network, its enumeration, and what was committed of it."""
 
+import itertools
 import json
 import math
 import tomllib
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 import bayes_sbn as sbn
-from studies.gradient_accuracy import run, sign_weights
+from studies.gradient_accuracy import figure, run, shares, sign_weights
 from studies.gradient_accuracy.exact import enumerated_law, is_enumerable
 from studies.gradient_accuracy.network import (
     Data,
@@ -19,6 +20,7 @@ from studies.gradient_accuracy.network import (
     reinforce_gradient,
     train,
 )
+from studies.gradient_accuracy.recursion import ESTIMATORS, recursive_law
 from tests import chance
 
 HERE = run.HERE
@@ -28,9 +30,10 @@ EXPECTED = tomllib.loads((HERE / "expected.toml").read_text("utf-8"))
 
 def small(num_data=1):
     """2-3-2-1 with random parameters, and some points."""
-    rng = np.random.default_rng(5)
-    parameters = [(w, b + rng.uniform(-1, 1, b.shape)) for w, b in initial(rng, (2, 3, 2, 1))]
     data = make_data()
+    generator, rng = torch.Generator().manual_seed(5), np.random.default_rng(5)
+    drawn = initial(generator, data, (2, 3, 2, 1))
+    parameters = [(w, b + rng.uniform(-1, 1, b.shape)) for w, b in drawn]
     rows = np.linspace(0, 199, num_data).astype(int)
     return parameters, Data(data.x[rows], data.y[rows])
 
@@ -77,22 +80,107 @@ def test_training_gradient_is_the_score_function_s():
     parameters, data = small(4)
     law = enumerated_law(PaperNetwork(parameters), "score", data)
     rng = chance.numpy_generator("reinforce")
-    draws = [reinforce_gradient(parameters, data.x, data.y, rng) for _ in range(4000)]
-    samples = np.stack([np.concatenate([p.ravel() for w in d for p in w]) for d in draws])
+    drawn = reinforce_gradient(parameters, data.x, data.y, rng.random((4000, 4, 5)))
+    samples = np.concatenate([part.reshape(4000, -1) for layer in drawn for part in layer], 1)
     # a loss below 8, a score below 1 in size, inputs below 2: the parameters are about 1
     bounds = (-16.0, 16.0)
     chance.assert_mean(samples, np.concatenate(law.mean), bounds=bounds, detects=1.0)
 
 
+def test_networks_start_with_pre_activations_of_mean_0_and_variance_1():
+    data = make_data()
+    (weight, bias), (above, shift), *_, head = initial(torch.Generator().manual_seed(1), data)
+    pre = data.x @ weight.T + bias
+    np.testing.assert_allclose(pre.mean(0), 0, atol=1e-12)
+    # the moments of independent inputs: those of the data correlate a little
+    np.testing.assert_allclose((weight**2) @ data.x.var(0, ddof=1), 1)
+    np.testing.assert_allclose((above**2).sum(1) / 4, 1)
+    np.testing.assert_allclose(above.sum(1) / 2 + shift, 0, atol=1e-12)
+    assert max(abs(part).max() for part in head) < 1
+    assert abs(head[1]).max() > 0
+
+
+def test_seeds_side_by_side_are_each_trained_alone():
+    data = make_data()
+    together = train(data, [3, 1, 2], [1, 2])
+    for seed, found in zip([3, 1, 2], together, strict=True):
+        (alone,) = train(data, [seed], [2])
+        assert list(found) == [1, 2]
+        for layer, same in zip(found[2], alone[2], strict=True):
+            for part, equal in zip(layer, same, strict=True):
+                np.testing.assert_allclose(part, equal, rtol=1e-9, atol=1e-12)
+
+
+def test_first_epoch_is_the_network_of_the_authors():
+    data = make_data()
+    (kept,) = train(data, [1], [1])
+    known = EXPECTED["authors"]["1"]
+    states = np.array(list(itertools.product((0.0, 1.0), repeat=5)))
+    reached, below = np.eye(len(data.x)), data.x
+    for weight, bias in kept[1][:-1]:
+        p = 1 / (1 + np.exp(-(below @ weight.T + bias)))[:, None]
+        reached = reached @ np.where(states > 0, p, 1 - p).prod(-1)
+        below = states
+    eta = (states @ kept[1][-1][0].T + kept[1][-1][1])[:, 0]
+    losses = np.log1p(np.exp(-eta * data.y[:, None]))
+    assert (reached * losses).sum() / len(data.x) == pytest.approx(known["loss"], abs=6e-7)
+    truth = recursive_law(kept[1], "score", data).mean
+    norms = np.array([np.linalg.norm(exact) for exact in truth])
+    assert norms == pytest.approx(known["norm"], abs=6e-7)
+    for name in ESTIMATORS:
+        law = recursive_law(kept[1], name, data)
+        bias = [np.linalg.norm(mean - exact) for mean, exact in zip(law.mean, truth, strict=True)]
+        assert bias / norms == pytest.approx(known[name]["bias"], abs=6e-5)
+        assert np.sqrt(law.variance) / norms == pytest.approx(known[name]["std"], rel=6e-4)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_recursion_is_the_enumeration_of_the_package(estimator):
+    parameters, data = small(6)
+    found = recursive_law(parameters, estimator, data)
+    wanted = enumerated_law(PaperNetwork(parameters), estimator, data)
+    for mean, exact in zip(found.mean, wanted.mean, strict=True):
+        np.testing.assert_allclose(mean, exact, rtol=0, atol=1e-12)
+    assert found.variance == pytest.approx(wanted.variance, rel=1e-10)
+
+
+def test_copies_of_the_parameters_draw_for_themselves():
+    parameters, data = small(3)
+    law = enumerated_law(PaperNetwork(parameters), "psa", data)
+    seed = int(chance.numpy_generator("copies").integers(2**31))
+    samples = run.sampled(parameters, "psa", data, 4000, seed)
+    # differences of a loss below 8, inputs below 2
+    chance.assert_mean(samples, np.concatenate(law.mean), bounds=(-16.0, 16.0), detects=1.0)
+    # were the draws shared, copies would agree
+    assert len(np.unique(samples[:50, 0])) > 10
+
+
+def test_tanh_is_the_gradient_of_the_network_of_means():
+    parameters, data = small(3)
+    leaves = [tuple(torch.tensor(p, requires_grad=True) for p in layer) for layer in parameters]
+    x = torch.tensor(data.x)
+    for weight, bias in leaves[:-1]:
+        x = torch.sigmoid(x @ weight.T + bias)
+    eta = (x @ leaves[-1][0].T + leaves[-1][1])[:, 0]
+    loss = torch.nn.functional.softplus(-eta * torch.tensor(data.y)).mean()
+    wanted = torch.autograd.grad(loss, [part for layer in leaves for part in layer])
+    found = run.sampled(parameters, run.MeanUnits(), data, 2, 1)
+    flat = torch.cat([part.flatten() for part in wanted]).numpy()
+    np.testing.assert_allclose(found, np.stack([flat, flat]), rtol=0, atol=1e-12)
+
+
 def test_what_needs_its_uniforms_is_not_enumerated():
     parameters, data = small(8)
     network = PaperNetwork(parameters)
-    found = {name: is_enumerable(network, name, data) for name in ("psa", "score", "disarm", "loo")}
-    assert found == {"psa": True, "score": True, "disarm": False, "loo": False}
+    names = ("psa", "score", "disarm", "loo", "ap2", "concrete")
+    found = {name: is_enumerable(network, name, data) for name in names}
+    assert [name for name in names if found[name]] == ["psa", "score"]
+    assert not is_enumerable(network, run.MeanUnits(), data)
 
 
 def test_training_gives_the_committed_checkpoint():
-    (layers,) = train(make_data(), 1, [1]).values()
+    (kept,) = train(make_data(), [1], [1])
+    layers = kept[1]
     committed = json.loads((HERE / "checkpoints.json").read_text("utf-8"))
     assert [int(epoch) for epoch in committed] == EXPECTED["checkpoints"]
     for (weight, bias), (w, b) in zip(layers, committed["1"], strict=True):
@@ -155,6 +243,60 @@ def test_sign_weights_audit_every_estimator():
     audits = sign_weights.audited([1], [0, 1], 4, 1)
     assert list(audits) == ["0", "1"]
     for audit in audits.values():
-        assert [each.label for each in audit] == run.estimators()
+        assert [each.label for each in audit] == run.registered()
         assert audit.reference == "exact"
     assert audits["0"]["st"].total.norm != audits["1"]["st"].total.norm
+
+
+def test_committed_shares_are_those_of_expected_toml():
+    committed = json.loads((HERE / "shares.json").read_text("utf-8"))
+    assert committed["networks"] == 100
+    found = {
+        (str(each["epoch"]), f"{each['averaged']} averaged", each["layer"]): each
+        for each in committed["shares"]
+        if each["order"] == ["psa", "st"]
+    }
+    for epoch, numbers in EXPECTED["shares"].items():
+        for number, layers in numbers.items():
+            for layer, values in layers.items():
+                each = found[epoch, number, layer]
+                assert values == [each["share"], *each["interval"]]
+
+
+def test_shares_of_few_networks(capsys):
+    shares.main(["--quick", "--seeds", "3", "--epochs", "1"])
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(shares.PAIRS) * 3 * len(run.AVERAGED)
+    data = make_data()
+    networks = train(data, [1, 2, 3], [1])
+    assert shares.lengths(networks[0][1], data)["score"] == pytest.approx(np.ones(4))
+    by_hand = 0
+    for network in networks:
+        found = shares.errors(network[1], data)
+        by_hand += found["psa"][0, 0] < found["st"][0, 0]
+    assert lines[0].startswith(
+        f"epoch 1, layer 1, 1 averaged: psa below st in {by_hand / 3:.2f} of networks (0.29 to"
+    )
+    assert set(json.loads(last)["value"]) <= {0.0, 1 / 3, 2 / 3, 1.0, 0.3333, 0.6667}
+
+
+def test_figures_hold_every_estimator():
+    epochs = COMMITTED["epochs"]
+    names = {*figure.PUBLISHED, *figure.later(epochs)}
+    assert names == set(next(iter(epochs.values()))) <= set(run.estimators())
+    drawn = figure.draw({"1": epochs["1"]}, figure.PUBLISHED, "cosine")
+    assert len(drawn.axes) == len(run.LAYERS)
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == list(figure.PUBLISHED)
+
+
+def test_committed_signs_are_drawn_row_by_row():
+    audits = json.loads((HERE / "sign_weights.json").read_text("utf-8"))
+    for audit in audits.values():
+        assert set(audit["estimators"]) <= set(run.registered())
+    drawn = figure.draw_signs(audits)
+    assert len(drawn.axes) == len(sign_weights.CHECKPOINTS)
+    for audit, ax in zip(audits.values(), drawn.axes, strict=True):
+        deviation, bias, bound = (line.get_xydata() for line in ax.lines)
+        assert len(deviation) == len(audit["estimators"])
+        # the unbiased ones that are enumerated have neither
+        assert len(bias) + len(bound) == len(deviation) - 1

@@ -1,0 +1,225 @@
+r"""A guide with one parameter for each ±1 weight: what the laws of the weights have in common.
+
+    q(weights) = prod_i q(w_i; leaf_i)
+
+Activations follow the model's own conditional, ``q(h | w) = p(h | w)``, so one network pass makes
+both traces.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from pyro.distributions import constraints
+from pyro.infer.autoguide.effect import AutoMessenger
+from pyro.nn import PyroModule
+from pyro.poutine.runtime import effectful, get_plates
+from torch import Tensor
+
+from bayes_sbn.distributions import (
+    AffineLikelihood,
+    FlipLikelihood,
+    SignBernoulli,
+    SignDistribution,
+)
+from bayes_sbn.dual import leaf_of, register_leaf
+from bayes_sbn.guides.sites import (
+    real_site_error,
+    refuse_subsampled,
+    sites_of_module,
+    sites_of_run,
+)
+from bayes_sbn.guides.unrolled import UnrolledGuide
+
+INITIAL_SPREAD = 1.5
+"""Standard deviation of leaves at the start. Means near 0 drown in the noise of the weights; spread
+out, deep and wide networks learn quickly (the start decides more than any other setting)."""
+
+
+class AutoSign(AutoMessenger):
+    """Guide over the ±1 weights of a model; subclasses say what law a leaf stands for.
+
+    The parameters are there from the start (eager) for a PyroModule, which tells its sites without
+    running, and for any callable if ``example`` is given; else the first call makes them.
+
+    Args:
+        model: a Pyro model whose latent sites are ``SignBernoulli`` weights, outside subsampled
+            plates, and ``NoisySign`` activations.
+        example: arguments of one call of the model, to find the sites of a callable.
+        init_scale: standard deviation of the leaves at the start.
+        generator: of the initial values; default torch's global one.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        *,
+        example: tuple[Any, ...] | None = None,
+        init_scale: float = INITIAL_SPREAD,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if not init_scale >= 0:
+            raise ValueError(
+                f"{self._name}(init_scale={init_scale}): a standard deviation is at least 0."
+            )
+        super().__init__(model)
+        self.init_scale = init_scale
+        self._generator = generator
+        self._site_names: list[str] = []
+        self._priors: dict[str, Tensor] = {}
+        sites = None
+        if example is not None:
+            sites = sites_of_run(self._name, model, example)
+        elif isinstance(model, PyroModule):
+            sites = dict(sites_of_module(self._name, model))
+        if sites is not None:
+            self._make_parameters(sites)
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the parameters exist."""
+        return bool(self._site_names)
+
+    def _make_parameters(self, sites: Mapping[str, SignBernoulli]) -> None:
+        if not sites:
+            raise ValueError(
+                f"{self._name}: the model has no ±1 weights (no latent SignBernoulli site), "
+                "so there is nothing to infer. Sample its weights, for example "
+                'pyro.sample("w", sbn.SignBernoulli(logits=torch.zeros(out, inputs)).to_event(2)).'
+            )
+        self.posterior = torch.nn.Module()
+        for name, prior in sites.items():
+            shape = prior.shape()
+            like = prior.parameter
+            start = (
+                torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
+            )
+            _set_at(self.posterior, name, torch.nn.Parameter(start.to(like.device)))
+            self._site_names.append(name)
+            self._priors[name] = prior.probs.detach().clone()
+        self._generator = None
+        if isinstance(self.model, torch.nn.Module):
+            self._refuse_shared_names(self.model)
+
+    def _refuse_shared_names(self, model: torch.nn.Module) -> None:
+        """Pyro captures parameters by name: of two of one name, only one would be trained."""
+        own = {path for path, _ in self.named_parameters()}
+        others = {path.removesuffix("_unconstrained") for path, _ in model.named_parameters()}
+        if own & others:
+            raise ValueError(
+                f"{self._name}: {', '.join(sorted(own & others))} is the name of a parameter "
+                "in both model and guide, and Pyro would train only one of them. Rename the "
+                'model\'s submodule "posterior".'
+            )
+
+    def leaf(self, name: str) -> torch.nn.Parameter:
+        """The parameters of a site, as the optimiser sees them."""
+        self._need_parameters("leaf")
+        if name not in self._site_names:
+            raise KeyError(f"{self._name}.leaf({name!r}): the ±1 weights are {self._site_names}.")
+        # not by attribute: inside a run a PyroModule would enter its children in the global store
+        module = self._modules["posterior"]
+        assert module is not None
+        leaf: torch.nn.Parameter = module.get_parameter(name)
+        return leaf
+
+    def _param_statement(self, name: str) -> Tensor:
+        """The leaf of a site, announced to the handlers of ``pyro.param`` as a local parameter."""
+        leaf = self.leaf(name)
+        path = f"posterior.{name}"
+        register_leaf(leaf, path, is_dual=self._is_dual())
+        value: Any = leaf.view_as(leaf)
+        value.unconstrained = weakref.ref(leaf)
+        announced = effectful(type="param")(lambda *_, **__: value)
+        result: Tensor = announced(path, constraint=constraints.real, event_dim=None, name=path)
+        return result
+
+    def _need_parameters(self, call: str) -> None:
+        if not self.is_set_up:
+            raise RuntimeError(
+                f"{self._name}.{call}: the guide of a callable has no parameters before its "
+                f"first call; write {self._name}(model, example=(x[:2],)) to have them at once."
+            )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run guide and model together; returns the values of all sites by name."""
+        self.prepare(args, kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def prepare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Make the parameters if need be, and tell optimisers the names of all of them."""
+        if not self.is_set_up:
+            self._make_parameters(sites_of_run(self._name, self.model, args, kwargs))
+        if isinstance(self.model, torch.nn.Module):
+            if all(leaf_of(parameter) is not None for parameter in self.model.parameters()):
+                return
+            for path, parameter in self.model.named_parameters():
+                register_leaf(parameter, path.removesuffix("_unconstrained"), is_dual=False)
+
+    def law(self, leaf: Tensor) -> SignBernoulli:
+        """The posterior of weights with these leaves."""
+        raise NotImplementedError(f"{self._name} has no law(leaf)")
+
+    def _is_dual(self) -> bool:
+        """Whether the optimiser steps the leaves by mirror descent."""
+        return True
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def get_posterior(self, name: str, prior: Any) -> Any:
+        """The posterior of a weight site; an activation keeps the model's own conditional."""
+        if isinstance(prior, SignBernoulli):
+            refuse_subsampled(self._name, name, get_plates())
+            if name not in self._site_names:
+                raise ValueError(
+                    f'{self._name}: site "{name}" was not found when the guide was set up '
+                    f"(it has {self._site_names}); let a run of the model tell its sites, with "
+                    f"{self._name}(model, example=(x[:2],))."
+                )
+            leaf = self._param_statement(name)
+            return self.law(leaf).to_event(prior.event_dim)
+        if isinstance(prior, (SignDistribution, AffineLikelihood, FlipLikelihood)):
+            return prior  # activations, and data that nobody observed, follow the model
+        raise real_site_error(self._name, name, prior)
+
+    def unrolled(self) -> UnrolledGuide:
+        """The same guide as a plain Pyro function, for ELBOs that refuse messengers.
+
+        ``TraceEnum_ELBO`` is one: with ``config_enumerate(guide.unrolled())`` it computes the
+        exact gradient of tiny networks.
+        """
+        return UnrolledGuide(self)
+
+    def weight_probabilities(self) -> dict[str, Tensor]:
+        """``P(w = +1)`` of each ±1 weight site, in float64 on the CPU."""
+        self._need_parameters("weight_probabilities")
+        leaves = {n: self.leaf(n).detach().to("cpu", torch.float64) for n in self._site_names}
+        return {name: self.law(leaf).probs for name, leaf in leaves.items()}
+
+    def prior_probabilities(self) -> dict[str, Tensor]:
+        """The prior ``P(w = +1)`` of each ±1 weight site, in float64 on the CPU."""
+        self._need_parameters("prior_probabilities")
+        return {name: p.to("cpu", torch.float64) for name, p in self._priors.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As torch's; a guide that has no parameters yet says so."""
+        self._need_parameters("load_state_dict")
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        sites = ", ".join(f"{n} {tuple(p.shape)}" for n, p in self._priors.items())
+        return f"{self._name}({sites or 'not set up yet'})"
+
+
+def _set_at(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        if part not in module._modules:
+            module.add_module(part, torch.nn.Module())
+        module = module.get_submodule(part)
+    module.register_parameter(last, parameter)

@@ -1,0 +1,58 @@
+r"""The point posterior over ±1 weights: a deterministic binary network, fitted as MAP.
+
+    q(w) = 1 for w = sign(v),     loss = E[-log p(y | w, .)] - T log p(w),
+
+since the divergence of a point mass from a discrete prior is ``-log p(w)``.  The real leaves v get
+the gradient in the weights: the derivative (straight-through) or the exact difference between both
+signs (PSA), and remember small steps until they have added up to a flip.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bayes_sbn.distributions import SignDelta
+from bayes_sbn.guides.auto_sign import AutoSign
+
+
+class AutoSignDelta(AutoSign):
+    """Deterministic ±1 weights, the signs of real leaves; activations stay random.
+
+    Parameters, their being there from the start, and the arguments are those of
+    :class:`AutoSignBernoulli`.  :class:`bayes_sbn.optim.MirrorDescent` steps the leaves as it steps
+    natural parameters: ``v <- v - lr * gradient``, clamped.  A posterior of it has probabilities 0
+    and 1: all draws share their weights.
+
+    Estimators: ``"psa"``, ``"st"``, ``"local"``, ``"bitflip1"``, ``"exact"``, and those by moments;
+    others need weights that are spread out, and say so.
+
+    Args:
+        model: a Pyro model whose latent sites are ``SignBernoulli`` weights, outside subsampled
+            plates, and ``NoisySign`` activations.
+        example: arguments of one call of the model, to find the sites of a callable.
+        init_scale: standard deviation of the leaves at the start: what a flip costs in steps.
+        generator: of the initial values; default torch's global one.
+
+    Example:
+        >>> import bayes_sbn as sbn
+        >>> model = sbn.models.BinaryMLP(4, [8], 3, num_data=100)
+        >>> guide = sbn.guides.AutoSignDelta(model)
+        >>> guide.weight_probabilities()["output.weight"].unique()
+        tensor([0., 1.], dtype=torch.float64)
+    """
+
+    def law(self, leaf: Tensor) -> SignDelta:
+        """All mass on the signs of ``leaf``."""
+        return SignDelta(leaf)
+
+    def weight_probabilities(self) -> dict[str, Tensor]:
+        """``P(w = +1)`` of each ±1 weight site, 0 or 1, in float64 on the CPU."""
+        found = super().weight_probabilities()
+        for name in found:
+            if torch.isnan(self.leaf(name)).any():
+                raise ValueError(
+                    f'AutoSignDelta.weight_probabilities: leaves of site "{name}" are NaN, which '
+                    "has no sign: the fit has diverged. Fit again with a smaller learning rate."
+                )
+        return found
