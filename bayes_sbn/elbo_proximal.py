@@ -34,7 +34,8 @@ def tell_leaves(run: Run, temperature: Callable[[Run], float] | None, particles:
             continue
         ones = torch.ones(q.batch_shape, dtype=leaf.dtype, device=leaf.device)
         each = scale_and_mask(ones, site["scale"], site["mask"]) * (temperature(run) / particles)
-        each = each.reshape(*each.shape, *(1,) * q.event_dim).expand(q.shape())
+        # a scale may have more rows than the site: they add up, as in the loss
+        each = each.reshape(*each.shape, *(1,) * q.event_dim).expand(*each.shape, *q.event_shape)
         weight = each.sum_to_size(leaf.shape)
         pull = (each * p.half_log_odds()).sum_to_size(leaf.shape)
         trained = p.parameter.requires_grad or p.mean_path().requires_grad
