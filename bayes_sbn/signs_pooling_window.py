@@ -49,9 +49,9 @@ class PoolingWindow:
         if not isinstance(x, Tensor) or not x.is_floating_point():
             came = x.dtype if isinstance(x, Tensor) else type(x).__name__
             raise TypeError(f"{call}: x is {came}; it must be a floating-point torch.Tensor.")
-        kernel = _integers(call, "kernel_size", kernel_size, dims, 1)
-        steps = kernel if stride is None else _integers(call, "stride", stride, dims, 1)
-        window = cls(kernel, steps, _integers(call, "padding", padding, dims, 0))
+        kernel = window_sizes(call, "kernel_size", kernel_size, dims, 1, example=2)
+        steps = kernel if stride is None else window_sizes(call, "stride", stride, dims, 1)
+        window = cls(kernel, steps, window_sizes(call, "padding", padding, dims, 0))
         space = "(C, L)" if dims == 1 else "(C, H, W)"
         if x.dim() < dims + 1:
             raise ValueError(
@@ -129,9 +129,24 @@ def _both(sizes: tuple[int, ...], missing: int) -> tuple[int, ...]:
     return sizes if len(sizes) == 2 else (missing, *sizes)
 
 
-def _integers(
-    call: str, name: str, value: int | Sequence[int], number: int, at_least: int
+def window_sizes(
+    call: str,
+    name: str,
+    value: int | Sequence[int],
+    number: int,
+    at_least: int,
+    example: int | None = None,
 ) -> tuple[int, ...]:
+    """An integer for each dim of the space, from one or several; raise, naming the call.
+
+    Args:
+        call: what the user wrote.
+        name: of the argument.
+        value: what came.
+        number: of dims.
+        at_least: the least integer that is allowed.
+        example: what to write instead; default the least.
+    """
     values = (value,) * number if isinstance(value, int) else value
     is_valid = (
         isinstance(values, Sequence)
@@ -143,6 +158,6 @@ def _integers(
         many = "" if number == 1 else f" or {number} of them"
         raise ValueError(
             f"{call}: {name} is {value!r}; it must be an integer of at least {at_least}{many}. "
-            f"Write {name}={max(2, at_least) if name == 'kernel_size' else at_least}."
+            f"Write {name}={at_least if example is None else example}."
         )
     return tuple(values)

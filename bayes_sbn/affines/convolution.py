@@ -21,6 +21,7 @@ from bayes_sbn.affines.function import UnitFunction
 from bayes_sbn.affines.operand import Operand
 from bayes_sbn.affines.pre_activation import PreActivation, Term
 from bayes_sbn.affines.window import Window
+from bayes_sbn.signs_pooling_window import window_sizes
 
 
 class Convolution(Term):
@@ -214,12 +215,12 @@ def _affine_conv(
             "Write x.to(weight.dtype)."
         )
     stride, padding, dilation = (
-        _integers(call, name, step, dims, at_least)
+        window_sizes(call, name, step, dims, at_least)
         for name, step, at_least in zip(
             ("stride", "padding", "dilation"), steps, (1, 0, 1), strict=True
         )
     )
-    (groups,) = _integers(call, "groups", groups, 1, 1)
+    (groups,) = window_sizes(call, "groups", groups, 1, 1)
     window = Window(stride, padding, dilation, groups)
     _check_shapes(call, x, weight, window)
     out = weight.shape[weight.dim() - dims - 2]
@@ -239,25 +240,6 @@ def _affine_conv(
         batch = torch.broadcast_shapes(x.shape[:split], bias.shape[:-1])
         inputs = inputs.viewed(lambda t: t.expand(*batch, *x.shape[split:]))
     return Convolution(inputs, Operand.of(weight), bias, scale, window)
-
-
-def _integers(
-    call: str, name: str, value: int | Sequence[int], number: int, at_least: int
-) -> tuple[int, ...]:
-    values = (value,) * number if isinstance(value, int) else value
-    is_valid = (
-        isinstance(values, Sequence)
-        and not isinstance(values, str)
-        and len(values) == number
-        and all(isinstance(v, int) and not isinstance(v, bool) and v >= at_least for v in values)
-    )
-    if not is_valid:
-        many = "" if number == 1 else f" or {number} of them"
-        raise ValueError(
-            f"{call}: {name} is {value!r}; it must be an integer of at least {at_least}{many}. "
-            f"Write {name}={at_least}."
-        )
-    return tuple(values)
 
 
 def _check_shapes(call: str, x: Tensor, weight: Tensor, window: Window) -> None:

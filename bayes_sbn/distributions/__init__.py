@@ -9,6 +9,7 @@ from bayes_sbn.distributions.likelihoods import (
 )
 from bayes_sbn.distributions.noisy_sign import NoisySign
 from bayes_sbn.distributions.sign_bernoulli import SignBernoulli
+from bayes_sbn.distributions.sign_bernoulli_kl import kl_sign_bernoulli as _registers_the_kl  # noqa: F401
 from bayes_sbn.distributions.sign_delta import SignDelta
 from bayes_sbn.distributions.support import SignDistribution, check_signs, signs
 

@@ -26,18 +26,12 @@ from typing import Any, ClassVar
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import register_kl
 
 from bayes_sbn.affines import broadcasts_to, relaxed_mean_and_slope
 from bayes_sbn.distributions.sign_divergence import (
     CERTAIN,
-    MODERATE,
     expected_log_prob,
     finite,
-    largest,
-    log_two_cosh,
-    mean_ratio,
-    summed_kl,
 )
 from bayes_sbn.distributions.support import (
     SignDistribution,
@@ -212,7 +206,7 @@ class SignBernoulli(SignDistribution):
         """``P(x = +1)``."""
         value = torch.sigmoid(2 * self._lam()) if self._probs is None else self._probs
         if self._slopes_in_mean():
-            value = value + _zero_with_slope(self._mean_node(), torch.full_like(value, 0.5))
+            value = value + zero_with_slope(self._mean_node(), torch.full_like(value, 0.5))
         return value.expand(self._full_shape)
 
     def _lam(self) -> Tensor:
@@ -259,7 +253,7 @@ class SignBernoulli(SignDistribution):
         parameter = self._mean_node() if self._in_mean else self._natural
         if not (parameter.requires_grad and torch.is_grad_enabled()):
             return value
-        return value + _zero_with_slope(parameter, slope)
+        return value + zero_with_slope(parameter, slope)
 
     def state_log_prob(self, x: Tensor) -> Tensor:
         """``log P(x)`` of every single variable at hard states, as a function of the mean."""
@@ -267,7 +261,7 @@ class SignBernoulli(SignDistribution):
         value = torch.nn.functional.logsigmoid(argument)
         if self._slopes_in_mean():
             tiny = torch.finfo(value.dtype).tiny
-            value = value + _zero_with_slope(
+            value = value + zero_with_slope(
                 self._mean_node(), x / (2 * torch.sigmoid(argument).clamp_min(tiny))
             )
         return value.expand(torch.broadcast_shapes(x.shape, self._full_shape))
@@ -281,7 +275,7 @@ class SignBernoulli(SignDistribution):
         lam = self._lam()
         value = -expected_log_prob(self._constant_mean(), lam.clamp(-CERTAIN, CERTAIN))
         if self._slopes_in_mean():
-            value = value + _zero_with_slope(self._mean_node(), -finite(lam))
+            value = value + zero_with_slope(self._mean_node(), -finite(lam))
         return sum_rightmost(value.expand(self._full_shape), self.event_dim)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
@@ -305,61 +299,6 @@ def _check_parameter(name: str, value: Tensor) -> None:
         )
 
 
-def _zero_with_slope(mean: Tensor, slope: Tensor) -> Tensor:
+def zero_with_slope(mean: Tensor, slope: Tensor) -> Tensor:
+    """Zero, with a given derivative in the mean."""
     return (mean - mean.detach()) * slope.detach()
-
-
-class _WithSlope(torch.autograd.Function):
-    """A value that was computed elsewhere, with a given derivative in the mean."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, mean: Tensor, slope: Tensor) -> Tensor:
-        del mean
-        ctx.save_for_backward(slope)
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        (slope,) = ctx.saved_tensors
-        return gradients[0], gradients[0] * slope, None
-
-
-def _needs_slope(law: SignBernoulli) -> bool:
-    return law._slopes_in_mean() or law._natural.requires_grad
-
-
-@register_kl(SignBernoulli, SignBernoulli)  # type: ignore[untyped-decorator]
-def _kl_sign_bernoulli(q: SignBernoulli, p: SignBernoulli) -> Tensor:
-    """``sum_x q(x) [log q(x) - log p(x)]``; its derivative in the mean of q is lam - lam0."""
-    if q.event_shape != p.event_shape:
-        raise ValueError(
-            f"KL of SignBernoulli: the event shapes {tuple(q.event_shape)} and "
-            f"{tuple(p.event_shape)} differ; use .to_event on both."
-        )
-    # on the unexpanded parameters, which vectorised particles share
-    lam, lam0 = q._lam(), p._lam()
-    batch = torch.broadcast_shapes(q.batch_shape, p.batch_shape)
-    size = largest(lam)
-    is_whole = lam.shape == q.event_shape and lam0.numel() == 1 and not _needs_slope(p)
-    if q._probs is not None and is_whole and size <= MODERATE:
-        shift = float(lam0)
-        if abs(shift) <= MODERATE:
-            total = summed_kl(lam, q._probs, shift, size)
-            if q._slopes_in_mean():
-                gap = lam - shift if shift else lam
-                total = _WithSlope.apply(total, q._node, gap)  # type: ignore[no-untyped-call]
-            return total.expand(batch)
-    if max(size, largest(lam0)) <= CERTAIN:
-        gap = lam - lam0
-        value = q._constant_mean() * gap - log_two_cosh(lam) + log_two_cosh(lam0)
-    else:
-        gap = finite(lam) - finite(lam0)
-        inside, mean = lam.clamp(-CERTAIN, CERTAIN), q._constant_mean()
-        value = expected_log_prob(mean, inside) - expected_log_prob(mean, lam0)
-    if q._slopes_in_mean():
-        value = _WithSlope.apply(value, q._node, gap)  # type: ignore[no-untyped-call]
-    if p._slopes_in_mean():
-        value = value + _zero_with_slope(p._mean_node(), -mean_ratio(lam, lam0))
-    if q.event_dim and value.shape[-q.event_dim :] != q.event_shape:
-        value = value.expand(torch.broadcast_shapes(value.shape, q.event_shape))
-    return sum_rightmost(value, q.event_dim).expand(batch)
