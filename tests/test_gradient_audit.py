@@ -1,4 +1,7 @@
-"""What an audit does and does not do: its draws, its choices, its words, and no trace of it."""
+"""What an audit does and does not do: its draws, its choices, its words, and no trace of it.
+
+In one file, though long: every test audits the same tiny networks, which are made here.
+"""
 
 import html
 import json

@@ -2,6 +2,7 @@
 
 :data:`LAYERS` is the one statement of the layers.  A module imports modules of lower levels; on its
 own level only what :data:`SAME_LEVEL` lists.  A new module is added to the table, or this fails.
+The table and the checks of it are read together, hence one file of more than the usual length.
 """
 
 import ast

@@ -299,6 +299,13 @@ def test_logistic_flip_pair_keeps_its_digits_in_float32():
             torch.testing.assert_close(single.double(), double, rtol=2e-5, atol=1e-20)
 
 
+def test_a_step_of_nothing_flips_nothing():
+    for name in NOISES:
+        mean, half = get_noise(name, 1.0).flip_pair(torch.linspace(-3, 3, 7), torch.zeros(()))
+        assert torch.equal(mean, torch.zeros(7)), name
+        assert torch.equal(half, torch.zeros(7)), name
+
+
 @pytest.mark.parametrize("name", ["logistic", "gaussian"])
 def test_derivatives_are_those_of_the_cdf(name):
     noise = get_noise(name, 1.3)

@@ -35,6 +35,7 @@ def snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict]:
 
 def test_snippet_runs_as_written_and_what_comes_out_is_sensible(snippet):
     check_fit(snippet)
+    check_fit_in_one_call(snippet)
     check_own_model(snippet)
     check_own_estimator(snippet)
     check_predictions(snippet)
@@ -51,6 +52,13 @@ def check_fit(snippet):
         "posterior.output.weight",
     ]
     assert all(bool(torch.isfinite(leaf).all()) for leaf in leaves.values())
+
+
+def check_fit_in_one_call(snippet):
+    fit = snippet["fit"]
+    assert len(fit.history) == fit.epoch == 50
+    assert fit.history[-1].validation_nll < fit.history[0].validation_nll
+    assert (Path("run") / "log.jsonl").is_file()
 
 
 def check_own_model(snippet):

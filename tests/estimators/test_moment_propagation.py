@@ -1,4 +1,7 @@
-"""Moments: those of enumeration, what noise absorbs of them, bounds of the heads, and misfits."""
+"""Moments: those of enumeration, what noise absorbs of them, bounds of the heads, and misfits.
+
+In one file, though long, as all of it runs on the same few layers with the same enumeration.
+"""
 
 import itertools
 

@@ -1,7 +1,8 @@
 """The Rao-Blackwellised head: the same expectations and lower layers, and less variance.
 
 The definition is written out here by literal flips: with ``P_i`` the probability of the drawn state
-of bit i of the last layer, ``1/n sum_i [P_i f(x) + (1 - P_i) f(x with x_i negated)]``.
+of bit i of the last layer, ``1/n sum_i [P_i f(x) + (1 - P_i) f(x with x_i negated)]``.  All tests
+use that one definition, hence one file of more than the usual length.
 """
 
 import functools
