@@ -17,6 +17,7 @@ import math
 from typing import Any
 
 import torch
+from pyro.distributions import Unit
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
@@ -102,8 +103,19 @@ class AveragedParticle(Particle):
                     f'{CALL}: site "{name}" asks for a Rao-Blackwellised head, which averages the '
                     "log-likelihood and not the likelihood. Leave rao_blackwell out."
                 )
+        flips = any(
+            site["infer"]["drawn_by"].flip is not None
+            for site in guide_nodes.values()
+            if site["type"] == "sample"
+        )
         for name in self.run.observed:
             law = model_nodes[name]["fn"]
+            if flips and isinstance(law, Unit):
+                raise ValueError(
+                    f'{CALL}: site "{name}" is a pyro.factor, and flips of what it holds, as by '
+                    "exact_flips, would be those of one copy. Use AffineCategorical, "
+                    'AffineBernoulli or AffineNormal, or estimator "st".'
+                )
             if isinstance(law, FlipLikelihood) and law.is_flipped:
                 raise ValueError(
                     f'{CALL}: site "{name}" is a FlipLikelihood, whose flips are those of one '

@@ -275,6 +275,21 @@ def test_heads_of_ones_own_are_refused_where_they_are_flipped():
     assert elbo.differentiable_loss(model, guide, torch.ones(2)).isfinite()
 
 
+def test_factors_are_refused_where_draws_are_flipped():
+    def model():
+        w = pyro.sample("w", sbn.SignBernoulli(logits=torch.zeros(3, 2)).to_event(2))
+        with pyro.plate("data", 2):
+            h = pyro.sample("h", sbn.NoisySign(sbn.affine(torch.ones(2, 2), w)))
+            pyro.factor("y", sbn.exact_flips(lambda t: t.sum(-1), h))
+
+    guide = sbn.guides.AutoSignBernoulli(model, example=())
+    elbo = sbn.TraceEstimator_ELBO("psa", num_importance=2, max_plate_nesting=1)
+    with pytest.raises(ValueError, match=r'site "y" is a pyro\.factor'):
+        elbo.differentiable_loss(model, guide)
+    elbo = sbn.TraceEstimator_ELBO("st", num_importance=2, max_plate_nesting=1)
+    assert elbo.differentiable_loss(model, guide).isfinite()
+
+
 def test_observations_of_different_rows_have_no_average():
     def model(y, z):
         w = pyro.sample("w", sbn.SignBernoulli(logits=torch.zeros(1, 2)).to_event(2))
