@@ -1,8 +1,10 @@
 """Acceptance 6, 9-11, 18, 20: the steps of ±1 weights, against what they claim to minimise."""
 
 import numpy as np
+import pyro
 import pytest
 import torch
+from pyro.infer import SVI
 from scipy.optimize import brentq, minimize, minimize_scalar
 
 import bayes_sbn as sbn
@@ -109,8 +111,6 @@ class Regression:
         self.start = generator.normal(0, 1, 7)
 
     def model(self, x, y=None):
-        import pyro
-
         w = pyro.sample("w", sbn.SignBernoulli(logits=torch.zeros(1, 7)).to_event(2))
         with pyro.plate("data", 12, subsample=x, dim=-1):
             return pyro.sample("y", sbn.AffineBernoulli(sbn.affine(x, w)), obs=y)
@@ -123,8 +123,6 @@ class Regression:
         return float((q * (nll + TEMPERATURE * np.log(q / 0.5**7))).sum())
 
     def fit(self, steps, **options):
-        from pyro.infer import SVI
-
         guide = sbn.guides.AutoSignBernoulli(
             self.model, example=(self.x[:2], self.y[:2].unsqueeze(-1))
         )
@@ -180,8 +178,6 @@ def test_11_adam_with_the_kl_inside_ends_there_too_and_decoupled_decay_elsewhere
 
 @pytest.mark.parametrize("factor", [1024.0])
 def test_18_without_clipping_and_decay_the_scale_of_the_latent_weights_does_not_matter(factor):
-    from pyro.infer import SVI
-
     x = torch.tensor(numpy_generator("rows").normal(0, 1, (20, 4)))
     y = (x[:, 0] * x[:, 1] > 0).long()
 
