@@ -56,7 +56,7 @@ class StatesMessenger(EstimatorMessenger):
             like = fn.parameter
             value = self.states.get(name, torch.ones(()))
             value = value.to(like.device, like.dtype).expand(fn.shape())
-            msg["value"] = tag_sign(value, name, None)
+            msg["value"] = fn.remembered_by(tag_sign(value, name, None))
 
 
 @dataclass(frozen=True)

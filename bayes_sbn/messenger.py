@@ -64,10 +64,11 @@ class DrawRule:
         if self.estimator.output == "sign":
             if not _is_own(self.estimator):
                 check_signs(value, f'estimator "{self.estimator.name}", site "{self.name}"')
-            return tag_sign(value, self.name, self._flip(fn, value))
+            return fn.remembered_by(tag_sign(value, self.name, self._flip(fn, value)))
         if self.estimator.output == "relaxed":
-            return tag_relaxed(value, RelaxedTag(self.name, self.estimator.name))
-        return tag_moments(value, self.name, self.estimator.name)
+            tag = RelaxedTag(self.name, self.estimator.name)
+            return fn.remembered_by(tag_relaxed(value, tag))
+        return fn.remembered_by(tag_moments(value, self.name, self.estimator.name))
 
     def _uniform(self, fn: SignDistribution) -> Tensor:
         """Fresh uniforms; weights outside the plates are shared by the copies of a group."""
@@ -197,7 +198,7 @@ class ForceMessenger(Messenger):
         # by it, rather than taking the value, keeps what handlers know of the law's parents
         uniform = given if name in self.uniforms else torch.where(given > 0, -1.0, 2.0)
         uniform = uniform.to(given.dtype)
-        value = fn.draw(uniform) if fn.rule is None else fn.rule(fn, uniform)
+        value = fn.remembered_by(fn.draw(uniform)) if fn.rule is None else fn.rule(fn, uniform)
         if name in self.values and not bool((value.detach() == given).all()):
             raise ValueError(
                 f'{self.call}: the rule of site "{name}" needs more than its value; give its '

@@ -41,7 +41,7 @@ from bayes_sbn.distributions.support import (
 )
 from bayes_sbn.dual import mean_node
 from bayes_sbn.noise import Logistic
-from bayes_sbn.signs import hard_with_path
+from bayes_sbn.signs import hard_with_path, tag_expectation
 
 _ONE_PARAMETER = "SignBernoulli takes exactly one of logits=, probs=, mean="
 
@@ -226,6 +226,10 @@ class SignBernoulli(SignDistribution):
     def _slopes_in_mean(self) -> bool:
         """Whether values get their derivatives through the mean."""
         return self._in_mean and self._node.requires_grad and torch.is_grad_enabled()
+
+    def remembered_by(self, value: Tensor) -> Tensor:
+        """The same draw, which remembers the mean, before broadcasting and with its gradient."""
+        return tag_expectation(value, self._mean_node)
 
     def mean_path(self) -> Tensor:
         """The mean, through which path estimators differentiate a draw."""

@@ -4,6 +4,9 @@ r"""A fully connected network of ±1 weights and ±1 activations with a categori
 
 all W in {-1, +1}, ``Z_k`` noise of the chosen law.  The scale of the last layer is the learnable
 scale of the logits, without which confidence is capped.
+
+Hidden layers may be normalised (:mod:`bayes_sbn.models.normalisation`); the logits never are: what
+is normalised cannot be confident.
 """
 
 from __future__ import annotations
@@ -20,6 +23,18 @@ from torch import Tensor
 
 from bayes_sbn.distributions import AffineCategorical, NoisySign
 from bayes_sbn.models.binary_layer import BinaryLinear
+from bayes_sbn.models.normalisation import (
+    ANALYTIC,
+    EPS,
+    FROZEN,
+    MOMENTUM,
+    NORMALISATIONS,
+    RECALIBRATED,
+    NormalisedLinear,
+    Statistics,
+    mean_of_weights,
+    propagated,
+)
 from bayes_sbn.noise import Noise, get_noise
 from bayes_sbn.signs_of_data import tagged_if_signs
 
@@ -38,6 +53,9 @@ class BinaryMLP(PyroModule):
         num_data: number of training rows, by which mini-batches scale the likelihood.
         noise: law of the activations' noise, by name or as an object.
         prior_logit: log-odds of +1 of every weight in the prior.
+        normalisation: of the hidden layers, by statistics that are propagated from the laws of the
+            weights for each batch (``"analytic"``) or once (``"frozen"``), or measured anew for
+            each draw of the weights (``"recalibrated"``); None for none.
 
     Example:
         >>> import torch, bayes_sbn as sbn
@@ -56,7 +74,13 @@ class BinaryMLP(PyroModule):
         num_data: int | None = None,
         noise: str | Noise = "logistic",
         prior_logit: float = 0.0,
+        normalisation: str | None = None,
     ) -> None:
+        if normalisation is not None and normalisation not in NORMALISATIONS:
+            raise ValueError(
+                f"BinaryMLP(normalisation={normalisation!r}) is not known; it is one of "
+                f"{', '.join(map(repr, NORMALISATIONS))}, or None."
+            )
         if num_data is None:
             raise ValueError(
                 "BinaryMLP(num_data=...) is missing: the number of training rows, by which "
@@ -75,19 +99,25 @@ class BinaryMLP(PyroModule):
                 )
         if num_classes < 2:
             raise ValueError(f"BinaryMLP(num_classes={num_classes}): at least 2 classes.")
+
+        def layer(inputs: int, units: int) -> BinaryLinear:
+            if normalisation is None:
+                return BinaryLinear(inputs, units, prior_logit=prior_logit)
+            return NormalisedLinear(
+                inputs, units, normalisation=normalisation, prior_logit=prior_logit
+            )
+
         with pyro.settings.context(module_local_params=True):
             super().__init__()
             self.hidden = PyroModule[torch.nn.ModuleList](
-                [
-                    BinaryLinear(size, out, prior_logit=prior_logit)
-                    for size, out in pairwise(sizes[:-1])
-                ]
+                [layer(*ends) for ends in pairwise(sizes[:-1])]
             )
             self.output = BinaryLinear(sizes[-2], num_classes, prior_logit=prior_logit)
         self.in_features = in_features
         self.num_classes = num_classes
         self.num_data = num_data
         self.noise = get_noise(noise)
+        self.normalisation = normalisation
         self.register_buffer("input_range", torch.zeros(()))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -109,11 +139,77 @@ class BinaryMLP(PyroModule):
         for layer in [*self.hidden, self.output]:
             _ = layer.weight  # weights are drawn before the plate: the rows share them
         size = len(x) if y is None else self.num_data
+        statistics = self._statistics(x, is_step=y is not None and torch.is_grad_enabled())
         with pyro.plate("data", size, subsample=x, dim=-1):
-            for k, layer in enumerate(self.hidden, 1):
-                x = pyro.sample(f"x{k}", NoisySign(layer(x), noise=self.noise))
+            for k, layer in enumerate(self.hidden):
+                pre = layer(x) if statistics is None else layer(x, statistics[k])
+                x = pyro.sample(f"x{k + 1}", NoisySign(pre, noise=self.noise))
             labels: Tensor = pyro.sample("y", AffineCategorical(self.output(x)), obs=y)
             return labels
+
+    def _statistics(self, x: Tensor, *, is_step: bool) -> list[Statistics] | None:
+        """Those of every hidden layer, or None where the layers need none or have their own."""
+        if self.normalisation in (None, RECALIBRATED):
+            return None
+        layers: list[NormalisedLinear] = list(self.hidden)
+        # not for the first time where gradients are off: Pyro keeps what it saw in a run
+        gains, shifts = [la.scale for la in layers], [la.bias for la in layers]
+        if self.normalisation == FROZEN or not self.training:
+            if all(la.is_measured for la in layers):
+                return [Statistics(la.mean, la.variance) for la in layers]
+            if not self.training:
+                raise RuntimeError(self._no_statistics("BinaryMLP(x, y) in eval mode"))
+        found = propagated(x, [mean_of_weights(la.weight) for la in layers], gains, shifts, self.noise)
+        if is_step:
+            for la, each in zip(layers, found, strict=True):
+                la.keep(each, MOMENTUM)
+        return found
+
+    def _no_statistics(self, call: str) -> str:
+        return (
+            f"{call}: the statistics of normalisation={self.normalisation!r} have not been measured"
+            " yet. Fit the model, or write model.calibrate(guide, x)."
+        )
+
+    def calibrate(self, guide: Any, x: Tensor) -> None:
+        """Give normalised layers the statistics that the posterior has on these rows.
+
+        By propagation from the laws of the weights, without a draw.  Of ``"frozen"`` layers they
+        are the constants from now on; of ``"analytic"`` ones what :meth:`architecture` and eval
+        mode use, in place of running averages over the batches of the fit.
+
+        Args:
+            guide: a guide of this model that states its ``weight_probabilities()``.
+            x: rows, of the training data, (rows, in_features).
+        """
+        if self.normalisation not in (ANALYTIC, FROZEN):
+            raise ValueError(
+                f"BinaryMLP.calibrate: the model has normalisation={self.normalisation!r}, and "
+                "keeps no statistics. "
+                + (
+                    "Each draw has its own: write posterior.draw(200, seed=0, calibrate=x)."
+                    if self.normalisation == RECALIBRATED
+                    else 'Write BinaryMLP(..., normalisation="analytic").'
+                )
+            )
+        self._check(x, None)
+        probabilities = guide.weight_probabilities()
+        names = [f"hidden.{k}.weight" for k in range(len(self.hidden))]
+        missing = [name for name in names if name not in probabilities]
+        if missing:
+            raise ValueError(
+                f"BinaryMLP.calibrate: the guide has no weights at {', '.join(missing)}; it has "
+                f"{', '.join(probabilities)}. Give the guide that was made for this model."
+            )
+        found = propagated(
+            x,
+            [(2 * probabilities[name] - 1).to(x) for name in names],
+            [layer.scale for layer in self.hidden],
+            [layer.bias for layer in self.hidden],
+            self.noise,
+        )
+        for layer, each in zip(self.hidden, found, strict=True):
+            layer.keep(each)
 
     def _check(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Raise if the data do not fit; returns the largest absolute input."""
@@ -165,22 +261,28 @@ class BinaryMLP(PyroModule):
 
     def architecture(self) -> dict[str, Any]:
         """The network as plain numbers, from which a :class:`bayes_sbn.Posterior` is made."""
+        if self.normalisation in (ANALYTIC, FROZEN):
+            if not all(layer.is_measured for layer in self.hidden):
+                raise RuntimeError(self._no_statistics("BinaryMLP.architecture()"))
         layers = []
         for name, layer in [
             *((f"hidden.{k}", m) for k, m in enumerate(self.hidden)),
             ("output", self.output),
         ]:
             noisy = name != "output"
-            layers.append(
-                {
-                    "name": name,
-                    "weight_site": f"{name}.weight",
-                    "scale": layer.scale.detach().clone(),
-                    "bias": layer.bias.detach().clone(),
-                    "noise": self.noise.name if noisy else None,
-                    "noise_scale": self.noise.scale if noisy else 1.0,
-                }
-            )
+            is_kept = isinstance(layer, NormalisedLinear) and self.normalisation != RECALIBRATED
+            scale, bias = layer.folded() if is_kept else (layer.scale, layer.bias)
+            entry: dict[str, Any] = {
+                "name": name,
+                "weight_site": f"{name}.weight",
+                "scale": scale.detach().clone(),
+                "bias": bias.detach().clone(),
+                "noise": self.noise.name if noisy else None,
+                "noise_scale": self.noise.scale if noisy else 1.0,
+            }
+            if noisy and self.normalisation == RECALIBRATED:
+                entry["normalisation_eps"] = EPS
+            layers.append(entry)
         return {
             "likelihood": "categorical",
             "input_scale": _grid_step(float(self.input_range)),

@@ -1,0 +1,203 @@
+r"""Normalised layers of ±1 weights, and the statistics that survive the sampling of bits.
+
+The products ``p_j = sum_i w_ji x_i`` of a layer are brought to mean 0 and variance 1 over the rows,
+
+    a_j = gamma_j (p_j - m_j) / sqrt(v_j + eps) + beta_j,
+
+which is an ordinary pre-activation with scale ``k = gamma / sqrt(v + eps)`` and bias ``beta - k m``.
+With means ``E[p_nj]`` and variances ``Var[p_nj]`` of the products of row n,
+
+    m_j = mean_n E[p_nj],        v_j = mean_n ( Var[p_nj] + (E[p_nj] - m_j)^2 ).
+
+*Propagated* (:func:`propagated`), they are those of the laws of the weights, with means mu, and do
+not depend on what is drawn:
+
+    E[p_nj] = sum_i mu_ji phi_ni,
+    Var[p_nj] = sum_i (1 - mu_ji^2) x_ni^2  of given inputs x = phi,
+                D - sum_i mu_ji^2 phi_ni^2  of D random ±1 inputs with means phi,
+
+the means of the next layer's inputs being those of :mod:`bayes_sbn.affines.moments`.  *Measured*
+(:func:`statistics_of` a product of draws), ``E[p] = p`` and ``Var[p] = 0``: those of one draw of
+the weights.  Either way they are constants to the gradient.
+
+Reference:
+    Peters, Welling. Probabilistic Binary Neural Networks. arXiv:1809.03368, 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from pyro.distributions import constraints
+from pyro.nn import PyroParam
+from torch import Tensor
+
+from bayes_sbn.affines import Affine, affine, fold_normalisation
+from bayes_sbn.affines.moments import variance
+from bayes_sbn.distributions import NoisySign
+from bayes_sbn.models.binary_layer import BinaryLinear
+from bayes_sbn.noise import Noise
+from bayes_sbn.signs import expectation, tag_moments
+
+FROZEN, ANALYTIC, RECALIBRATED = "frozen", "analytic", "recalibrated"
+NORMALISATIONS = (ANALYTIC, FROZEN, RECALIBRATED)
+
+EPS = 1e-5
+"""What is added to a variance, so that units that never change have a scale."""
+
+MOMENTUM = 0.1
+"""The weight of the newest batch in running averages."""
+
+
+class Statistics(NamedTuple):
+    """Mean and variance of the products of each unit, (units,) or (particles, 1, units)."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+class NormalisedLinear(BinaryLinear):
+    """Dense layer with ±1 weights whose products are normalised; ``scale`` is gamma, ``bias`` beta.
+
+    Args:
+        in_features: number of inputs.
+        out_features: number of units.
+        normalisation: where the statistics come from.
+        prior_logit: log-odds of +1 in the prior.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    is_measured: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        normalisation: str,
+        prior_logit: float = 0.0,
+    ) -> None:
+        super().__init__(in_features, out_features, prior_logit=prior_logit)
+        self.normalisation = normalisation
+        self.scale = PyroParam(torch.ones(out_features), constraint=constraints.positive)
+        if normalisation != RECALIBRATED:  # whose statistics belong to a draw, and are not kept
+            self.register_buffer("mean", torch.zeros(out_features))
+            self.register_buffer("variance", torch.ones(out_features))
+            self.register_buffer("is_measured", torch.tensor(False))
+
+    def forward(self, x: Tensor, statistics: Statistics | None = None) -> Affine:
+        """The lazy pre-activation; without statistics it is normalised by its own."""
+        product = affine(x, self.weight)
+        if statistics is None:
+            _refuse_states_of_all_rows(x)
+            statistics = statistics_of(product)
+        return normalised(product, statistics, self.scale, self.bias)
+
+    def keep(self, found: Statistics, momentum: float = 1.0) -> None:
+        """Take statistics into the running averages, whole if they are the first."""
+        weight = momentum if self.is_measured else 1.0
+        with torch.no_grad():
+            self.mean.lerp_(found.mean.to(self.mean), weight)
+            self.variance.lerp_(found.variance.to(self.variance), weight)
+            self.is_measured.fill_(True)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Scale and bias of the ordinary layer that this one is by its kept statistics, float64."""
+        gamma, beta = self.scale.detach().double(), self.bias.detach().double()
+        scale = gamma / (self.variance.double() + EPS).sqrt()
+        return scale, beta - scale * self.mean.double()
+
+    def extra_repr(self) -> str:
+        """For printing."""
+        return f"{super().extra_repr()}, normalisation={self.normalisation!r}"
+
+
+def normalised(product: Affine, found: Statistics, gain: Tensor, shift: Tensor) -> Affine:
+    """``gain (p - m) / sqrt(v + eps) + shift``; the statistics are constants."""
+    if found.mean.dim() < 2:
+        return fold_normalisation(
+            product, mean=found.mean, variance=found.variance, gain=gain, shift=shift, eps=EPS
+        )
+    factor = gain * (found.variance + EPS).rsqrt()  # of each particle
+    return product.scaled(factor, shift - factor * found.mean)
+
+
+@torch.no_grad()
+def statistics_of(product: Affine) -> Statistics:
+    """Mean and variance of each unit over the rows, of draws or of moments.
+
+    Raises:
+        ValueError: one row of draws, which has no variance.
+    """
+    each = product.tensor.detach()
+    spread = variance(product) if product.holds_moments else each.new_zeros(())
+    if not product.holds_moments and each.shape[-2] < 2:
+        raise ValueError(
+            'BinaryMLP(normalisation="recalibrated"): a batch of one row has no variance to be '
+            "normalised by. Give batches of two rows or more; with fit, a batch_size= that leaves "
+            "no single row at the end of an epoch."
+        )
+    mean = each.mean(-2, keepdim=True)
+    total = (spread + (each - mean).square()).mean(-2, keepdim=True)
+    if each.dim() == 2:
+        return Statistics(mean.squeeze(-2), total.squeeze(-2))
+    return Statistics(mean, total)
+
+
+@torch.no_grad()
+def propagated(
+    x: Tensor,
+    means: Sequence[Tensor],
+    gains: Sequence[Tensor],
+    shifts: Sequence[Tensor],
+    noise: Noise,
+) -> list[Statistics]:
+    """The statistics of every hidden layer by propagation of moments.
+
+    Args:
+        x: the rows, (rows, inputs).
+        means: of the ±1 weights of each layer, (out, in).
+        gains: gamma of each layer.
+        shifts: beta of each layer.
+        noise: of the activations.
+    """
+    found = []
+    for k, (mean, gain, shift) in enumerate(zip(means, gains, shifts, strict=True)):
+        product = affine(x, tag_moments(mean.detach(), f"weights of layer {k}", ANALYTIC))
+        found.append(statistics_of(product))
+        pre = normalised(product, found[-1], gain.detach(), shift.detach())
+        # the noise absorbs the variance of the products
+        x = tag_moments(NoisySign(pre, noise).mean, f"layer {k}", ANALYTIC)
+    return found
+
+
+def mean_of_weights(weight: Tensor) -> Tensor:
+    """The mean of the law that ±1 weights were drawn from; of given weights, themselves.
+
+    Raises:
+        ValueError: the weights are all states side by side, whose law is not known here.
+    """
+    mean = expectation(weight)
+    if mean is not None:
+        return mean.detach().expand(weight.shape[-2:]) if mean.dim() < 2 else mean.detach()
+    if weight.dim() > 2:
+        raise ValueError(
+            f"BinaryMLP(normalisation=...): weights of shape {tuple(weight.shape)} came without "
+            "their law, as under TraceEnum_ELBO, and propagated statistics are of the law. Use "
+            'TraceEstimator_ELBO("exact"), or model.eval() with kept statistics.'
+        )
+    return weight.detach()
+
+
+def _refuse_states_of_all_rows(x: Tensor) -> None:
+    """Raise if all rows stand for one: an enumeration lists the states of one row for all."""
+    if x.shape[-2] > 1 and x.stride(-2) == 0:
+        raise ValueError(
+            'BinaryMLP(normalisation="recalibrated"): statistics of a layer above the first depend '
+            "on the draws of all rows together, so that the states of each row cannot be listed on "
+            'their own. Use "psa", or normalisation="analytic", whose statistics do not depend on '
+            'draws, with TraceEstimator_ELBO("exact").'
+        )
