@@ -88,6 +88,24 @@ def undisturbed(*modules: Any) -> Iterator[None]:
             owner._buffers[name] = buffer.copy_(value)
 
 
+@contextmanager
+def evaluated(*modules: Any) -> Iterator[None]:
+    """Run modules in eval mode, as predictions will, and put their modes back."""
+    modes = [
+        (m, m.training)
+        for module in modules
+        if isinstance(module, torch.nn.Module)
+        for m in module.modules()
+    ]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def traces(model: Any, guide: Any, batch: Batch) -> tuple[Any, Any]:
     """The traces of one draw of guide and model, by their own laws: no estimator has a say."""
     unwrapped = poutine.unwrap(guide)
@@ -128,7 +146,7 @@ def held_out_scores(
         num_draws: size of the ensemble.
     """
     nll, draw_nll, count = 0.0, 0.0, 0
-    with undisturbed(model, guide):
+    with undisturbed(model, guide), evaluated(model, guide):
         for batch in batches:
             draws = torch.stack(
                 [_log_likelihoods(traces(model, guide, batch)[0], batch) for _ in range(num_draws)]

@@ -152,18 +152,23 @@ class BinaryMLP(PyroModule):
         if self.normalisation in (None, RECALIBRATED):
             return None
         layers: list[NormalisedLinear] = list(self.hidden)
-        # not for the first time where gradients are off: Pyro keeps what it saw in a run
-        gains, shifts = [la.scale for la in layers], [la.bias for la in layers]
         if self.normalisation == FROZEN or not self.training:
-            if all(la.is_measured for la in layers):
-                return [Statistics(la.mean, la.variance) for la in layers]
+            if all(layer.is_measured for layer in layers):
+                return [Statistics(layer.mean, layer.variance) for layer in layers]
             if not self.training:
                 raise RuntimeError(self._no_statistics("BinaryMLP(x, y) in eval mode"))
-        found = propagated(x, [mean_of_weights(la.weight) for la in layers], gains, shifts, self.noise)
+        means = [mean_of_weights(layer.weight) for layer in layers]
+        found = self._propagated(x, means)
+        if self.normalisation == FROZEN:
+            found = [Statistics(*(t.detach() for t in each)) for each in found]
         if is_step:
-            for la, each in zip(layers, found, strict=True):
-                la.keep(each, MOMENTUM)
+            for layer, each in zip(layers, found, strict=True):
+                layer.keep(each, MOMENTUM)
         return found
+
+    def _propagated(self, x: Tensor, means: list[Tensor]) -> list[Statistics]:
+        gains, shifts = ([getattr(la, name) for la in self.hidden] for name in ("scale", "bias"))
+        return propagated(x, means, gains, shifts, self.noise)
 
     def _no_statistics(self, call: str) -> str:
         return (
@@ -201,13 +206,8 @@ class BinaryMLP(PyroModule):
                 f"BinaryMLP.calibrate: the guide has no weights at {', '.join(missing)}; it has "
                 f"{', '.join(probabilities)}. Give the guide that was made for this model."
             )
-        found = propagated(
-            x,
-            [(2 * probabilities[name] - 1).to(x) for name in names],
-            [layer.scale for layer in self.hidden],
-            [layer.bias for layer in self.hidden],
-            self.noise,
-        )
+        with torch.no_grad():
+            found = self._propagated(x, [(2 * probabilities[name] - 1).to(x) for name in names])
         for layer, each in zip(self.hidden, found, strict=True):
             layer.keep(each)
 
@@ -261,17 +261,16 @@ class BinaryMLP(PyroModule):
 
     def architecture(self) -> dict[str, Any]:
         """The network as plain numbers, from which a :class:`bayes_sbn.Posterior` is made."""
-        if self.normalisation in (ANALYTIC, FROZEN):
-            if not all(layer.is_measured for layer in self.hidden):
-                raise RuntimeError(self._no_statistics("BinaryMLP.architecture()"))
+        keeps = self.normalisation in (ANALYTIC, FROZEN)
+        if keeps and not all(layer.is_measured for layer in self.hidden):
+            raise RuntimeError(self._no_statistics("BinaryMLP.architecture()"))
         layers = []
         for name, layer in [
             *((f"hidden.{k}", m) for k, m in enumerate(self.hidden)),
             ("output", self.output),
         ]:
             noisy = name != "output"
-            is_kept = isinstance(layer, NormalisedLinear) and self.normalisation != RECALIBRATED
-            scale, bias = layer.folded() if is_kept else (layer.scale, layer.bias)
+            scale, bias = layer.folded() if noisy and keeps else (layer.scale, layer.bias)
             entry: dict[str, Any] = {
                 "name": name,
                 "weight_site": f"{name}.weight",

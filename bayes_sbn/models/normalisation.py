@@ -4,7 +4,7 @@ The products ``p_j = sum_i w_ji x_i`` of a layer are brought to mean 0 and varia
 
     a_j = gamma_j (p_j - m_j) / sqrt(v_j + eps) + beta_j,
 
-which is an ordinary pre-activation with scale ``k = gamma / sqrt(v + eps)`` and bias ``beta - k m``.
+an ordinary pre-activation with scale ``k = gamma / sqrt(v + eps)`` and bias ``beta - k m``.
 With means ``E[p_nj]`` and variances ``Var[p_nj]`` of the products of row n,
 
     m_j = mean_n E[p_nj],        v_j = mean_n ( Var[p_nj] + (E[p_nj] - m_j)^2 ).
@@ -16,9 +16,12 @@ not depend on what is drawn:
     Var[p_nj] = sum_i (1 - mu_ji^2) x_ni^2  of given inputs x = phi,
                 D - sum_i mu_ji^2 phi_ni^2  of D random ±1 inputs with means phi,
 
-the means of the next layer's inputs being those of :mod:`bayes_sbn.affines.moments`.  *Measured*
-(:func:`statistics_of` a product of draws), ``E[p] = p`` and ``Var[p] = 0``: those of one draw of
-the weights.  Either way they are constants to the gradient.
+the means of the next layer's inputs being those of :mod:`bayes_sbn.affines.moments`.  To a flip of
+a bit they are constants, and so flips stay exact; they are functions of parameters (mu, gamma and
+beta of the layers below), and derivatives go through them like through the scale itself.
+
+*Measured* (:func:`statistics_of` a product of draws), ``E[p] = p`` and ``Var[p] = 0``: those of one
+draw of the weights.  They move with its bits, which the gradient ignores: they are constants to it.
 
 Reference:
     Peters, Welling. Probabilistic Binary Neural Networks. arXiv:1809.03368, 2018.
@@ -34,7 +37,7 @@ from pyro.distributions import constraints
 from pyro.nn import PyroParam
 from torch import Tensor
 
-from bayes_sbn.affines import Affine, affine, fold_normalisation
+from bayes_sbn.affines import Affine, affine
 from bayes_sbn.affines.moments import variance
 from bayes_sbn.distributions import NoisySign
 from bayes_sbn.models.binary_layer import BinaryLinear
@@ -116,38 +119,33 @@ class NormalisedLinear(BinaryLinear):
 
 
 def normalised(product: Affine, found: Statistics, gain: Tensor, shift: Tensor) -> Affine:
-    """``gain (p - m) / sqrt(v + eps) + shift``; the statistics are constants."""
-    if found.mean.dim() < 2:
-        return fold_normalisation(
-            product, mean=found.mean, variance=found.variance, gain=gain, shift=shift, eps=EPS
-        )
-    factor = gain * (found.variance + EPS).rsqrt()  # of each particle
+    """``gain (p - m) / sqrt(v + eps) + shift``, an ordinary pre-activation."""
+    factor = gain * (found.variance + EPS).rsqrt()
     return product.scaled(factor, shift - factor * found.mean)
 
 
-@torch.no_grad()
 def statistics_of(product: Affine) -> Statistics:
-    """Mean and variance of each unit over the rows, of draws or of moments.
+    """Mean and variance of each unit over the rows: of moments, or, as constants, of draws.
 
     Raises:
         ValueError: one row of draws, which has no variance.
     """
-    each = product.tensor.detach()
-    spread = variance(product) if product.holds_moments else each.new_zeros(())
-    if not product.holds_moments and each.shape[-2] < 2:
+    each, spread = product.tensor.detach(), torch.zeros(())
+    if product.holds_moments:
+        each, spread = product.tensor, variance(product)
+    elif each.shape[-2] < 2:
         raise ValueError(
             'BinaryMLP(normalisation="recalibrated"): a batch of one row has no variance to be '
             "normalised by. Give batches of two rows or more; with fit, a batch_size= that leaves "
             "no single row at the end of an epoch."
         )
     mean = each.mean(-2, keepdim=True)
-    total = (spread + (each - mean).square()).mean(-2, keepdim=True)
+    total = (spread.to(each) + (each - mean).square()).mean(-2, keepdim=True)
     if each.dim() == 2:
         return Statistics(mean.squeeze(-2), total.squeeze(-2))
     return Statistics(mean, total)
 
 
-@torch.no_grad()
 def propagated(
     x: Tensor,
     means: Sequence[Tensor],
@@ -155,7 +153,7 @@ def propagated(
     shifts: Sequence[Tensor],
     noise: Noise,
 ) -> list[Statistics]:
-    """The statistics of every hidden layer by propagation of moments.
+    """The statistics of every hidden layer by propagation of moments, differentiable.
 
     Args:
         x: the rows, (rows, inputs).
@@ -164,13 +162,13 @@ def propagated(
         shifts: beta of each layer.
         noise: of the activations.
     """
-    found = []
+    found: list[Statistics] = []
     for k, (mean, gain, shift) in enumerate(zip(means, gains, shifts, strict=True)):
-        product = affine(x, tag_moments(mean.detach(), f"weights of layer {k}", ANALYTIC))
+        product = affine(x, tag_moments(mean, f"weights of layer {k}", ANALYTIC))
         found.append(statistics_of(product))
-        pre = normalised(product, found[-1], gain.detach(), shift.detach())
-        # the noise absorbs the variance of the products
-        x = tag_moments(NoisySign(pre, noise).mean, f"layer {k}", ANALYTIC)
+        if k + 1 < len(means):  # the noise absorbs the variance of the products
+            law = NoisySign(normalised(product, found[-1], gain, shift), noise)
+            x = tag_moments(law.mean, f"layer {k}", ANALYTIC)
     return found
 
 
@@ -182,7 +180,7 @@ def mean_of_weights(weight: Tensor) -> Tensor:
     """
     mean = expectation(weight)
     if mean is not None:
-        return mean.detach().expand(weight.shape[-2:]) if mean.dim() < 2 else mean.detach()
+        return mean.expand(weight.shape[-2:]) if mean.dim() < 2 else mean
     if weight.dim() > 2:
         raise ValueError(
             f"BinaryMLP(normalisation=...): weights of shape {tuple(weight.shape)} came without "
