@@ -83,8 +83,8 @@ if TYPE_CHECKING:
     from bayes_sbn.distributions import NoisySign as NoisySign
     from bayes_sbn.distributions import SignBernoulli as SignBernoulli
     from bayes_sbn.elbo import TraceEstimator_ELBO as TraceEstimator_ELBO
-    from bayes_sbn.ensemble import Ensemble as Ensemble
     from bayes_sbn.elbo_parallel import DataParallel_ELBO as DataParallel_ELBO
+    from bayes_sbn.ensemble import Ensemble as Ensemble
     from bayes_sbn.estimators import Estimator as Estimator
     from bayes_sbn.estimators import Site as Site
     from bayes_sbn.estimators import register_estimator as register_estimator

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from bayes_sbn.elbo import TraceEstimator_ELBO
+from bayes_sbn.elbo_buffers import Buffers
 from bayes_sbn.elbo_ranks import Ranks, checksum, checksum_of_generators
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.estimators import Estimator, Exact
@@ -119,9 +120,11 @@ class DataParallel_ELBO(TraceEstimator_ELBO):
     ) -> tuple[float, list[tuple[Tensor, Tensor]]]:
         """The loss of the batch, and the gradient of each parameter."""
         generators = checksum_of_generators()
-        buffers = _Buffers(model, guide)
+        buffers = Buffers(model, guide)
         error: Exception | None = None
-        loss, met, found, shapes = 0.0, {}, {}, 0
+        loss, shapes = 0.0, 0
+        met: dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
         try:
             shapes = _shapes(args, kwargs)
             self._prepare(model, guide, args, kwargs)
@@ -260,42 +263,6 @@ class DataParallel_ELBO(TraceEstimator_ELBO):
             elif "generators" in name:
                 remedy += " Draw nothing on one rank alone."
             raise ValueError(f"{CALL}: ranks 0 and {rank} do not agree in {name}. {remedy}")
-
-
-class _Buffers:
-    """The buffers of modules, and which of them a run changes.
-
-    A module's ``running_maxima`` names the buffers that are the largest values so far: those of all
-    rows are the largest of all ranks.
-    """
-
-    def __init__(self, *modules: Any) -> None:
-        self.owners = [
-            owner for m in modules if isinstance(m, torch.nn.Module) for owner in m.modules()
-        ]
-        self.before = {
-            (id(owner), name): (buffer, buffer._version)
-            for owner, name, buffer in self._all(maxima=False)
-        }
-
-    def maxima(self) -> list[Tensor]:
-        """Those that are the largest values so far."""
-        return [buffer for _, _, buffer in self._all(maxima=True)]
-
-    def checksum_of_changed(self) -> int:
-        """32 bits that tell the other ones' values, where they changed, from others."""
-        found = 0
-        for owner, name, buffer in self._all(maxima=False):
-            before = self.before.get((id(owner), name))
-            if before is None or before[0] is not buffer or before[1] != buffer._version:
-                found = zlib.crc32(checksum(buffer).to_bytes(4, "little"), found)
-        return found
-
-    def _all(self, *, maxima: bool) -> Iterator[tuple[torch.nn.Module, str, Tensor]]:
-        for owner in self.owners:
-            for name, buffer in owner._buffers.items():
-                if buffer is not None and (name in getattr(owner, "running_maxima", ())) == maxima:
-                    yield owner, name, buffer
 
 
 def _tensors(args: Any, kwargs: Any) -> Iterator[tuple[str, Tensor]]:

@@ -28,10 +28,20 @@ class Ranks:
 
     def __init__(self, group: Any = None) -> None:
         self.group = group
+        self._is_alone = False
+
+    @classmethod
+    def alone(cls) -> Ranks:
+        """This process by itself, whatever others there are."""
+        ranks = cls()
+        ranks._is_alone = True
+        return ranks
 
     @property
     def size(self) -> int:
         """How many there are; 1 where ``torch.distributed`` is not in use."""
+        if self._is_alone:
+            return 1
         if dist.is_available() and dist.is_initialized():
             return dist.get_world_size(self.group)
         started = os.environ.get("WORLD_SIZE", "1") if "TORCHELASTIC_RUN_ID" in os.environ else "1"
