@@ -149,8 +149,9 @@ class DataParallel_ELBO(TraceEstimator_ELBO):
         self._need_same(states)
         self.ranks.take_largest(buffers.maxima())
         gradient_of = [(met[name], found[name]) for name in sorted(found)]
-        self.ranks.add_up([gradient for _, gradient in gradient_of])
-        return self.ranks.add_up_number(loss), gradient_of
+        number = torch.tensor([loss], dtype=torch.float64, device=self.ranks.device)
+        self.ranks.add_up([number, *(gradient for _, gradient in gradient_of)])
+        return float(number), gradient_of
 
     def _prepare(self, model: Any, guide: Any, args: Any, kwargs: Any) -> None:
         """What one process does at its first step, with all rows."""
@@ -179,6 +180,7 @@ class DataParallel_ELBO(TraceEstimator_ELBO):
         except Exception as error:
             self._explain(error)
             raise
+        self._refuse_state()
         met = {
             name: site["value"].unconstrained()
             for name, site in capture.trace.nodes.items()
@@ -213,6 +215,15 @@ class DataParallel_ELBO(TraceEstimator_ELBO):
                     'pyro.plate("data", num_data, subsample=x, dim=-1).'
                 )
         return run
+
+    def _refuse_state(self) -> None:
+        for estimator in self.estimators.modules():
+            if isinstance(estimator, Estimator) and estimator.state_dict():
+                raise ValueError(
+                    f'{CALL}: estimator "{estimator.name}" learns from the costs of the rows that '
+                    "it sees, so that it would differ from rank to rank. Use one without state: "
+                    '"psa", "st", "zgr", "disarm", "loo", "score" without a baseline.'
+                )
 
     def _explain(self, error: Exception) -> None:
         """Raise what is likely behind an error of a run on some of the rows."""

@@ -68,7 +68,7 @@ class Ranks:
 
     def gather(self, numbers: list[int]) -> list[list[int]]:
         """The numbers of all ranks, as many of each."""
-        own = torch.tensor(numbers, dtype=torch.int64, device=self._device)
+        own = torch.tensor(numbers, dtype=torch.int64, device=self.device)
         found = [torch.empty_like(own) for _ in range(self.size)]
         dist.all_gather(found, own, group=self.group)
         return [t.tolist() for t in found]
@@ -87,12 +87,6 @@ class Ranks:
         """Replace each entry by the largest of the ranks."""
         self._reduce(tensors, dist.ReduceOp.MAX)
 
-    def add_up_number(self, number: float) -> float:
-        """The sum of one number of each rank."""
-        total = torch.tensor([number], dtype=torch.float64, device=self._device)
-        self.add_up([total])
-        return float(total)
-
     def by_first(self, call: Callable[[], T]) -> T:
         """What the first rank gets from a call that it alone makes; an error is raised on all."""
         if self.size == 1:
@@ -105,7 +99,7 @@ class Ranks:
             except Exception as caught:
                 error, told = caught, [None, _text(caught)]
         first = 0 if self.group is None else dist.get_global_rank(self.group, 0)
-        dist.broadcast_object_list(told, src=first, group=self.group, device=self._device)
+        dist.broadcast_object_list(told, src=first, group=self.group, device=self.device)
         if error is not None:
             raise error
         if told[1] is not None:
@@ -144,7 +138,7 @@ class Ranks:
         )
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
         """Where the group's backend takes small tensors."""
         if dist.get_backend(self.group) == "nccl":
             return torch.device("cuda", torch.cuda.current_device())

@@ -60,13 +60,6 @@ class RowsMessenger(EstimatorMessenger):
             self._meet_plate(msg)
             return
         super()._pyro_sample(msg)
-        estimator = msg["infer"].get("drawn_by")
-        if isinstance(estimator, torch.nn.Module):
-            raise ValueError(
-                f'{CALL}: estimator "{estimator.name}" of site "{msg["name"]}" learns from the '
-                "costs of the rows that it sees, so that it would differ from rank to rank. Use "
-                'one without state: "psa", "st", "zgr", "disarm", "loo", "score".'
-            )
         is_drawn = not msg["is_observed"] and msg["value"] is None
         if is_drawn and not isinstance(msg["fn"], SignDistribution):
             frame = self._frame(msg)

@@ -8,18 +8,20 @@ import itertools
 import os
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pyro
+import pytest
 import torch
 from pyro import distributions as dist
 from pyro.infer import SVI
 
 import bayes_sbn as sbn
 from bayes_sbn.kernels import uniforms as uniforms_of_kernels
+from bayes_sbn.training_checkpoint import read_checkpoint
+from bayes_sbn.training_folder import CHECKPOINT
 from tests.test_training import network, numbers, order, rows
 
 ROOT = Path(__file__).parents[1]
@@ -207,7 +209,7 @@ def own_draws():
     guide = sbn.guides.AutoSignBernoulli(one_layer, example=(x, y))
     elbo = sbn.DataParallel_ELBO("psa", independent_draws=True)
     DRAWN.clear()
-    for _ in range(400):
+    for _ in range(200):
         elbo.loss(one_layer, guide, x, y)
     return {"drawn": torch.stack(DRAWN), "probs": guide.weight_probabilities()["w"]}
 
@@ -233,7 +235,7 @@ def step_of(model=None, *, seed=1, x=None, y=None, estimator="psa", before=lambd
         model = sbn.models.BinaryMLP(6, [4], 3, num_data=NUM_DATA)
     all_x, all_y = data()
     x, y = all_x if x is None else x, all_y if y is None else y
-    guide = sbn.guides.AutoSignBernoulli(model, example=(x, y))
+    guide = sbn.guides.AutoSignBernoulli(model, example=(all_x, all_y))
     before()
     elbo = sbn.DataParallel_ELBO(estimator, **options)
     SVI(model, guide, sbn.optim.MirrorDescent({"lr": 0.05}), loss=elbo).step(x, y)
@@ -298,16 +300,12 @@ def noisy_rows_step():
     sbn.DataParallel_ELBO("psa").loss_and_grads(noisy_rows, guide, *data())
 
 
-def broken_on_one(x, y):
-    if own_rank() == 1:
-        raise KeyError("of rank 1")
-    plate_that_follows(x, y)
-
-
-def broken_step():
-    torch.manual_seed(1)
-    guide = sbn.guides.AutoSignBernoulli(plate_that_follows, example=data())
-    sbn.DataParallel_ELBO("psa").loss_and_grads(broken_on_one, guide, *data())
+def broken_by_a_row(x, y):
+    if len(x) == 19:
+        raise KeyError("the last rows")
+    w = weights()
+    with pyro.plate("data", NUM_DATA, subsample=x, dim=-1):
+        pyro.sample("y", sbn.AffineCategorical(sbn.affine(x, w)), obs=y)
 
 
 def differentiable():
@@ -335,7 +333,7 @@ ERRORS = {
     "buffers": lambda: step_of(Counting()),
     "real latent": noisy_rows_step,
     "state": lambda: step_of(estimator=sbn.estimators.ScoreFunction(baseline="learned")),
-    "broken on one": broken_step,
+    "broken on one": lambda: step_of(broken_by_a_row),
     "differentiable": differentiable,
     "other rows": lambda: step_of(x=data()[0][:9]),
     "fit": lambda: fit_of(batch_size=10 + own_rank()),
@@ -386,14 +384,21 @@ def fitted(folder, steps=10**9):
     return {"history": records, "epoch": result.epoch, "numbers": numbers(model, guide)}
 
 
+def broken_fit(folder):
+    """A fit that ends in its third epoch; the epochs that its checkpoint has."""
+    with pytest.raises(OSError, match="the machine went away"):
+        fitted(folder, steps=20)
+    return len(read_checkpoint(folder / CHECKPOINT)["kept"]["history"])
+
+
 def fits(folder):
-    """A fit, and one that broke in its third epoch and goes on; what each rank was shown."""
-    whole = fitted(folder / "whole")
-    try:
-        fitted(folder / "broken", steps=20)
-    except OSError:
-        time.sleep(0)  # the next call goes on from the second epoch
-    return {"whole": whole, "resumed": fitted(folder / "broken")}
+    """A fit, one that broke and goes on, and one that another process began."""
+    return {
+        "whole": fitted(folder / "whole"),
+        "epochs of the broken one": broken_fit(folder / "broken"),
+        "resumed": fitted(folder / "broken"),
+        "begun by one": fitted(folder / "begun"),
+    }
 
 
 def results(name, folder):

@@ -1,0 +1,186 @@
+"""``DataParallel_ELBO``: two processes follow the trajectory of one, or all of them say why not."""
+
+import pytest
+import torch
+from pyro.infer import SVI
+
+import bayes_sbn as sbn
+from bayes_sbn.elbo_ranks import Ranks
+from bayes_sbn.training_folder import CHECKPOINT, LOG
+from tests import chance, parallel_runs
+from tests.parallel_runs import TRAJECTORIES, two_processes
+from tests.test_training import assert_equal, network, numbers, order, rows
+
+
+@pytest.fixture(scope="module")
+def of_both(tmp_path_factory):
+    """The results of two processes for runs of a name, made once."""
+    found = {}
+
+    def results(name):
+        if name not in found:
+            folder = tmp_path_factory.mktemp(name)
+            if name == "fits":
+                assert parallel_runs.broken_fit(folder / "begun") == 2
+            found[name] = (two_processes(name, folder), folder)
+        return found[name]
+
+    return results
+
+
+def assert_follows(found, wanted, tolerance=1e-6):
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=tolerance, msg=name)
+
+
+# ---- shared draws --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TRAJECTORIES)
+def test_two_processes_follow_the_trajectory_of_one(of_both, name):
+    (first, second), _ = of_both("trajectories")
+    one = TRAJECTORIES[name]()
+    assert_equal(second[name], first[name])  # to the last bit
+    assert_follows(first[name], one, 1e-10)
+    assert len(one["losses"]) == (21 if name in ("psa", "st") else len(one["losses"]))
+
+
+def test_one_process_is_the_elbo_itself():
+    x, y = rows()
+    found = []
+    for kind in (sbn.TraceEstimator_ELBO, sbn.DataParallel_ELBO):
+        model, guide = network()
+        svi = SVI(model, guide, sbn.optim.MirrorDescent({"lr": 0.05}), loss=kind("psa"))
+        losses = [svi.step(x[k : k + 9], y[k : k + 9]) for k in range(5)]
+        found.append((losses, numbers(model, guide)))
+    assert found[0][0] == found[1][0]
+    assert_equal(found[1][1], found[0][1])
+
+
+# ---- independent draws ---------------------------------------------------------------------------
+
+
+def test_independent_draws_go_another_way(of_both):
+    """What shared draws are told apart by: without them the trajectory is another one."""
+    (first, second), _ = of_both("independent")
+    one = TRAJECTORIES["psa"]()
+    assert_equal(second["trajectory"], first["trajectory"])
+    name = "posterior.hidden.0.weight"
+    assert float((first["trajectory"][name] - one[name]).abs().max()) > 0.01
+
+
+def test_independent_draws_have_the_mean_gradient_exactly(of_both):
+    """Over all pairs of draws of the two ranks, each with its probability."""
+    (first, second), _ = of_both("independent")
+    elbo = sbn.TraceEstimator_ELBO("psa")
+    mean = 0.0
+    for state in parallel_runs.states():
+        data = parallel_runs.one_layer_data()
+        gradient, probs = parallel_runs.one_layer_gradient(state, elbo, *data)
+        mean = mean + gradient * parallel_runs.probability(state, probs)
+    assert float(mean.abs().min()) > 1e-3
+    for rank in (first, second):
+        torch.testing.assert_close(rank["forced mean"]["mean"], mean, rtol=0, atol=1e-10)
+
+
+def test_independent_draws_are_the_posteriors_and_of_each_other(of_both):
+    (first, second), _ = of_both("independent")
+    drawn = torch.stack([r["draws"]["drawn"].flatten(1) for r in (first, second)])
+    probs = first["draws"]["probs"].flatten()
+    count = drawn.shape[1]
+    for rank in range(2):
+        chance.assert_count((drawn[rank] > 0).sum(0), count, probs, detects=0.3)
+    agree = probs.square() + (1 - probs).square()
+    chance.assert_count((drawn[0] == drawn[1]).sum(0), count, agree, detects=0.3)
+
+
+# ---- errors --------------------------------------------------------------------------------------
+
+SAYS = {
+    "seeds": 'ranks 0 and 1 do not agree in parameter "posterior.hidden.0.weight"',
+    "generators": "do not agree in the states of torch's global generators. Seed every process",
+    "data": "do not agree in argument 1",
+    "sizes": "do not agree in argument 1: [(20, 6)",
+    "options": "do not agree in temperature: 0.5 and 1.5",
+    "plate that draws": 'write pyro.plate("data", 37, subsample=x) in the model',
+    "plate that follows": "its size must not follow the rows that come",
+    "plate of all": 'the plate "data" has all 37 rows of a batch, of which a rank runs some',
+    "no plate": 'the observed site "y" is in no plate that was given the rows',
+    "buffers": "do not agree in the buffers of model and guide that the step changed",
+    "real latent": 'site "shift", a Normal in the plate "data", is drawn row by row',
+    "state": 'estimator "score" learns from the costs of the rows that it sees',
+    "differentiable": "DataParallel_ELBO.differentiable_loss: it has the rows of one process alone",
+    "other rows": "numbers of rows: argument 1: 9, argument 2: 37; all tensors have the rows",
+    "fit": "do not agree in batch_size: 10 and 11. Make the same call on every rank",
+}
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_what_cannot_be_split_is_an_error_on_all_ranks(of_both, name):
+    for rank in of_both("errors")[0]:
+        assert isinstance(rank[name], str), f"{name} was no error"
+        assert SAYS[name] in rank[name]
+
+
+def test_error_of_one_rank_ends_all(of_both):
+    first, second = of_both("errors")[0]
+    assert second["broken on one"] == "KeyError: 'the last rows'"
+    assert "rank 1 failed, so that all ranks stop: KeyError" in first["broken on one"]
+    assert first["fit by one"].startswith("ValueError: fit(checkpoint=")
+    assert "rank 0 failed, so that all ranks stop: ValueError" in second["fit by one"]
+    assert first.keys() == SAYS.keys() | {"broken on one", "fit by one"}
+
+
+def test_exact_is_refused():
+    with pytest.raises(ValueError, match=r'Write TraceEstimator_ELBO\("exact"\)'):
+        sbn.DataParallel_ELBO("exact")
+
+
+def test_processes_that_do_not_know_of_each_other_are_an_error(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    model, guide = network()
+    with pytest.raises(RuntimeError, match=r'init_process_group\("gloo"\) first'):
+        sbn.DataParallel_ELBO("psa").loss_and_grads(model, guide, *rows())
+    assert Ranks.alone().size == 1
+
+
+# ---- sbn.fit -------------------------------------------------------------------------------------
+
+
+def test_fit_of_two_processes_is_that_of_one_and_resumes(of_both, tmp_path):
+    (first, second), folder = of_both("fits")
+    first, second = first["fits"], second["fits"]
+    one = parallel_runs.fitted(tmp_path)
+    assert first["epochs of the broken one"] == second["epochs of the broken one"] == 2
+    for run, place in (("whole", "whole"), ("resumed", "broken")):
+        assert first[run]["history"] == second[run]["history"] == first["whole"]["history"]
+        assert_equal(second[run]["numbers"], first["whole"]["numbers"])
+        assert_equal(first[run]["numbers"], first["whole"]["numbers"])
+        assert sorted(path.name for path in (folder / place).iterdir()) == [CHECKPOINT, LOG]
+        assert len((folder / place / LOG).read_text().splitlines()) == 4
+    assert first["whole"]["epoch"] == one["epoch"]
+    assert_follows(first["whole"]["numbers"], one["numbers"], 1e-9)
+    for record, wanted in zip(first["whole"]["history"], one["history"], strict=True):
+        assert record == pytest.approx(wanted, rel=1e-9)
+
+
+def test_fit_goes_on_with_another_number_of_processes(of_both):
+    first, second = (rank["fits"] for rank in of_both("fits")[0])
+    assert_equal(second["begun by one"]["numbers"], first["begun by one"]["numbers"])
+    assert_follows(first["begun by one"]["numbers"], first["whole"]["numbers"], 1e-9)
+
+
+def test_only_the_first_process_shows_progress(monkeypatch):
+    """What ``fit`` asks of the bar, as rank 1 of two would."""
+    seen = []
+    model, guide = network()
+    elbo = sbn.DataParallel_ELBO("psa")
+    monkeypatch.setattr(
+        "bayes_sbn.training.Training.run", lambda self, progress: seen.append(progress) or "epochs"
+    )
+    for rank in (0, 1):
+        monkeypatch.setattr(Ranks, "rank", property(lambda self, rank=rank: rank))
+        sbn.fit(model, guide, rows(), elbo=elbo, epochs=1, progress=True, generator=order())
+    assert seen == [True, False]
