@@ -1,5 +1,9 @@
 """``DataParallel_ELBO``: two processes follow the trajectory of one, or all of them say why not."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from pyro.infer import SVI
@@ -8,7 +12,8 @@ import bayes_sbn as sbn
 from bayes_sbn.elbo_ranks import Ranks
 from bayes_sbn.training_folder import CHECKPOINT, LOG
 from tests import chance, parallel_runs
-from tests.parallel_runs import TRAJECTORIES, two_processes
+from tests.parallel_runs import ROOT, TRAJECTORIES, two_processes
+from tests.test_docs import blocks
 from tests.test_training import assert_equal, network, numbers, order, rows
 
 
@@ -56,6 +61,26 @@ def test_one_process_is_the_elbo_itself():
         found.append((losses, numbers(model, guide)))
     assert found[0][0] == found[1][0]
     assert_equal(found[1][1], found[0][1])
+
+
+def test_page_runs_under_torchrun(tmp_path):
+    """The program of the page, on two processes, of which one says how it went."""
+    page = (ROOT / "docs" / "parallel.md").read_text("utf-8")
+    program = next(block.text for block in blocks(page) if block.language == "python")
+    (tmp_path / "digits.py").write_text(program)
+    command = "torch.distributed.run --standalone --nproc-per-node 2 digits.py"
+    done = subprocess.run(
+        [sys.executable, "-m", *command.split()],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Fit: 5 epochs, all epochs done") == 1
+    assert (tmp_path / "run" / CHECKPOINT).exists()
 
 
 # ---- independent draws ---------------------------------------------------------------------------
