@@ -17,22 +17,6 @@ from tests.test_docs import blocks
 from tests.test_training import assert_equal, network, numbers, order, rows
 
 
-@pytest.fixture(scope="module")
-def of_both(tmp_path_factory):
-    """The results of two processes for runs of a name, made once."""
-    found = {}
-
-    def results(name):
-        if name not in found:
-            folder = tmp_path_factory.mktemp(name)
-            if name == "fits":
-                assert parallel_runs.broken_fit(folder / "begun") == 2
-            found[name] = (two_processes(name, folder), folder)
-        return found[name]
-
-    return results
-
-
 def assert_follows(found, wanted, tolerance=1e-6):
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
@@ -42,13 +26,12 @@ def assert_follows(found, wanted, tolerance=1e-6):
 # ---- shared draws --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TRAJECTORIES)
-def test_two_processes_follow_the_trajectory_of_one(of_both, name):
-    (first, second), _ = of_both("trajectories")
-    one = TRAJECTORIES[name]()
-    assert_equal(second[name], first[name])  # to the last bit
-    assert_follows(first[name], one, 1e-10)
-    assert len(one["losses"]) == (21 if name in ("psa", "st") else len(one["losses"]))
+def test_two_processes_follow_the_trajectory_of_one(tmp_path):
+    first, second = two_processes("trajectories", tmp_path)
+    for name, run in TRAJECTORIES.items():
+        assert_equal(second[name], first[name])  # to the last bit
+        assert_follows(first[name], run(), 1e-10)
+    assert len(first["psa"]["losses"]) == len(first["st"]["losses"]) == 21
 
 
 def test_one_process_is_the_elbo_itself():
@@ -86,18 +69,23 @@ def test_page_runs_under_torchrun(tmp_path):
 # ---- independent draws ---------------------------------------------------------------------------
 
 
-def test_independent_draws_go_another_way(of_both):
+def test_independent_draws(tmp_path):
+    first, second = two_processes("independent", tmp_path)
+    check_another_way(first, second)
+    check_mean_gradient(first, second)
+    check_draws(first, second)
+
+
+def check_another_way(first, second):
     """What shared draws are told apart by: without them the trajectory is another one."""
-    (first, second), _ = of_both("independent")
     one = TRAJECTORIES["psa"]()
     assert_equal(second["trajectory"], first["trajectory"])
     name = "posterior.hidden.0.weight"
     assert float((first["trajectory"][name] - one[name]).abs().max()) > 0.01
 
 
-def test_independent_draws_have_the_mean_gradient_exactly(of_both):
-    """Over all pairs of draws of the two ranks, each with its probability."""
-    (first, second), _ = of_both("independent")
+def check_mean_gradient(first, second):
+    """Exact, over all pairs of draws of the two ranks, each with its probability."""
     elbo = sbn.TraceEstimator_ELBO("psa")
     mean = 0.0
     for state in parallel_runs.states():
@@ -109,8 +97,8 @@ def test_independent_draws_have_the_mean_gradient_exactly(of_both):
         torch.testing.assert_close(rank["forced mean"]["mean"], mean, rtol=0, atol=1e-10)
 
 
-def test_independent_draws_are_the_posteriors_and_of_each_other(of_both):
-    (first, second), _ = of_both("independent")
+def check_draws(first, second):
+    """The ranks' draws follow the posterior, and agree as often as independent ones."""
     drawn = torch.stack([r["draws"]["drawn"].flatten(1) for r in (first, second)])
     probs = first["draws"]["probs"].flatten()
     count = drawn.shape[1]
@@ -141,15 +129,12 @@ SAYS = {
 }
 
 
-@pytest.mark.parametrize("name", SAYS)
-def test_what_cannot_be_split_is_an_error_on_all_ranks(of_both, name):
-    for rank in of_both("errors")[0]:
-        assert isinstance(rank[name], str), f"{name} was no error"
-        assert SAYS[name] in rank[name]
-
-
-def test_error_of_one_rank_ends_all(of_both):
-    first, second = of_both("errors")[0]
+def test_what_cannot_be_split_is_an_error_on_all_ranks(tmp_path):
+    first, second = two_processes("errors", tmp_path)
+    for name, words in SAYS.items():
+        for rank in (first, second):
+            assert isinstance(rank[name], str), f"{name} was no error"
+            assert words in rank[name], name
     assert second["broken on one"] == "KeyError: 'the last rows'"
     assert "rank 1 failed, so that all ranks stop: KeyError" in first["broken on one"]
     assert first["fit by one"].startswith("ValueError: fit(checkpoint=")
@@ -174,27 +159,25 @@ def test_processes_that_do_not_know_of_each_other_are_an_error(monkeypatch):
 # ---- sbn.fit -------------------------------------------------------------------------------------
 
 
-def test_fit_of_two_processes_is_that_of_one_and_resumes(of_both, tmp_path):
-    (first, second), folder = of_both("fits")
-    first, second = first["fits"], second["fits"]
-    one = parallel_runs.fitted(tmp_path)
+def test_fit_of_two_processes_is_that_of_one_and_resumes(tmp_path):
+    assert parallel_runs.broken_fit(tmp_path / "begun") == 2
+    first, second = (rank["fits"] for rank in two_processes("fits", tmp_path))
     assert first["epochs of the broken one"] == second["epochs of the broken one"] == 2
     for run, place in (("whole", "whole"), ("resumed", "broken")):
         assert first[run]["history"] == second[run]["history"] == first["whole"]["history"]
         assert_equal(second[run]["numbers"], first["whole"]["numbers"])
         assert_equal(first[run]["numbers"], first["whole"]["numbers"])
-        assert sorted(path.name for path in (folder / place).iterdir()) == [CHECKPOINT, LOG]
-        assert len((folder / place / LOG).read_text().splitlines()) == 4
+        files = sorted(path.name for path in (tmp_path / place).iterdir())
+        assert files == [CHECKPOINT, LOG]
+        assert len((tmp_path / place / LOG).read_text().splitlines()) == 4
+    # begun by one process, and ended by two
+    assert_equal(second["begun by one"]["numbers"], first["begun by one"]["numbers"])
+    assert_follows(first["begun by one"]["numbers"], first["whole"]["numbers"], 1e-9)
+    one = parallel_runs.fitted(tmp_path / "one")
     assert first["whole"]["epoch"] == one["epoch"]
     assert_follows(first["whole"]["numbers"], one["numbers"], 1e-9)
     for record, wanted in zip(first["whole"]["history"], one["history"], strict=True):
         assert record == pytest.approx(wanted, rel=1e-9)
-
-
-def test_fit_goes_on_with_another_number_of_processes(of_both):
-    first, second = (rank["fits"] for rank in of_both("fits")[0])
-    assert_equal(second["begun by one"]["numbers"], first["begun by one"]["numbers"])
-    assert_follows(first["begun by one"]["numbers"], first["whole"]["numbers"], 1e-9)
 
 
 def test_only_the_first_process_shows_progress(monkeypatch):
