@@ -294,26 +294,6 @@ def test_adams_rule_has_the_same_end_and_decoupled_decay_another(noise):
     assert problem.tempered(ends[1]) > best.fun + 0.01
 
 
-def test_signs_of_unclipped_latent_weights_know_no_scale():
-    # latent weights and steps times a power of 2 are the same signs; with a clamp they are not
-    generator = numpy_generator("scales")
-    matrix, shift = (torch.tensor(generator.normal(size=s)) for s in ((6, 6), (6,)))
-    start = torch.tensor(generator.normal(size=6))
-
-    def path(scale, clamp):
-        leaf, signs = torch.nn.Parameter(scale * start), []
-        rule = MirrorDescent([leaf], lr=0.1 * scale, clamp=clamp, **PLAIN)
-        for _ in range(200):
-            signs.append(torch.where(leaf.detach() >= 0, 1.0, -1.0))
-            leaf.grad = matrix @ signs[-1] + shift
-            rule.step()
-        return torch.stack(signs)
-
-    assert torch.equal(path(1.0, 1e9), path(1024.0, 1e9))
-    assert not torch.equal(path(1.0, 0.3), path(1024.0, 0.3))
-    assert (path(1.0, 1e9).diff(dim=0) != 0).any()
-
-
 def natural(leaf, noise):
     return np.arctanh(mean_of(noise.name, leaf.detach().numpy() / noise.scale))
 
