@@ -45,7 +45,7 @@ def natural_of(latent: Tensor, noise: Noise) -> Tensor:
     It is infinite where a bounded law makes P exactly 0 or 1.
     """
     eta = latent.detach()
-    if isinstance(noise, Logistic):
+    if type(noise) is Logistic:
         return eta / (2 * noise.scale)
     mean = noise.mean_sign(eta)
     far = 0.5 * (noise.log_cdf(eta) - noise.log_cdf(-eta))
@@ -54,7 +54,7 @@ def natural_of(latent: Tensor, noise: Noise) -> Tensor:
 
 def latent_of(natural: Tensor, noise: Noise) -> Tensor:
     """The leaf ``F^{-1}(sigmoid(2 lam))`` of a natural parameter, from the smaller probability."""
-    if isinstance(noise, Logistic):
+    if type(noise) is Logistic:
         return natural * (2 * noise.scale)
     size = -noise.quantile(torch.sigmoid(-2 * natural.abs()))
     return torch.copysign(size, natural)
@@ -64,7 +64,7 @@ def limit_of(noise: Noise) -> float:
     """The largest |leaf| that says something: where P is within 1.2e-7 of 0 or 1, or is 0 or 1."""
     if noise.is_bounded:
         return noise.scale
-    if isinstance(noise, Logistic):
+    if type(noise) is Logistic:
         return 2 * noise.scale * DUAL_LIMIT
     return float(latent_of(torch.tensor(DUAL_LIMIT, dtype=torch.float64), noise))
 

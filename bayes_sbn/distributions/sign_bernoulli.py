@@ -20,7 +20,6 @@ computed from ``lam``, and its derivatives stated, so that neither cancels or is
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -34,6 +33,7 @@ from bayes_sbn.distributions.sign_divergence import (
     expected_log_prob,
     finite,
 )
+from bayes_sbn.distributions.sign_parameter import check_gradient, check_parameter
 from bayes_sbn.distributions.support import (
     SignDistribution,
     enumerate_signs,
@@ -90,7 +90,7 @@ class SignBernoulli(SignDistribution):
         else:
             value = torch.as_tensor(parameter, dtype=torch.get_default_dtype())
         if self._validate_args if validate_args is None else validate_args:
-            _check_parameter(name, value)
+            check_parameter(name, value)
         if name == "logits":
             self._set(value / 2, torch.tanh(value / 2), False, value.shape, 0)
         elif name == "probs":
@@ -108,7 +108,7 @@ class SignBernoulli(SignDistribution):
             gradient: ``"natural"``: the gradient of the leaf is that in the mean (the mirror
                 descent of :mod:`bayes_sbn.dual`); ``"euclidean"``: that in ``lam``.
         """
-        _check_gradient(gradient)
+        check_gradient(gradient)
         if gradient == "euclidean":
             return cls(logits=2 * natural, validate_args=False)
         new = cls.__new__(cls)
@@ -128,11 +128,18 @@ class SignBernoulli(SignDistribution):
             latent: the leaf ``eta = F^{-1}(p)``, which may lie off a bounded support.
             noise: the law F.
             gradient: ``"natural"``: the gradient of the leaf is that in the mean (the mirror
-                descent of :mod:`bayes_sbn.dual`); ``"euclidean"``: that in ``eta``.
+                descent of :mod:`bayes_sbn.dual`); ``"euclidean"``: that in ``eta``, which is 0 off
+                a bounded support.
+
+        Example:
+            >>> import torch
+            >>> from bayes_sbn import SignBernoulli, noise
+            >>> SignBernoulli.from_latent(torch.tensor([0.5, -3.0]), noise.Uniform()).mean
+            tensor([ 0.5000, -1.0000])
         """
         if noise == NATURAL:
             return cls.from_natural(latent, gradient=gradient)
-        _check_gradient(gradient)
+        check_gradient(gradient)
         new = cls.__new__(cls)
         lam = natural_of(latent, noise)
         if gradient == "euclidean":
@@ -306,27 +313,6 @@ class SignBernoulli(SignDistribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All joint states of the event, (2^n, *batch, *event); n at most 16."""
         return enumerate_signs(self, self._natural, expand)
-
-
-def _check_gradient(gradient: str) -> None:
-    if gradient not in ("natural", "euclidean"):
-        raise ValueError(f"gradient={gradient!r} is not known; it is 'natural' or 'euclidean'.")
-
-
-def _check_parameter(name: str, value: Tensor) -> None:
-    if not value.is_floating_point():
-        raise TypeError(
-            f"SignBernoulli({name}=...): the {name} are {value.dtype}; they must be floating "
-            f"point. Write {name}.to(torch.get_default_dtype())."
-        )
-    low, high = {"logits": (-math.inf, math.inf), "probs": (0, 1), "mean": (-1, 1)}[name]
-    wrong = torch.isnan(value) | (value < low) | (value > high)
-    if wrong.any():
-        place = tuple(int(i) for i in wrong.nonzero()[0])
-        raise ValueError(
-            f"SignBernoulli({name}=...): the value at {place} is {value[place].item()}; {name} "
-            f"lie in [{low}, {high}]."
-        )
 
 
 def zero_with_slope(mean: Tensor, slope: Tensor) -> Tensor:

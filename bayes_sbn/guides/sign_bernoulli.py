@@ -25,6 +25,11 @@ _LAW = "noise"
 """The entry of a state that names the law of its leaves, where that is not the default."""
 
 
+def _text(noise: Noise) -> str:
+    """A law as it is written, equal for equal laws."""
+    return f"{type(noise).__name__}(scale={float(noise.scale)})"
+
+
 class AutoSignBernoulli(AutoSign):
     """Mean-field Bernoulli guide over the ±1 weights of a model.
 
@@ -90,18 +95,17 @@ class AutoSignBernoulli(AutoSign):
     ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self._mirror != NATURAL:
-            destination[prefix + _LAW] = torch.tensor(
-                list(repr(self._mirror).encode()), dtype=torch.uint8
-            )
+            text = _text(self._mirror).encode()
+            destination[prefix + _LAW] = torch.tensor(list(text), dtype=torch.uint8)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Leaves are read only under the law that they were written under."""
         said = state_dict.pop(prefix + _LAW, None)
-        law = repr(NATURAL) if said is None else bytes(said.tolist()).decode()
-        if law != repr(self._mirror):
+        law = _text(NATURAL) if said is None else bytes(said.tolist()).decode()
+        if law != _text(self._mirror):
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: the leaves of the state are quantiles of "
-                f"{law}, and those of this guide of {self._mirror!r}, which are other "
+                f"{law}, and those of this guide of {_text(self._mirror)}, which are other "
                 f"probabilities. Write {type(self).__name__}(model, noise=bayes_sbn.noise.{law})."
             )
         super()._load_from_state_dict(state_dict, prefix, *rest)

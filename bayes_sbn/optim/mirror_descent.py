@@ -54,7 +54,7 @@ import torch
 from torch import Tensor
 
 from bayes_sbn.dual import LeftKL, limit_of
-from bayes_sbn.noise import Noise, get_noise
+from bayes_sbn.noise import NOISES, Noise, get_noise
 from bayes_sbn.optim.proximal_step import proximal_step
 from bayes_sbn.optim.sign_rule import left_kl, noise_of
 
@@ -115,6 +115,12 @@ class MirrorDescent(torch.optim.Optimizer):
                 "support of a bounded law) or 'lazy' (they are not, and only P saturates)."
             )
         law = None if noise is None else get_noise(noise)
+        if law is not None and type(law) is not NOISES.get(law.name):
+            raise ValueError(
+                f"MirrorDescent(noise={law!r}): a rule is told one of the laws "
+                f"{', '.join(map(repr, NOISES))}. Give a law of your own to the guide, as in "
+                'AutoSignBernoulli(model, noise=law), and leave out "noise" here.'
+            )
         defaults = {
             "lr": lr,
             "adaptive": adaptive,
@@ -124,7 +130,7 @@ class MirrorDescent(torch.optim.Optimizer):
             "clamp": clamp,
             "kl": kl,
             # plain values, which files can hold
-            "noise": None if law is None else (law.name, law.scale),
+            "noise": None if law is None else (law.name, float(law.scale)),
             "clipping": clipping,
         }
         super().__init__(params, defaults)

@@ -44,7 +44,7 @@ def proximal_step(
         left: the KL, ``T`` and ``T lam_0``.
         noise: the law F of the leaf.
     """
-    if isinstance(noise, Logistic):
+    if type(noise) is Logistic:
         leaf.add_(size * (left.pull - average)).div_(1 + size * left.weight / (2 * noise.scale))
         return
     eta, g, pull = (t.to(torch.float64) for t in (leaf, average, left.pull))

@@ -9,7 +9,7 @@ from torch.distributions import kl_divergence
 
 import bayes_sbn as sbn
 from bayes_sbn.dual import NATURAL, latent_of, leaf_of, limit_of, natural_of
-from bayes_sbn.noise import Gaussian, Logistic, Triangular, Uniform, get_noise
+from bayes_sbn.noise import Gaussian, Logistic, Noise, Triangular, Uniform, get_noise
 from tests.estimators.conformance import NAMES, given_step, network
 from tests.oracle_noise import NOISES
 from tests.pyro_networks import assert_same_gradient
@@ -163,11 +163,84 @@ def test_a_state_is_read_under_its_own_law_alone():
     assert "noise" not in guided(NATURAL)[1].state_dict()
 
 
+def test_equal_laws_have_equal_states():
+    guided(Uniform(1.0))[1].load_state_dict(guided(Uniform(1))[1].state_dict())
+
+
 def test_optimisers_are_told_the_law():
     model, guide = guided("triangular")
     x, y = torch.randn(20, 4), torch.arange(20) % 3
     sbn.TraceEstimator_ELBO("psa").loss_and_grads(model, guide, x, y)
     assert leaf_of(guide.leaf("output.weight")).noise == Triangular()
+
+
+class Cauchy(Noise):
+    """A law of one's own, without more than every law must have."""
+
+    name = "cauchy"
+
+    def _cdf(self, z):
+        return 0.5 + torch.atan(z) / np.pi
+
+    def _log_cdf(self, z):
+        return torch.log(self._cdf(z))
+
+    def _density(self, z):
+        return 1 / (np.pi * (1 + z * z))
+
+    def _quantile(self, p):
+        return -1 / torch.tan(np.pi * p)
+
+    def _mean_sign(self, z):
+        return 2 * torch.atan(z) / np.pi
+
+
+@pytest.mark.parametrize("kl", ["loss", "prox"])
+def test_a_law_of_ones_own_trains(kl):
+    model, guide = guided(Cauchy(0.5))
+    x, y = torch.randn(20, 4), torch.arange(20) % 3
+    loss = sbn.TraceEstimator_ELBO("psa", temperature="auto", weight_kl=kl == "loss")
+    optim = sbn.optim.MirrorDescent({"lr": 0.02, "adaptive": False, "kl": kl})
+    svi = pyro.infer.SVI(model, guide, optim, loss=loss)
+    losses = [svi.step(x, y) for _ in range(100)]
+    assert sum(losses[-20:]) < sum(losses[:20])
+    with pytest.raises(ValueError, match="Give a law of your own to the guide"):
+        sbn.optim.MirrorDescent({"lr": 0.1, "noise": Cauchy()})
+
+
+def test_a_fit_is_resumed_from_its_checkpoint(tmp_path):
+    x, y = torch.randn(20, 4), torch.arange(20) % 3
+    guides = []
+    for epochs in ((4,), (2, 4)):
+        for number in epochs:
+            model, guide = guided(Uniform(2.0))
+            sbn.fit(
+                model,
+                guide,
+                (x, y),
+                epochs=number,
+                optim=sbn.optim.MirrorDescent({"lr": 0.02, "clipping": "lazy"}),
+                schedule="constant",
+                checkpoint=tmp_path / str(len(epochs)),
+                progress=False,
+                generator=torch.Generator().manual_seed(0),
+            )
+        guides.append(guide)
+    assert torch.equal(guides[0].leaf("output.weight"), guides[1].leaf("output.weight"))
+    model, guide = guided("uniform")
+    with pytest.raises(
+        ValueError, match=r"another fit: noise of the guide was 'Uniform\(scale=2.0"
+    ):
+        sbn.fit(
+            model,
+            guide,
+            (x, y),
+            epochs=5,
+            optim=sbn.optim.MirrorDescent({"lr": 0.02, "clipping": "lazy"}),
+            schedule="constant",
+            checkpoint=tmp_path / "1",
+            progress=False,
+        )
 
 
 def test_an_unknown_law_is_an_error():
