@@ -71,8 +71,13 @@ def _root(start: Tensor, target: Tensor, cost: Tensor, noise: Noise) -> Tensor:
     high = torch.minimum(target / cost, natural_of(target.clamp_max(edge), noise))
     high = high.clamp_max(_LARGEST_NATURAL)
     lam = torch.where((start > low) & (start < high), start, 0.5 * (low + high))
+    shape, found = lam.shape, torch.empty_like(lam).flatten()
+    # those that are not found yet, and their places: few take more than five steps
+    active = tuple(t.flatten() for t in (lam, low, high, target, cost))
+    places = torch.arange(found.numel(), device=lam.device)
     tiny = torch.finfo(lam.dtype).tiny
     for _ in range(_STEPS):
+        lam, low, high, target, cost = active
         rest = torch.sigmoid(-2 * lam)  # 1 - p
         eta = -noise.quantile(rest)
         excess = torch.addcmul(eta - target, cost, lam)
@@ -82,8 +87,10 @@ def _root(start: Tensor, target: Tensor, cost: Tensor, noise: Noise) -> Tensor:
         slope = 2 * rest * (1 - rest) / noise.density(eta).clamp_min(tiny)
         new = lam - excess / (cost + slope)
         new = torch.where((new >= low) & (new <= high), new, 0.5 * (low + high))
-        change = (new - lam).abs_()
-        lam = new
-        if bool((change <= _TOLERANCE * (1 + lam)).all()):
+        going = (new - lam).abs_() > _TOLERANCE * (1 + new)
+        found[places] = new
+        if not bool(going.any()):
             break
-    return -noise.quantile(torch.sigmoid(-2 * lam))
+        active = tuple(t[going] for t in (new, low, high, target, cost))
+        places = places[going]
+    return -noise.quantile(torch.sigmoid(-2 * found)).reshape(shape)
