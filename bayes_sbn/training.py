@@ -21,7 +21,7 @@ from bayes_sbn.estimators import Estimator
 from bayes_sbn.optim import MirrorDescent
 from bayes_sbn.training_data import Batches, LoaderBatches, as_batches
 from bayes_sbn.training_epochs import Training
-from bayes_sbn.training_folder import TrainingFolder, described, fingerprint
+from bayes_sbn.training_folder import TrainingFolder, described, fingerprint, law_of_leaves
 from bayes_sbn.training_result import EpochRecord, Fit
 from bayes_sbn.training_schedule import (
     Plateau,
@@ -170,6 +170,7 @@ def fit(
             **loss_options,
             "optim": described(training.svi.optim),
             **training.state.described(),
+            **law_of_leaves(guide),
         }
         _warn_of_order(batches)
         training.keep_in(TrainingFolder(checkpoint, settings), resume=resume)
