@@ -14,6 +14,9 @@ Dots are computed by float32 matrix products where every partial sum is an integ
 :math:`2^{24}`, else by float64 ones (below :math:`2^{53}`): no rounding takes place, so the order
 of summation, and with it the library, the blocks and the threads, cannot matter.
 
+In a layer whose statistics each draw measures, scale and bias are of the draw
+(:mod:`bayes_sbn.kernels.reference.calibration`).
+
 Logits are ``scale * dot + bias`` in float64, and :func:`softmax64` defines the probabilities.
 """
 
@@ -22,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +64,8 @@ class DenseLayer:
         bias: float64, shape (out,).
         noise: name of the activations' noise, or None for the last layer.
         noise_scale: scale of the noise.
+        eps: what is added to the variances, where each draw measures the statistics of the layer
+            and ``scale`` and ``bias`` come after the normalisation; else None.
     """
 
     site: int
@@ -68,6 +74,7 @@ class DenseLayer:
     bias: Float64
     noise: str | None
     noise_scale: float
+    eps: float | None = None
 
     @cached_property
     def planes(self) -> UInt32:
@@ -83,6 +90,13 @@ class DenseLayer:
     def num_inputs(self) -> int:
         """Number of inputs."""
         return int(self.thresholds.shape[1])
+
+
+class Units(NamedTuple):
+    """Scale and bias of the units of a layer in each of some draws, float64, (draws, out)."""
+
+    scale: Float64
+    bias: Float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +115,18 @@ class Network:
         """What multiplies the integer dots of layer ``index``."""
         layer = self.layers[index]
         return layer.scale * self.input_scale if index == 0 else layer.scale
+
+    def units(self, index: int, of_draws: Sequence[Units | None]) -> Units:
+        """What multiplies the integer dots of layer ``index``, and its bias.
+
+        Args:
+            index: of the layer.
+            of_draws: scale and bias of each draw, or None, of every layer; none for its own.
+        """
+        own = of_draws[index] if of_draws else None
+        if own is None:
+            return Units(self.scale(index), self.layers[index].bias)
+        return Units(own.scale * self.input_scale, own.bias) if index == 0 else own
 
     def largest_dot(self, index: int) -> int:
         """Bound on the magnitude of the dots of layer ``index``."""
@@ -123,13 +149,14 @@ def signs_of_words(words: UInt32, length: int) -> Signs:
     return signs
 
 
-def network_thresholds(network: Network, key: Key, draws: Int64) -> list[Int64]:
+def network_thresholds(
+    network: Network, key: Key, draws: Int64, units: Sequence[Units | None] = ()
+) -> list[Int64]:
     """The integer thresholds of the hidden layers under shared noise, each (draws, out)."""
     return [
         shared_thresholds(
             shared_uniforms(key, layer.site, draws, layer.num_units),
-            network.scale(index),
-            layer.bias,
+            *network.units(index, units),
             layer.noise,
             layer.noise_scale,
             network.largest_dot(index),
@@ -148,8 +175,11 @@ def output_dots(
     draws: Int64,
     thresholds: Sequence[Int64] | None,
     first_row: int,
+    units: Sequence[Units | None] = (),
+    until: int | None = None,
+    calibrates: bool = False,
 ) -> Int64:
-    """Integer logits of a block.
+    """Integer logits of a block, or the dots of a layer below.
 
     Args:
         network: the layers.
@@ -160,33 +190,45 @@ def output_dots(
         thresholds: those of the hidden layers for shared noise, or None for a noise of its own for
             each row.
         first_row: index of the first row, which keys the rows' own noise.
+        units: scale and bias of each draw, or None, of every layer; none for their own.
+        until: index of the layer whose dots are wanted, by default the last.
+        calibrates: whether they are rows by which draws measure their statistics.
 
     Returns:
-        int64, shape (draws, rows, classes).
+        int64, shape (draws, rows, classes), or (draws, rows, units of that layer).
     """
     x: Real = _exact_inputs(inputs)
     for index, layer in enumerate(network.layers):
         dots = np.matmul(x, weights[index].astype(x.dtype, copy=False).swapaxes(1, 2))
-        if layer.noise is None:
+        if layer.noise is None or index == until:
             break
         if thresholds is not None:
             sign = orientation(layer.scale).astype(dots.dtype)
             # a float32 threshold beyond 2**24 may be rounded, but never to a dot's side of it
             positive = dots * sign >= thresholds[index].astype(dots.dtype)[:, None, :]
         else:
-            rule = activation_thresholds(
-                dots.astype(np.int64),
-                network.scale(index),
-                layer.bias,
-                layer.noise,
-                layer.noise_scale,
+            rule = _rule(dots.astype(np.int64), network.units(index, units), layer)
+            positive = draw_row_activations(
+                key, layer.site, draws, first_row, rule, calibrates=calibrates
             )
-            positive = draw_row_activations(key, layer.site, draws, first_row, rule)
         x = positive.astype(np.float32)
         x *= 2.0
         x -= 1.0
     integers: Int64 = dots.astype(np.int64)
     return integers
+
+
+def _rule(dots: Int64, units: Units, layer: DenseLayer) -> Int64:
+    """The thresholds of uniforms for the dots of a block, draw by draw where units are of draws."""
+    assert layer.noise is not None
+    if units.scale.ndim == 1:
+        return activation_thresholds(dots, *units, layer.noise, layer.noise_scale)
+    thresholds = np.empty(dots.shape, np.int64)
+    for draw, (scale, bias) in enumerate(zip(*units, strict=True)):
+        thresholds[draw] = activation_thresholds(
+            dots[draw], scale, bias, layer.noise, layer.noise_scale
+        )
+    return thresholds
 
 
 def output_logits(network: Network, dots: Int64) -> Float64:
