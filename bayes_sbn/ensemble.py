@@ -5,12 +5,16 @@ are functions of (seed, stream, draw, layer, unit, row) alone, by the definition
 ``bayes_sbn.kernels.reference``: neither the batch, the blocks, the order of rows nor how the draws
 are shared out changes a bit.  A slice of an ensemble keeps the indices of its draws, so slices
 computed anywhere put together are the whole.
+
+Where layers take their statistics from data, each draw measures its own on the rows it was
+calibrated with (``bayes_sbn.kernels.reference.calibration``), and is an ordinary network from then
+on.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -20,11 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from bayes_sbn.bits import PackedBits, num_words
+from bayes_sbn.kernels.reference.calibration import calibrated_units
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.inputs import Inputs, round_inputs
 from bayes_sbn.kernels.reference.network import (
     Network,
     Signs,
+    Units,
     block_size,
     draw_network,
     network_thresholds,
@@ -59,6 +65,8 @@ class Ensemble:
         seed: seed of every random bit, in ``[0, 2**64)``.
         stream: stream of the seed, in ``[0, 2**64)``.
         attrs: where the network comes from, handed on to the predictions.
+        calibration: the rows, int16 of shape (rows, inputs), by which the draws measure the
+            statistics of layers that have none; None where all layers have theirs.
     """
 
     def __init__(
@@ -69,8 +77,17 @@ class Ensemble:
         seed: int = 0,
         stream: int = 0,
         attrs: Mapping[str, object] | None = None,
+        calibration: Inputs | None = None,
     ) -> None:
+        needed = any(layer.eps is not None for layer in network.layers)
+        if needed != (calibration is not None):
+            raise ValueError(
+                "Ensemble(calibration=...): rows to calibrate with are for networks with layers "
+                "whose statistics each draw measures, and needed there. Make ensembles by "
+                "posterior.draw(200, seed=0), with calibrate=x where the posterior asks for it."
+            )
         self.network = network
+        self.calibration = calibration
         self.draws = np.array(draws, np.int64)
         self.draws.flags.writeable = False
         self.seed = operator.index(seed)
@@ -113,6 +130,28 @@ class Ensemble:
             for w, layer in zip(words, self.network.layers, strict=True)
         )
 
+    @cached_property
+    def units(self) -> tuple[Units | None, ...]:
+        """Scale and bias, (draws, out), of each layer that the draws calibrated; else None."""
+        if self.calibration is None:
+            return (None,) * len(self.network.layers)
+        draws_at_once, rows_at_once = block_size(
+            "calibrate()", self.network, len(self.calibration), MAX_MEMORY, is_shared=False
+        )
+        parts = []
+        for start in range(0, len(self), draws_at_once):
+            part = slice(start, start + draws_at_once)
+            found = calibrated_units(
+                self.network,
+                [_signs(bits, part) for bits in self.weights],
+                self.calibration,
+                key=self._key,
+                draws=self.draws[part],
+                rows_at_once=rows_at_once,
+            )
+            parts.append(found)
+        return tuple(_joined(of_layer) for of_layer in zip(*parts, strict=True))
+
     def __len__(self) -> int:
         """Number of draws."""
         return len(self.draws)
@@ -129,7 +168,12 @@ class Ensemble:
             position %= len(self)
             index = slice(position, position + 1)
         part = Ensemble(
-            self.network, self.draws[index], seed=self.seed, stream=self.stream, attrs=self.attrs
+            self.network,
+            self.draws[index],
+            seed=self.seed,
+            stream=self.stream,
+            attrs=self.attrs,
+            calibration=self.calibration,
         )
         if not len(part):
             raise ValueError(
@@ -141,6 +185,8 @@ class Ensemble:
             part.__dict__["weights"] = tuple(
                 PackedBits(bits.data[index], bits.length) for bits in self.weights
             )
+        if "units" in self.__dict__:
+            part.__dict__["units"] = _of_draws(self.units, index)
         return part
 
     def __iter__(self) -> Iterator[Ensemble]:
@@ -270,8 +316,9 @@ class Ensemble:
                 part = slice(first_draw, first_draw + draws_at_once)
                 draws = self.draws[part]
                 weights = [_signs(bits, part) for bits in self.weights]
+                units = _of_draws(self.units, part)
                 thresholds = (
-                    network_thresholds(self.network, self._key, draws) if is_shared else None
+                    network_thresholds(self.network, self._key, draws, units) if is_shared else None
                 )
                 for first_row in range(0, len(inputs), rows_at_once):
                     rows = slice(first_row, first_row + rows_at_once)
@@ -283,6 +330,7 @@ class Ensemble:
                         draws=draws,
                         thresholds=thresholds,
                         first_row=row_offset + first_row,
+                        units=units,
                     )
                     result[part, rows] = finish(dots)
                     bar.update(dots.shape[0] * dots.shape[1])
@@ -325,6 +373,19 @@ def _name_of_draws(draws: Int64) -> str | list[int]:
     if (np.diff(draws) == 1).all():
         return f"{draws[0]}..{draws[-1]}"
     return [int(draw) for draw in draws]
+
+
+def _joined(parts: Sequence[Units | None]) -> Units | None:
+    """The units of one layer in all draws."""
+    if parts[0] is None:
+        return None
+    scales, biases = zip(*(part for part in parts if part is not None), strict=True)
+    return Units(np.concatenate(scales), np.concatenate(biases))
+
+
+def _of_draws(units: Sequence[Units | None], part: slice) -> tuple[Units | None, ...]:
+    """The units of some draws."""
+    return tuple(None if u is None else Units(u.scale[part], u.bias[part]) for u in units)
 
 
 def _signs(bits: PackedBits, part: slice) -> Signs:

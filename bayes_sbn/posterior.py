@@ -30,7 +30,12 @@ from numpy.typing import ArrayLike
 
 from bayes_sbn import __version__
 from bayes_sbn.ensemble import Ensemble
-from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, input_values, round_inputs
+from bayes_sbn.kernels.reference.inputs import (
+    LARGEST_INPUT,
+    Inputs,
+    input_values,
+    round_inputs,
+)
 from bayes_sbn.kernels.reference.network import Network
 from bayes_sbn.posterior_export import export
 from bayes_sbn.posterior_file import (
@@ -138,7 +143,14 @@ class Posterior:
 
     # What it is used for.
 
-    def draw(self, num_draws: int, seed: int = 0, stream: int = 0) -> Ensemble:
+    def draw(
+        self,
+        num_draws: int,
+        seed: int = 0,
+        stream: int = 0,
+        *,
+        calibrate: ArrayLike | torch.Tensor | None = None,
+    ) -> Ensemble:
         """An ensemble of binary networks, one bit a weight.
 
         Draw s of a seed and stream is always the same network: ``draw(200)[:100]`` has the
@@ -148,15 +160,53 @@ class Posterior:
             num_draws: how many.
             seed: an integer in ``[0, 2**64)``.
             stream: an integer in ``[0, 2**64)``, for independent ensembles of one seed.
+            calibrate: rows, such as those of training, shape (rows, inputs), on which each draw
+                measures the statistics of its recalibrated layers; only where there are such.
+
+        Raises:
+            ValueError: a number is not allowed, or rows to calibrate with are missing or not used.
         """
         if not 1 <= operator.index(num_draws) <= _LARGEST_NUM_DRAWS:
             raise ValueError(
                 f"Posterior.draw({num_draws}): the number of draws lies between 1 and 2**32. "
                 "Write posterior.draw(200)."
             )
-        attrs = {"posterior": self.digest, "package_version": __version__}
+        attrs: dict[str, object] = {"posterior": self.digest, "package_version": __version__}
+        rows = self._calibration(num_draws, calibrate)
+        if rows is not None:
+            attrs["calibration_rows"] = len(rows)
+            attrs["calibration"] = hashlib.sha256(rows.astype("<i2").tobytes()).hexdigest()
         draws = np.arange(num_draws, dtype=np.int64)
-        return Ensemble(self._network, draws, seed=seed, stream=stream, attrs=attrs)
+        return Ensemble(
+            self._network, draws, seed=seed, stream=stream, attrs=attrs, calibration=rows
+        )
+
+    def _calibration(
+        self, num_draws: int, calibrate: ArrayLike | torch.Tensor | None
+    ) -> Inputs | None:
+        """The rows by which draws measure their statistics, on the grid; None if none need to."""
+        names = ", ".join(f'"{layer.name}"' for layer in self.layers if layer.is_recalibrated)
+        if not names and calibrate is not None:
+            raise ValueError(
+                f"Posterior.draw({num_draws}, calibrate=...): none of the layers is recalibrated; "
+                f"all have their scale and bias. Write posterior.draw({num_draws})."
+            )
+        if names and calibrate is None:
+            raise ValueError(
+                f"Posterior.draw({num_draws}): each draw measures the statistics of the layers "
+                f"{names} for itself, and needs rows to do so. Write posterior.draw({num_draws}, "
+                "calibrate=x), with rows of the training data."
+            )
+        if calibrate is None:
+            return None
+        call = "Posterior.draw(calibrate=...)"
+        rows = round_inputs(call, calibrate, self.num_inputs, self.input_scale)
+        if len(rows) < 2:
+            raise ValueError(
+                f"{call}: {len(rows)} rows have no variance. Give at least two, better hundreds, "
+                "of the training data."
+            )
+        return rows
 
     def mode(self) -> Posterior:
         """The posterior with every weight fixed at its likelier sign (+1 where both are alike).
@@ -243,7 +293,11 @@ class Posterior:
                 f"{layer.bits_per_weight:>11.3f}{layer.packed_bytes:>12,}"
             )
         total = sum(layer.packed_bytes for layer in self.layers)
-        return "\n".join([*lines, f"  {'total':<50}{self.bits_per_weight:>7.3f}{total:>12,}"])
+        lines.append(f"  {'total':<50}{self.bits_per_weight:>7.3f}{total:>12,}")
+        measured = [layer.name for layer in self.layers if layer.is_recalibrated]
+        if measured:
+            lines.append(f"  statistics measured by each draw: {', '.join(measured)}")
+        return "\n".join(lines)
 
     @cached_property
     def _network(self) -> Network:
@@ -311,6 +365,8 @@ def _check(posterior: Posterior) -> None:
         largest = layer.num_inputs * (posterior.input_limit if index == 0 else 1.0)
         with np.errstate(over="ignore"):
             reach = np.abs(layer.scale) * largest + np.abs(layer.bias)
+            if layer.normalisation_eps is not None:
+                reach = reach / math.sqrt(layer.normalisation_eps)
         if not (reach <= _LARGEST_PRE_ACTIVATION).all():
             raise ValueError(
                 f'Posterior: layer "{layer.name}" has a scale or bias so large that '

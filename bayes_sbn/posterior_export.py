@@ -2,7 +2,8 @@ r"""How a fitted model and guide become plain numbers: the protocol that both mu
 
 * ``model.architecture()`` returns ``{"likelihood": str, "input_scale": float, "layers": [...]}``,
   each layer ``{"name", "weight_site", "scale", "bias", "noise", "noise_scale"}``: scale and bias
-  with a number for each unit, noise a name or None, from the inputs to the logits;
+  with a number for each unit, noise a name or None, from the inputs to the logits; a layer whose
+  statistics each draw measures has its ``"normalisation_eps"`` too;
 * ``guide.weight_probabilities()`` returns ``P(w = +1)`` of each weight site by name;
 * ``guide.prior_probabilities()`` returns the same of the prior.
 
@@ -103,6 +104,7 @@ def export(model: object, guide: object) -> Export:
                 noise=None if noise is None else str(noise),
                 noise_scale=1.0 if noise is None else float(_numbers(entry["noise_scale"])),
                 prior=_one_if_all_alike(_numbers(priors[weight_site])),
+                normalisation_eps=_number_or_none(entry.get("normalisation_eps")),
             )
         )
     if posteriors:
@@ -131,6 +133,10 @@ def _numbers(values: object) -> Float64:
     if isinstance(values, torch.Tensor):
         return np.asarray(values.detach().to("cpu", torch.float64).numpy())
     return np.asarray(values, np.float64)
+
+
+def _number_or_none(value: object) -> float | None:
+    return None if value is None else float(_numbers(value))
 
 
 def _one_if_all_alike(prior: Float64) -> Float64:

@@ -2,6 +2,10 @@ r"""PosteriorLayer: one dense layer of a posterior, its ±1 weights independent 
 
 The pre-activation of unit j is ``a_j = scale_j * sum_i w_ji x_i + bias_j`` with
 ``P(w_ji = +1) = p_ji``; the activation is +1 with probability ``F(a_j)``, F the law of the noise.
+
+In a recalibrated layer (``normalisation_eps``) scale and bias are gamma and beta of a normalisation,
+``a_j = gamma_j (sum_i w_ji x_i - m_j) / sqrt(v_j + eps) + beta_j``, whose statistics m and v each
+draw of the weights measures for itself.
 """
 
 from __future__ import annotations
@@ -47,6 +51,7 @@ class PosteriorLayer:
         noise: name of the law of the activations' noise, or None for the output layer.
         noise_scale: scale of that law.
         prior: the prior ``P(w = +1)``, shape (out, in), or a single number for all weights.
+        normalisation_eps: what is added to the variances of a recalibrated layer; else None.
     """
 
     name: str
@@ -57,6 +62,7 @@ class PosteriorLayer:
     noise: str | None = None
     noise_scale: float = 1.0
     prior: Float64 | float = 0.5
+    normalisation_eps: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.site <= _LARGEST_SITE:
@@ -86,6 +92,7 @@ class PosteriorLayer:
                 f"{self._me()} has noise_scale {self.noise_scale}: it is a positive finite number."
             )
         object.__setattr__(self, "noise_scale", float(self.noise_scale))
+        self._check_normalisation()
         # p * 2**32 and the quotient are exact, so that only rint rounds
         self._set("probabilities", np.rint(p * 2.0**32) / 2.0**32)
         self._set("prior", prior)
@@ -114,6 +121,11 @@ class PosteriorLayer:
         return int(self.probabilities.size)
 
     @property
+    def is_recalibrated(self) -> bool:
+        """Whether each draw of the weights measures the statistics of the layer."""
+        return self.normalisation_eps is not None
+
+    @property
     def packed_bytes(self) -> int:
         """Bytes of one packed draw of the weights."""
         return 4 * self.num_units * num_words(self.num_inputs)
@@ -131,12 +143,15 @@ class PosteriorLayer:
 
     def to_entry(self) -> dict[str, object]:
         """What of the layer JSON can hold."""
-        return {
+        entry = {
             "name": self.name,
             "site": self.site,
             "noise": self.noise,
             "noise_scale": self.noise_scale,
         }
+        if self.is_recalibrated:
+            entry["normalisation_eps"] = self.normalisation_eps
+        return entry
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
         """The layer's arrays, by the names of :data:`TENSORS`.
@@ -180,6 +195,9 @@ class PosteriorLayer:
             noise=None if entry["noise"] is None else typed(entry, "noise", str),
             noise_scale=typed(entry, "noise_scale", float),
             prior=tensors["prior"].astype(np.float64),
+            normalisation_eps=(
+                typed(entry, "normalisation_eps", float) if "normalisation_eps" in entry else None
+            ),
         )
 
     def kernel_layer(self) -> DenseLayer:
@@ -191,7 +209,24 @@ class PosteriorLayer:
             bias=self.bias,
             noise=self.noise,
             noise_scale=self.noise_scale,
+            eps=self.normalisation_eps,
         )
+
+    def _check_normalisation(self) -> None:
+        eps = self.normalisation_eps
+        if eps is None:
+            return
+        if self.noise is None:
+            raise ValueError(
+                f"{self._me()} has a normalisation and no noise: the logits of the output layer "
+                "are not normalised. Leave normalisation_eps out."
+            )
+        if not (math.isfinite(eps) and eps > 0):
+            raise ValueError(
+                f"{self._me()} has normalisation_eps {eps}: it is a positive finite number, such "
+                "as 1e-5, or None for a layer with a scale and a bias of its own."
+            )
+        object.__setattr__(self, "normalisation_eps", float(eps))
 
     def _me(self) -> str:
         return f'PosteriorLayer: layer "{self.name}"'
