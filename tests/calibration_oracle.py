@@ -11,7 +11,9 @@ from tests.kernels.reference import draw_oracle as oracle
 Key = tuple[int, int]
 
 
-def row_noise(key: Key, draw: int, site: int, unit: int, row: int, purposes: tuple[int, int]) -> int:
+def row_noise(
+    key: Key, draw: int, site: int, unit: int, row: int, purposes: tuple[int, int]
+) -> int:
     """The uniform of one row's activation under the given purposes."""
     o = row % 32
     words = oracle.philox(

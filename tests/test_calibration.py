@@ -103,7 +103,9 @@ def test_calibration_shares_no_noise_with_predictions():
     ensemble = posterior.draw(2, calibrate=x)
     key = oracle.key_of(0, 0)
     other = CalibratedNetwork(posterior, key, 0, on_grid(x, posterior))
-    by_prediction = [other.dots(v, n, 1, (1, 2)) for n, v in enumerate(on_grid(x, posterior).tolist())]
+    by_prediction = [
+        other.dots(v, n, 1, (1, 2)) for n, v in enumerate(on_grid(x, posterior).tolist())
+    ]
     mean = np.mean(by_prediction, 0)
     found = [float(m) for m, _ in other.statistics[1]]
     assert np.abs(mean - found).max() > 1 / 30
