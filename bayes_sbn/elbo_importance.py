@@ -109,7 +109,7 @@ class AveragedParticle(Particle):
         flips = any(
             site["infer"]["drawn_by"].flip is not None
             for site in guide_nodes.values()
-            if site["type"] == "sample"
+            if site["type"] == "sample" and "drawn_by" in site["infer"]  # not a real weight
         )
         for name in self.run.observed:
             law = model_nodes[name]["fn"]

@@ -166,9 +166,7 @@ def test_load_names_a_foreign_file(content, tmp_path):
 
 def test_load_names_another_format_version(tmp_path):
     (tmp_path / "x").write_bytes(container(b"{}", b"", version=7))
-    with pytest.raises(
-        ValueError, match="format version is 7 and this package reads 1 and 2"
-    ):
+    with pytest.raises(ValueError, match="format version is 7 and this package reads 1 and 2"):
         Posterior.load(tmp_path / "x")
 
 
