@@ -92,8 +92,11 @@ def data_plates(model_nodes: Mapping[str, Any]) -> frozenset[str]:
 def real_divergence(model_site: Any, guide_site: Any) -> Tensor | None:
     """The KL of real weights, scaled; None where there is no closed form.
 
-    That of a point is ``-log p`` at its place.
+    That of a point is ``-log p`` at its place, with the log density that its law may carry.
     """
+    if isinstance(base_law(guide_site["fn"]), Delta):
+        log_p, log_q, _ = latent_terms(model_site, guide_site)
+        return log_q - log_p
     try:
         kl = kl_divergence(guide_site["fn"], model_site["fn"])
     except NotImplementedError:

@@ -1,5 +1,6 @@
 """Real weights in the bound: their KL in closed form, what it costs, and the exact gradient."""
 
+import functools
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pyro
 import pytest
 import torch
 from pyro import poutine
-from pyro.distributions import Normal, StudentT
+from pyro.distributions import Delta, Normal, StudentT
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 
 import bayes_sbn as sbn
@@ -220,6 +221,25 @@ def test_a_law_without_a_closed_form_costs_the_temperature_too():
     ratio = Normal(1.0, 0.5).log_prob(w) - StudentT(3.0, 0.0, 1.0).log_prob(w)
     assert losses[1] - losses[0] == pytest.approx(0.5 * float(ratio), abs=1e-12)
     assert math.isnan(weight_divergence(model, guide, (torch.zeros(2),)).real_nats)
+
+
+def test_a_point_may_carry_a_log_density():
+    """As the laws of transformed variables do."""
+
+    def model(y=None):
+        s = pyro.sample("s", sbn.SignBernoulli(logits=torch.zeros(1)).to_event(1))
+        w = pyro.sample("w", Normal(torch.zeros(1), 1.0).to_event(1))
+        with pyro.plate("data", 2):
+            pyro.sample("y", Normal((s * w).sum(), 1.0), obs=torch.zeros(2))
+
+    def guide(y=None, density=0.0):
+        pyro.sample("s", sbn.SignBernoulli.from_natural(torch.zeros(1)).to_event(1))
+        pyro.sample("w", Delta(torch.ones(1), torch.tensor(density), event_dim=1))
+
+    elbo = sbn.TraceEstimator_ELBO("exact", temperature=0.5)
+    plain = elbo.loss(model, guide)
+    carried = elbo.loss(model, functools.partial(guide, density=0.8))
+    assert carried - plain == pytest.approx(0.4, abs=1e-12)
 
 
 def test_latent_variables_of_each_datum_keep_their_full_price():
