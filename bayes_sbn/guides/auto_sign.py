@@ -25,7 +25,7 @@ from bayes_sbn.distributions import (
     SignBernoulli,
     SignDistribution,
 )
-from bayes_sbn.dual import leaf_of, register_leaf
+from bayes_sbn.dual import NATURAL, latent_of, leaf_of, register_leaf
 from bayes_sbn.guides.sites import (
     is_sign_weight,
     real_site_error,
@@ -34,10 +34,12 @@ from bayes_sbn.guides.sites import (
     sites_of_run,
 )
 from bayes_sbn.guides.unrolled import UnrolledGuide
+from bayes_sbn.noise import Noise
 
 INITIAL_SPREAD = 1.5
-"""Standard deviation of leaves at the start. Means near 0 drown in the noise of the weights; spread
-out, deep and wide networks learn quickly (the start decides more than any other setting)."""
+"""Standard deviation of natural parameters at the start. Means near 0 drown in the noise of the
+weights; spread out, deep and wide networks learn quickly (the start decides more than any other
+setting)."""
 
 
 class AutoSign(AutoMessenger):
@@ -50,7 +52,7 @@ class AutoSign(AutoMessenger):
         model: a Pyro model whose latent sites are ``SignBernoulli`` weights, outside subsampled
             plates, and ``NoisySign`` activations.
         example: arguments of one call of the model, to find the sites of a callable.
-        init_scale: standard deviation of the leaves at the start.
+        init_scale: standard deviation of the natural parameters at the start.
         generator: of the initial values; default torch's global one.
     """
 
@@ -98,8 +100,9 @@ class AutoSign(AutoMessenger):
             start = (
                 torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
             )
+            start = latent_of(start, self._noise()).to(like.device)
             parent, last = parent_of(self.posterior, name)
-            parent.register_parameter(last, torch.nn.Parameter(start.to(like.device)))
+            parent.register_parameter(last, torch.nn.Parameter(start))
             self._site_names.append(name)
             self._priors[name] = prior.probs.detach().clone()
         self._generator = None
@@ -130,10 +133,11 @@ class AutoSign(AutoMessenger):
 
     def _param_statement(self, name: str) -> Tensor:
         """The leaf of a site, announced to the handlers of ``pyro.param`` as a local parameter."""
-        return self._announced(self.leaf(name), f"posterior.{name}", is_dual=self._is_dual())
+        leaf, path = self.leaf(name), f"posterior.{name}"
+        register_leaf(leaf, path, is_dual=self._is_dual(), noise=self._noise())
+        return self._announced(leaf, path)
 
-    def _announced(self, leaf: Tensor, path: str, *, is_dual: bool) -> Tensor:
-        register_leaf(leaf, path, is_dual=is_dual)
+    def _announced(self, leaf: Tensor, path: str) -> Tensor:
         value: Any = leaf.view_as(leaf)
         value.unconstrained = weakref.ref(leaf)
         announced = effectful(type="param")(lambda *_, **__: value)
@@ -178,6 +182,10 @@ class AutoSign(AutoMessenger):
     def _is_dual(self) -> bool:
         """Whether the optimiser steps the leaves by mirror descent."""
         return True
+
+    def _noise(self) -> Noise:
+        """The law under which the leaves are duals of probabilities."""
+        return NATURAL
 
     @property
     def _name(self) -> str:

@@ -18,11 +18,13 @@ from pyro.nn import PyroModule
 from pyro.poutine.runtime import get_plates
 from torch import Tensor
 
+from bayes_sbn.dual import NATURAL, register_leaf
 from bayes_sbn.guides.auto_sign import INITIAL_SPREAD, parent_of
 from bayes_sbn.guides.real_sites import INITIAL_SHARE, KINDS, RealSite, real_law
 from bayes_sbn.guides.real_start import LARGEST_MEAN, matched_layers
 from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli
 from bayes_sbn.guides.sites import base_law, is_sign_weight, refuse_subsampled
+from bayes_sbn.noise import Noise
 
 
 class AutoHybrid(AutoSignBernoulli):
@@ -41,6 +43,7 @@ class AutoHybrid(AutoSignBernoulli):
         example: arguments of one call of the model, to find the sites of a callable.
         init_scale: standard deviation of the ±1 weights' natural parameters at the start.
         gradient: of the ±1 weights, ``"natural"`` or ``"euclidean"``.
+        noise: the law whose quantiles the leaves of ±1 weights are.
         generator: of the initial values; default torch's global one.
 
     Example:
@@ -59,6 +62,7 @@ class AutoHybrid(AutoSignBernoulli):
         example: tuple[Any, ...] | None = None,
         init_scale: float = INITIAL_SPREAD,
         gradient: str = "natural",
+        noise: str | Noise = NATURAL,
         generator: torch.Generator | None = None,
     ) -> None:
         kinds = real.values() if isinstance(real, Mapping) else [real]
@@ -71,7 +75,12 @@ class AutoHybrid(AutoSignBernoulli):
         kept = dict(real) if isinstance(real, Mapping) else real
         self.__dict__.update(_kinds=kept, _real_names=[])
         super().__init__(
-            model, example=example, init_scale=init_scale, gradient=gradient, generator=generator
+            model,
+            example=example,
+            init_scale=init_scale,
+            gradient=gradient,
+            noise=noise,
+            generator=generator,
         )
 
     _kinds: str | dict[str, str]
@@ -132,10 +141,11 @@ class AutoHybrid(AutoSignBernoulli):
                 f"with {self._name}(model, example=(x[:2],))."
             )
         site = self.real_site(name)
-        values = {
-            key: self._announced(leaf, f"posterior.{name}.{key}", is_dual=False)
-            for key, leaf in site.named_parameters()
-        }
+        values = {}
+        for key, leaf in site.named_parameters():
+            path = f"posterior.{name}.{key}"
+            register_leaf(leaf, path, is_dual=False)
+            values[key] = self._announced(leaf, path)
         return real_law(values["loc"], values.get("log_spread"), prior.event_dim)
 
     def real_weights(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -165,6 +175,7 @@ class AutoHybrid(AutoSignBernoulli):
         share: float = INITIAL_SHARE,
         largest_mean: float = LARGEST_MEAN,
         gradient: str = "natural",
+        noise: str | Noise = NATURAL,
     ) -> Self:
         """A guide that starts at a trained real network; scales and biases of the model do too.
 
@@ -181,6 +192,7 @@ class AutoHybrid(AutoSignBernoulli):
                 & Tickoo 2020 take 0.1).
             largest_mean: the largest ``|E[w]|`` of each ±1 unit, below 1.
             gradient: as for the guide itself.
+            noise: likewise.
         """
         call = f"{cls.__name__}.from_real"
         if not share > 0:
@@ -188,7 +200,7 @@ class AutoHybrid(AutoSignBernoulli):
                 f"{call}(share={share}): the spread of a normal weight is a positive share of its "
                 'magnitude. Write share=0.1, or real="point" for no spread.'
             )
-        guide = cls(model, real, gradient=gradient)
+        guide = cls(model, real, gradient=gradient, noise=noise)
         shapes = {name: prior.shape for name, prior in guide._priors.items()}
         shapes.update({name: guide.real_site(name).loc.shape for name in guide._real_names})
         layers = matched_layers(call, model, network, shapes)
