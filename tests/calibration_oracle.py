@@ -1,4 +1,4 @@
-"""A calibrated ensemble written out in Python's integers, fractions and floats, from definitions."""
+"""A calibrated ensemble written out in Python's integers, fractions and floats, by definition."""
 
 import math
 from fractions import Fraction

@@ -151,6 +151,7 @@ def test_the_mode_measures_its_statistics_too():
 def test_a_file_keeps_what_is_measured_by_draws(tmp_path):
     posterior = recalibrated(1)
     posterior.save(tmp_path / "p.sbn")
+    assert (posterior.format_version, random_posterior().format_version) == (3, 1)
     loaded = Posterior.load(tmp_path / "p.sbn")
     assert loaded.digest == posterior.digest != random_posterior().digest
     assert [layer.is_recalibrated for layer in loaded.layers] == [False, True, False]

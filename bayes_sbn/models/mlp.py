@@ -3,7 +3,9 @@ r"""A fully connected network of ±1 weights and ±1 activations with a categori
     x_0 = data,   x_k = sign(s_k * (W_k x_{k-1}) + b_k - Z_k),   y ~ Categorical(s * (W x_L) + b),
 
 all W in {-1, +1}, ``Z_k`` noise of the chosen law.  The scale of the last layer is the learnable
-scale of the logits, without which confidence is capped.
+scale of the logits, without which confidence is capped.  Layers named in ``real`` have real weights
+instead (:mod:`bayes_sbn.models.real_layer`), which need no scale: most often the first, whose
+inputs are real anyway, and the last.
 
 Hidden layers may be normalised (:mod:`bayes_sbn.models.normalisation`); the logits never are: what
 is normalised cannot be confident.
@@ -12,7 +14,7 @@ is normalised cannot be confident.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -24,17 +26,16 @@ from torch import Tensor
 from bayes_sbn.distributions import AffineCategorical, NoisySign
 from bayes_sbn.models.binary_layer import BinaryLinear
 from bayes_sbn.models.normalisation import (
-    ANALYTIC,
     EPS,
-    FROZEN,
-    MOMENTUM,
     NORMALISATIONS,
     RECALIBRATED,
     NormalisedLinear,
-    Statistics,
-    mean_of_weights,
-    propagated,
+    calibrate_layers,
+    is_complete,
+    no_statistics,
+    statistics_of_run,
 )
+from bayes_sbn.models.real_layer import RealLinear
 from bayes_sbn.noise import Noise, get_noise
 from bayes_sbn.signs_of_data import tagged_if_signs
 
@@ -52,7 +53,12 @@ class BinaryMLP(PyroModule):
         num_classes: number of classes.
         num_data: number of training rows, by which mini-batches scale the likelihood.
         noise: law of the activations' noise, by name or as an object.
-        prior_logit: log-odds of +1 of every weight in the prior.
+        prior_logit: log-odds of +1 of every ±1 weight in the prior.
+        real: names of layers with real weights: ``"first"``, ``"last"``, or as in
+            ``"hidden.1"`` and ``"output"``; at least one layer keeps its ±1 weights.  Such a
+            network needs a guide that infers both, :class:`bayes_sbn.guides.AutoHybrid`.
+        real_prior_scale: standard deviation of the real weights in the prior; by default
+            1 / sqrt(inputs) of each layer.
         normalisation: of the hidden layers, by statistics that are propagated from the laws of the
             weights for each batch (``"analytic"``) or once (``"frozen"``), or measured anew for
             each draw of the weights (``"recalibrated"``); None for none.
@@ -77,6 +83,8 @@ class BinaryMLP(PyroModule):
         num_data: int | None = None,
         noise: str | Noise = "logistic",
         prior_logit: float = 0.0,
+        real: Collection[str] = (),
+        real_prior_scale: float | None = None,
         normalisation: str | None = None,
     ) -> None:
         if normalisation is not None and normalisation not in NORMALISATIONS:
@@ -102,20 +110,29 @@ class BinaryMLP(PyroModule):
                 )
         if num_classes < 2:
             raise ValueError(f"BinaryMLP(num_classes={num_classes}): at least 2 classes.")
-
-        def layer(inputs: int, units: int) -> BinaryLinear:
-            if normalisation is None:
-                return BinaryLinear(inputs, units, prior_logit=prior_logit)
-            return NormalisedLinear(
-                inputs, units, normalisation=normalisation, prior_logit=prior_logit
+        names = [*(f"hidden.{k}" for k in range(len(hidden))), "output"]
+        with_real = _real_layers(real, names)
+        if normalisation not in (None, RECALIBRATED) and with_real - {"output"}:
+            raise ValueError(
+                f"BinaryMLP(normalisation={normalisation!r}, real={sorted(with_real)}): moments are "
+                "not propagated through hidden layers of real weights. Type "
+                'normalisation="recalibrated", which measures the statistics of the ±1 layers.'
             )
+
+        def layer(name: str, inputs: int, units: int) -> BinaryLinear | RealLinear:
+            if name in with_real:
+                return RealLinear(inputs, units, prior_scale=real_prior_scale)
+            if normalisation is not None and name != "output":
+                return NormalisedLinear(
+                    inputs, units, normalisation=normalisation, prior_logit=prior_logit
+                )
+            return BinaryLinear(inputs, units, prior_logit=prior_logit)
 
         with pyro.settings.context(module_local_params=True):
             super().__init__()
-            self.hidden = PyroModule[torch.nn.ModuleList](
-                [layer(*ends) for ends in pairwise(sizes[:-1])]
-            )
-            self.output = BinaryLinear(sizes[-2], num_classes, prior_logit=prior_logit)
+            layers = [layer(n, *ends) for n, ends in zip(names, pairwise(sizes), strict=True)]
+            self.hidden = PyroModule[torch.nn.ModuleList](layers[:-1])
+            self.output = layers[-1]
         self.in_features = in_features
         self.num_classes = num_classes
         self.num_data = num_data
@@ -142,42 +159,20 @@ class BinaryMLP(PyroModule):
         for layer in [*self.hidden, self.output]:
             _ = layer.weight  # weights are drawn before the plate: the rows share them
         size = len(x) if y is None else self.num_data
-        statistics = self._statistics(x, is_step=y is not None and torch.is_grad_enabled())
+        statistics = statistics_of_run(
+            self.normalisation,
+            self.hidden,
+            self.noise,
+            x,
+            is_training=self.training,
+            is_step=y is not None and torch.is_grad_enabled(),
+        )
         with pyro.plate("data", size, subsample=x, dim=-1):
             for k, layer in enumerate(self.hidden):
                 pre = layer(x) if statistics is None else layer(x, statistics[k])
                 x = pyro.sample(f"x{k + 1}", NoisySign(pre, noise=self.noise))
             labels: Tensor = pyro.sample("y", AffineCategorical(self.output(x)), obs=y)
             return labels
-
-    def _statistics(self, x: Tensor, *, is_step: bool) -> list[Statistics] | None:
-        """Those of every hidden layer, or None where the layers need none or have their own."""
-        if self.normalisation in (None, RECALIBRATED):
-            return None
-        layers: list[NormalisedLinear] = list(self.hidden)
-        if self.normalisation == FROZEN or not self.training:
-            if all(layer.is_measured for layer in layers):
-                return [Statistics(layer.mean, layer.variance) for layer in layers]
-            if not self.training:
-                raise RuntimeError(self._no_statistics("BinaryMLP(x, y) in eval mode"))
-        means = [mean_of_weights(layer.weight) for layer in layers]
-        found = self._propagated(x, means)
-        if self.normalisation == FROZEN:
-            found = [Statistics(*(t.detach() for t in each)) for each in found]
-        if is_step:
-            for layer, each in zip(layers, found, strict=True):
-                layer.keep(each, MOMENTUM)
-        return found
-
-    def _propagated(self, x: Tensor, means: list[Tensor]) -> list[Statistics]:
-        gains, shifts = ([getattr(la, name) for la in self.hidden] for name in ("scale", "bias"))
-        return propagated(x, means, gains, shifts, self.noise)
-
-    def _no_statistics(self, call: str) -> str:
-        return (
-            f"{call}: the statistics of normalisation={self.normalisation!r} have not been measured"
-            " yet. Fit the model, or write model.calibrate(guide, x)."
-        )
 
     def calibrate(self, guide: Any, x: Tensor) -> None:
         """Give normalised layers the statistics that the posterior has on these rows.
@@ -190,29 +185,8 @@ class BinaryMLP(PyroModule):
             guide: a guide of this model that states its ``weight_probabilities()``.
             x: rows, of the training data, (rows, in_features).
         """
-        if self.normalisation not in (ANALYTIC, FROZEN):
-            raise ValueError(
-                f"BinaryMLP.calibrate: the model has normalisation={self.normalisation!r}, and "
-                "keeps no statistics. "
-                + (
-                    "Each draw has its own: write posterior.draw(200, seed=0, calibrate=x)."
-                    if self.normalisation == RECALIBRATED
-                    else 'Write BinaryMLP(..., normalisation="analytic").'
-                )
-            )
         self._check(x, None)
-        probabilities = guide.weight_probabilities()
-        names = [f"hidden.{k}.weight" for k in range(len(self.hidden))]
-        missing = [name for name in names if name not in probabilities]
-        if missing:
-            raise ValueError(
-                f"BinaryMLP.calibrate: the guide has no weights at {', '.join(missing)}; it has "
-                f"{', '.join(probabilities)}. Give the guide that was made for this model."
-            )
-        with torch.no_grad():
-            found = self._propagated(x, [(2 * probabilities[name] - 1).to(x) for name in names])
-        for layer, each in zip(self.hidden, found, strict=True):
-            layer.keep(each)
+        calibrate_layers(self.normalisation, self.hidden, self.noise, guide, x)
 
     def _check(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Raise if the data do not fit; returns the largest absolute input."""
@@ -264,16 +238,17 @@ class BinaryMLP(PyroModule):
 
     def architecture(self) -> dict[str, Any]:
         """The network as plain numbers, from which a :class:`bayes_sbn.Posterior` is made."""
-        keeps = self.normalisation in (ANALYTIC, FROZEN)
-        if keeps and not all(layer.is_measured for layer in self.hidden):
-            raise RuntimeError(self._no_statistics("BinaryMLP.architecture()"))
+        if not is_complete(self.normalisation, self.hidden):
+            raise RuntimeError(no_statistics("BinaryMLP.architecture()", self.normalisation))
         layers = []
         for name, layer in [
             *((f"hidden.{k}", m) for k, m in enumerate(self.hidden)),
             ("output", self.output),
         ]:
             noisy = name != "output"
-            scale, bias = layer.folded() if noisy and keeps else (layer.scale, layer.bias)
+            scale, bias = layer.scale, layer.bias
+            if isinstance(layer, NormalisedLinear):
+                scale, bias = layer.folded()
             entry: dict[str, Any] = {
                 "name": name,
                 "weight_site": f"{name}.weight",
@@ -282,7 +257,7 @@ class BinaryMLP(PyroModule):
                 "noise": self.noise.name if noisy else None,
                 "noise_scale": self.noise.scale if noisy else 1.0,
             }
-            if noisy and self.normalisation == RECALIBRATED:
+            if isinstance(layer, NormalisedLinear) and layer.normalisation == RECALIBRATED:
                 entry["normalisation_eps"] = EPS
             layers.append(entry)
         return {
@@ -290,6 +265,28 @@ class BinaryMLP(PyroModule):
             "input_scale": _grid_step(float(self.input_range)),
             "layers": layers,
         }
+
+
+def _real_layers(real: Collection[str], names: Sequence[str]) -> frozenset[str]:
+    """The layers named, of which there may not be all."""
+    advice = 'Write real=("first", "last").'
+    is_named = isinstance(real, Collection) and not isinstance(real, str)
+    if not (is_named and all(isinstance(name, str) for name in real)):
+        raise TypeError(f"BinaryMLP(real={real!r}): real is a collection of names. {advice}")
+    meant = {**{name: name for name in names}, "first": names[0], "last": names[-1]}
+    unknown = [name for name in real if name not in meant]
+    if unknown:
+        raise ValueError(
+            f"BinaryMLP(real={tuple(real)}): there is no layer {unknown[0]!r}; the layers are "
+            f"{', '.join(map(repr, names))}, also called 'first' and 'last' at the ends. {advice}"
+        )
+    found = frozenset(meant[name] for name in real)
+    if len(found) == len(names):
+        raise ValueError(
+            f"BinaryMLP(real={tuple(real)}): all {len(names)} layers would have real weights, and "
+            "no ±1 weights were left to infer. Leave a name out, or add a hidden layer."
+        )
+    return found
 
 
 def _grid_step(largest: float) -> float:

@@ -29,8 +29,8 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from pyro.distributions import constraints
@@ -108,8 +108,13 @@ class NormalisedLinear(BinaryLinear):
             self.is_measured.fill_(True)
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Scale and bias of the ordinary layer that this one is by its kept statistics, float64."""
+        """Scale and bias, float64, of the ordinary layer that this one is by its kept statistics.
+
+        Where it keeps none, gamma and beta themselves.
+        """
         gamma, beta = self.scale.detach().double(), self.bias.detach().double()
+        if self.normalisation == RECALIBRATED:
+            return gamma, beta
         scale = gamma / (self.variance.double() + EPS).sqrt()
         return scale, beta - scale * self.mean.double()
 
@@ -147,29 +152,106 @@ def statistics_of(product: Affine) -> Statistics:
 
 
 def propagated(
-    x: Tensor,
-    means: Sequence[Tensor],
-    gains: Sequence[Tensor],
-    shifts: Sequence[Tensor],
-    noise: Noise,
+    x: Tensor, means: Sequence[Tensor], layers: Sequence[NormalisedLinear], noise: Noise
 ) -> list[Statistics]:
     """The statistics of every hidden layer by propagation of moments, differentiable.
 
     Args:
         x: the rows, (rows, inputs).
         means: of the ±1 weights of each layer, (out, in).
-        gains: gamma of each layer.
-        shifts: beta of each layer.
+        layers: whose gains and shifts they are.
         noise: of the activations.
     """
     found: list[Statistics] = []
-    for k, (mean, gain, shift) in enumerate(zip(means, gains, shifts, strict=True)):
+    for k, (mean, layer) in enumerate(zip(means, layers, strict=True)):
         product = affine(x, tag_moments(mean, f"weights of layer {k}", ANALYTIC))
         found.append(statistics_of(product))
         if k + 1 < len(means):  # the noise absorbs the variance of the products
-            law = NoisySign(normalised(product, found[-1], gain, shift), noise)
+            law = NoisySign(normalised(product, found[-1], layer.scale, layer.bias), noise)
             x = tag_moments(law.mean, f"layer {k}", ANALYTIC)
     return found
+
+
+def statistics_of_run(
+    normalisation: str | None,
+    layers: Iterable[Any],
+    noise: Noise,
+    x: Tensor,
+    *,
+    is_training: bool,
+    is_step: bool,
+) -> list[Statistics] | None:
+    """What the layers of one run are normalised by; None where they need none or measure theirs.
+
+    Args:
+        normalisation: of the network.
+        layers: its hidden layers, of which the weights have been drawn.
+        noise: of the activations.
+        x: the rows.
+        is_training: whether the rows have a say; else those of the fit had.
+        is_step: whether it is a step of a fit, which changes what is kept.
+    """
+    if normalisation in (None, RECALIBRATED):
+        return None
+    layers = list(layers)
+    if normalisation == FROZEN or not is_training:
+        if is_complete(normalisation, layers):
+            return [Statistics(layer.mean, layer.variance) for layer in layers]
+        if not is_training:
+            raise RuntimeError(no_statistics("BinaryMLP(x, y) in eval mode", normalisation))
+    means = [mean_of_weights(layer.weight) for layer in layers]
+    found = propagated(x, means, layers, noise)
+    if normalisation == FROZEN:
+        found = [Statistics(*(t.detach() for t in each)) for each in found]
+    if is_step:
+        for layer, each in zip(layers, found, strict=True):
+            layer.keep(each, MOMENTUM)
+    return found
+
+
+def is_complete(normalisation: str | None, layers: Iterable[Any]) -> bool:
+    """Whether all layers that are to keep statistics have them."""
+    return normalisation in (None, RECALIBRATED) or all(layer.is_measured for layer in layers)
+
+
+def no_statistics(call: str, normalisation: str | None) -> str:
+    """The message of a call that comes too early."""
+    return (
+        f"{call}: the statistics of normalisation={normalisation!r} have not been measured yet. "
+        "Fit the model, or write model.calibrate(guide, x)."
+    )
+
+
+@torch.no_grad()
+def calibrate_layers(
+    normalisation: str | None, layers: Iterable[Any], noise: Noise, guide: Any, x: Tensor
+) -> None:
+    """Let layers keep the statistics that the guide's weights have on rows.
+
+    Raises:
+        ValueError: the layers keep none, or the guide is that of another network.
+    """
+    call = "BinaryMLP.calibrate"
+    if normalisation in (None, RECALIBRATED):
+        remedy = 'Write BinaryMLP(..., normalisation="analytic").'
+        if normalisation == RECALIBRATED:
+            remedy = "Each draw has its own: write posterior.draw(200, seed=0, calibrate=x)."
+        raise ValueError(
+            f"{call}: the model has normalisation={normalisation!r}, and keeps no statistics. "
+            f"{remedy}"
+        )
+    layers = list(layers)
+    probabilities = guide.weight_probabilities()
+    names = [f"hidden.{k}.weight" for k in range(len(layers))]
+    missing = [name for name in names if name not in probabilities]
+    if missing:
+        raise ValueError(
+            f"{call}: the guide has no weights at {', '.join(missing)}; it has "
+            f"{', '.join(probabilities)}. Give the guide that was made for this model."
+        )
+    means = [(2 * probabilities[name] - 1).to(x) for name in names]
+    for layer, each in zip(layers, propagated(x, means, layers, noise), strict=True):
+        layer.keep(each)
 
 
 def mean_of_weights(weight: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.inputs import Inputs
 from bayes_sbn.kernels.reference.network import Network, Signs, Units, output_dots
+from bayes_sbn.kernels.reference.real_weights import Int16
 from bayes_sbn.kernels.reference.sampling import Int64, Key
 
 Integers = NDArray[Any]
@@ -37,7 +38,7 @@ _INT64_LIMIT = 1 << 63
 
 def calibrated_units(
     network: Network,
-    weights: Sequence[Signs],
+    weights: Sequence[Signs | Int16],
     inputs: Inputs,
     *,
     key: Key,
@@ -95,3 +96,18 @@ def mean_and_variance(total: Integers, squares: Integers, rows: int) -> tuple[Fl
     mean = (total / rows).astype(np.float64)
     variance = ((rows * squares - total * total) / (rows * rows)).astype(np.float64)
     return mean, variance
+
+
+def joined_units(parts: Sequence[Sequence[Units | None]]) -> tuple[Units | None, ...]:
+    """The units of every layer, put together from those of some draws and of the next ones."""
+    joined: list[Units | None] = []
+    for of_layer in zip(*parts, strict=True):
+        own = [units for units in of_layer if units is not None]
+        whole = (np.concatenate(values) for values in zip(*own, strict=True))
+        joined.append(Units(*whole) if own else None)
+    return tuple(joined)
+
+
+def units_of_draws(units: Sequence[Units | None], part: slice) -> tuple[Units | None, ...]:
+    """The units of every layer in some of the draws."""
+    return tuple(None if u is None else Units(u.scale[part], u.bias[part]) for u in units)
