@@ -155,6 +155,7 @@ class DataParallel_ELBO(TraceEstimator_ELBO):
 
     def _prepare(self, model: Any, guide: Any, args: Any, kwargs: Any) -> None:
         """What one process does at its first step, with all rows."""
+        _refuse_coupled_rows(model, guide)
         if not getattr(guide, "is_set_up", True):
             guide.prepare(args, kwargs)
         if self.vectorize_particles and math.isinf(self.max_plate_nesting):
@@ -275,6 +276,20 @@ class DataParallel_ELBO(TraceEstimator_ELBO):
             elif "generators" in name:
                 remedy += " Draw nothing on one rank alone."
             raise ValueError(f"{CALL}: ranks 0 and {rank} do not agree in {name}. {remedy}")
+
+
+def _refuse_coupled_rows(*modules: Any) -> None:
+    """Raise if a module says that what it makes of a row depends on the rows beside it."""
+    for module in modules:
+        if not isinstance(module, torch.nn.Module):
+            continue
+        for name, part in module.named_modules():
+            if getattr(part, "couples_rows", False):
+                raise ValueError(
+                    f'{CALL}: layer "{name}" is normalised by statistics of the rows of a batch, '
+                    "of which a rank has its own only. Use constant ones: BinaryMLP(..., "
+                    'normalisation="frozen") and model.calibrate(guide, x) before the first step.'
+                )
 
 
 def _tensors(args: Any, kwargs: Any) -> Iterator[tuple[str, Tensor]]:

@@ -241,6 +241,11 @@ def step_of(model=None, *, seed=1, x=None, y=None, estimator="psa", before=lambd
     SVI(model, guide, sbn.optim.MirrorDescent({"lr": 0.05}), loss=elbo).step(x, y)
 
 
+def normalised(kind):
+    """A network whose hidden layer takes statistics from the rows of a batch."""
+    return sbn.models.BinaryMLP(6, [4], 3, num_data=NUM_DATA, normalisation=kind)
+
+
 def weights():
     return pyro.sample("w", sbn.SignBernoulli(logits=torch.zeros(3, 6)).to_event(2))
 
@@ -331,6 +336,7 @@ ERRORS = {
     "plate of all": lambda: step_of(plate_of_all),
     "no plate": lambda: step_of(no_plate),
     "buffers": lambda: step_of(Counting()),
+    "statistics": lambda: step_of(normalised("recalibrated")),
     "real latent": noisy_rows_step,
     "state": lambda: step_of(estimator=sbn.estimators.ScoreFunction(baseline="learned")),
     "broken on one": lambda: step_of(broken_by_a_row),

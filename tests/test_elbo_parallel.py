@@ -121,6 +121,7 @@ SAYS = {
     "plate of all": 'the plate "data" has all 37 rows of a batch, of which a rank runs some',
     "no plate": 'the observed site "y" is in no plate that was given the rows',
     "buffers": "do not agree in the buffers of model and guide that the step changed",
+    "statistics": 'layer "hidden.0" is normalised by statistics of the rows of a batch',
     "real latent": 'site "shift", a Normal in the plate "data", is drawn row by row',
     "state": 'estimator "score" learns from the costs of the rows that it sees',
     "differentiable": "DataParallel_ELBO.differentiable_loss: it has the rows of one process alone",

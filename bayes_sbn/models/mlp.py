@@ -114,8 +114,8 @@ class BinaryMLP(PyroModule):
         with_real = _real_layers(real, names)
         if normalisation not in (None, RECALIBRATED) and with_real - {"output"}:
             raise ValueError(
-                f"BinaryMLP(normalisation={normalisation!r}, real={sorted(with_real)}): moments are "
-                "not propagated through hidden layers of real weights. Type "
+                f"BinaryMLP(normalisation={normalisation!r}, real={sorted(with_real)}): moments do "
+                "not go through hidden layers of real weights. Type "
                 'normalisation="recalibrated", which measures the statistics of the ±1 layers.'
             )
 

@@ -99,6 +99,13 @@ class NormalisedLinear(BinaryLinear):
             statistics = statistics_of(product)
         return normalised(product, statistics, self.scale, self.bias)
 
+    @property
+    def couples_rows(self) -> bool:
+        """Whether a run on rows of a batch needs all of them: the statistics are theirs."""
+        if self.normalisation == FROZEN or (self.normalisation == ANALYTIC and not self.training):
+            return not self.is_measured
+        return True
+
     def keep(self, found: Statistics, momentum: float = 1.0) -> None:
         """Take statistics into the running averages, whole if they are the first."""
         weight = momentum if self.is_measured else 1.0

@@ -140,6 +140,20 @@ def test_what_is_exported_is_the_folded_network(kind):
         np.testing.assert_allclose(layer.bias, wanted.bias, rtol=1e-12)
 
 
+def test_layers_say_whether_rows_depend_on_each_other():
+    for kind, at_first, calibrated, in_eval in (
+        ("analytic", True, True, False),
+        ("frozen", True, False, False),
+        ("recalibrated", True, True, True),
+    ):
+        model, guide, x, _ = normalised_network(kind)
+        assert model.hidden[0].couples_rows == at_first
+        if kind != "recalibrated":
+            model.calibrate(guide, x)
+        assert model.hidden[0].couples_rows == calibrated
+        assert model.eval().hidden[0].couples_rows == in_eval
+
+
 def test_the_kept_statistics_travel_in_the_state_dict():
     model, guide, x, _ = normalised_network("analytic")
     model.calibrate(guide, x)
