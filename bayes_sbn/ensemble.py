@@ -102,6 +102,7 @@ class Ensemble:
         self.stream = operator.index(stream)
         self.attrs = dict(attrs or {})
         self._key = fold_stream(self.seed, self.stream)
+        self._units: tuple[Units | None, ...] | None = None
 
     @property
     def num_inputs(self) -> int:
@@ -151,13 +152,25 @@ class Ensemble:
             for room, layer in zip(kept, layers, strict=True)
         )
 
-    @cached_property
+    @property
     def units(self) -> tuple[Units | None, ...]:
-        """Scale and bias, (draws, out), of each layer that the draws calibrated; else None."""
+        """Scale and bias, (draws, out), of each layer that the draws calibrated; else None.
+
+        Measured when they are first needed, and then kept.
+        """
+        return self._calibrated("predict()", MAX_MEMORY)
+
+    def _calibrated(self, call: str, max_memory: int) -> tuple[Units | None, ...]:
+        """The units, measured within so many bytes beside the weights."""
+        if self._units is None:
+            self._units = self._measured(call, max_memory)
+        return self._units
+
+    def _measured(self, call: str, max_memory: int) -> tuple[Units | None, ...]:
         if self.calibration is None:
             return (None,) * len(self.network.layers)
         draws_at_once, rows_at_once = block_size(
-            "calibrate()", self.network, len(self.calibration), MAX_MEMORY, is_shared=False
+            call, self.network, len(self.calibration), max_memory, is_shared=False
         )
         parts = []
         for start in range(0, len(self), draws_at_once):
@@ -207,8 +220,8 @@ class Ensemble:
                 PackedBits(w.data[index], w.length) if isinstance(w, PackedBits) else w[index]
                 for w in self.weights
             )
-        if "units" in self.__dict__:
-            part.__dict__["units"] = units_of_draws(self.units, index)
+        if self._units is not None:
+            part._units = units_of_draws(self._units, index)
         return part
 
     def __iter__(self) -> Iterator[Ensemble]:
@@ -338,7 +351,7 @@ class Ensemble:
                 part = slice(first_draw, first_draw + draws_at_once)
                 draws = self.draws[part]
                 weights = [_unpacked(layer, part) for layer in self.weights]
-                units = units_of_draws(self.units, part)
+                units = units_of_draws(self._calibrated(call, max_memory), part)
                 thresholds = (
                     network_thresholds(self.network, self._key, draws, units) if is_shared else None
                 )

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 import bayes_sbn as sbn
 from bayes_sbn.ensemble import Ensemble
@@ -71,7 +72,7 @@ def test_statistics_of_other_rows_or_of_another_draw_are_noticed():
     others = posterior.draw(3, calibrate=2 + rows(37) / 4).integer_logits(x)
     assert (logits != others).mean() > 0.01
     ensemble = posterior.draw(3, calibrate=rows(37))
-    ensemble.__dict__["units"] = tuple(
+    ensemble._units = tuple(
         None if u is None else type(u)(u.scale[::-1], u.bias[::-1]) for u in ensemble.units
     )
     assert (ensemble.integer_logits(x) != logits).mean() > 0.01
@@ -84,7 +85,6 @@ def test_results_do_not_depend_on_how_the_work_is_cut(noise, monkeypatch):
     probs = whole.probs_per_draw
     one_draw = sum(_block_bytes(posterior._network, is_shared=False))
     for memory, rows_at_a_time in ((one_draw, 512), (1 << 16, 1), (1 << 17, 33)):
-        monkeypatch.setattr("bayes_sbn.ensemble.MAX_MEMORY", memory)
         monkeypatch.setattr("bayes_sbn.kernels.reference.network._ROWS_AT_A_TIME", rows_at_a_time)
         again = posterior.draw(7, seed=3, calibrate=calibration)
         assert same(again.predict(x, noise=noise, max_memory=memory).probs_per_draw, probs)
@@ -146,6 +146,35 @@ def test_the_mode_measures_its_statistics_too():
     assert not (units[1].bias == units[1].bias[0]).all()  # but noise of the activations below
     with pytest.raises(ValueError, match="calibrate=x"):
         posterior.draw(5)
+
+
+def test_layers_of_real_weights_stand_beside_recalibrated_ones():
+    torch.manual_seed(0)
+    x, y = torch.randn(60, 4), torch.randint(3, (60,))
+    options = {"num_data": 60, "normalisation": "recalibrated", "real": ("first", "last")}
+    model = sbn.models.BinaryMLP(4, [7, 6], 3, **options)
+    guide = sbn.guides.AutoHybrid(model)
+    sbn.fit(model, guide, (x, y), epochs=2, progress=False)
+    posterior = Posterior.from_guide(model, guide)
+    assert [layer.is_recalibrated for layer in posterior.layers] == [False, True, False]
+    ensemble = posterior.draw(6, calibrate=x)
+    assert [units is None for units in ensemble.units] == [True, False, True]
+    whole = ensemble.predict(x).probs_per_draw
+    parts = np.concatenate([part.predict(x).probs_per_draw for part in ensemble])
+    assert same(parts, whole)
+    # of a layer of 7 inputs, dots are odd integers: means of 60 of them are multiples of 1/30
+    scale, bias = ensemble.units[1]
+    mean = (posterior.layers[1].bias - bias) / scale
+    np.testing.assert_allclose(30 * mean, np.rint(30 * mean), atol=1e-9)
+    with pytest.raises(ValueError, match=r"moments do not go through hidden layers of real weigh"):
+        sbn.models.BinaryMLP(4, [7, 6], 3, **{**options, "normalisation": "analytic"})
+    sbn.models.BinaryMLP(4, [7], 3, num_data=60, normalisation="analytic", real=("last",))
+
+
+def test_memory_that_does_not_suffice_is_an_error_of_the_prediction():
+    ensemble = recalibrated(0).draw(2, calibrate=rows(9))
+    with pytest.raises(ValueError, match=r"predict\(max_memory=10\): one draw and one row"):
+        ensemble.predict(rows(3), max_memory=10)
 
 
 def test_a_file_keeps_what_is_measured_by_draws(tmp_path):
