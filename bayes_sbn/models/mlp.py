@@ -11,7 +11,7 @@ inputs are real anyway, and the last.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import Tensor
 from bayes_sbn.distributions import AffineCategorical, NoisySign
 from bayes_sbn.models.binary_layer import BinaryLinear
 from bayes_sbn.models.real_layer import RealLinear
+from bayes_sbn.models.weight_priors import set_priors
 from bayes_sbn.noise import Noise, get_noise
 from bayes_sbn.signs_of_data import tagged_if_signs
 
@@ -131,6 +132,26 @@ class BinaryMLP(PyroModule):
                 x = pyro.sample(f"x{k}", NoisySign(layer(x), noise=self.noise))
             labels: Tensor = pyro.sample("y", AffineCategorical(self.output(x)), obs=y)
             return labels
+
+    def set_prior(self, probabilities: Mapping[str, Tensor | float]) -> None:
+        """Give ±1 weights other priors, such as the posterior of earlier data.
+
+        Args:
+            probabilities: ``P(w = +1)`` by weight site, one number or one for each weight; sites
+                that are not named keep theirs.  ``guide.weight_probabilities()`` is such a dict.
+
+        Example:
+            >>> import bayes_sbn as sbn
+            >>> model = sbn.models.BinaryMLP(4, [8], 3, num_data=100)
+            >>> guide = sbn.guides.AutoSignBernoulli(model)
+            >>> model.set_prior(guide.weight_probabilities())
+        """
+        named = {
+            f"{name}.weight": layer
+            for name, layer in self.named_modules()
+            if isinstance(layer, BinaryLinear)
+        }
+        set_priors(f"{type(self).__name__}.set_prior", named, probabilities)
 
     def _check(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Raise if the data do not fit; returns the largest absolute input."""
