@@ -224,7 +224,11 @@ class AutoSign(AutoMessenger):
     def prior_probabilities(self) -> dict[str, Tensor]:
         """The prior ``P(w = +1)`` of each ±1 weight site, in float64 on the CPU."""
         self._need_parameters("prior_probabilities")
-        return {name: p.to("cpu", torch.float64) for name, p in self._priors.items()}
+        priors = dict(self._priors)
+        if isinstance(self.model, PyroModule):  # it may have been given another prior since
+            declared = sites_of_module(self._name, self.model, self._infers)
+            priors.update((name, law.probs) for name, law in declared if name in priors)
+        return {name: p.detach().to("cpu", torch.float64) for name, p in priors.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As torch's; a guide that has no parameters yet says so."""

@@ -14,7 +14,7 @@ is normalised cannot be confident.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -36,6 +36,7 @@ from bayes_sbn.models.normalisation import (
     statistics_of_run,
 )
 from bayes_sbn.models.real_layer import RealLinear
+from bayes_sbn.models.weight_priors import set_priors
 from bayes_sbn.noise import Noise, get_noise
 from bayes_sbn.signs_of_data import tagged_if_signs
 
@@ -187,6 +188,26 @@ class BinaryMLP(PyroModule):
         """
         self._check(x, None)
         calibrate_layers(self.normalisation, self.hidden, self.noise, guide, x)
+
+    def set_prior(self, probabilities: Mapping[str, Tensor | float]) -> None:
+        """Give ±1 weights other priors, such as the posterior of earlier data.
+
+        Args:
+            probabilities: ``P(w = +1)`` by weight site, one number or one for each weight; sites
+                that are not named keep theirs.  ``guide.weight_probabilities()`` is such a dict.
+
+        Example:
+            >>> import bayes_sbn as sbn
+            >>> model = sbn.models.BinaryMLP(4, [8], 3, num_data=100)
+            >>> guide = sbn.guides.AutoSignBernoulli(model)
+            >>> model.set_prior(guide.weight_probabilities())
+        """
+        named = {
+            f"{name}.weight": layer
+            for name, layer in self.named_modules()
+            if isinstance(layer, BinaryLinear)
+        }
+        set_priors(f"{type(self).__name__}.set_prior", named, probabilities)
 
     def _check(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Raise if the data do not fit; returns the largest absolute input."""
