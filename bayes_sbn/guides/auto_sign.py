@@ -133,7 +133,13 @@ class AutoSign(AutoMessenger):
         """The leaf of a site, announced to the handlers of ``pyro.param`` as a local parameter."""
         leaf = self.leaf(name)
         path = f"posterior.{name}"
-        register_leaf(leaf, path, is_dual=self._is_dual(), noise=self._noise())
+        register_leaf(
+            leaf,
+            path,
+            is_dual=self._is_dual(),
+            noise=self._noise(),
+            is_point=self._is_point(),
+        )
         value: Any = leaf.view_as(leaf)
         value.unconstrained = weakref.ref(leaf)
         announced = effectful(type="param")(lambda *_, **__: value)
@@ -173,6 +179,10 @@ class AutoSign(AutoMessenger):
     def _noise(self) -> Noise:
         """The law under which the leaves are duals of probabilities."""
         return NATURAL
+
+    def _is_point(self) -> bool:
+        """Whether the weights are surely the signs of the leaves."""
+        return False
 
     @property
     def _name(self) -> str:

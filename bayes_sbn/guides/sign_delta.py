@@ -46,6 +46,9 @@ class AutoSignDelta(AutoSign):
         """All mass on the signs of ``leaf``."""
         return SignDelta(leaf)
 
+    def _is_point(self) -> bool:
+        return True
+
     def weight_probabilities(self) -> dict[str, Tensor]:
         """``P(w = +1)`` of each ±1 weight site, 0 or 1, in float64 on the CPU."""
         found = super().weight_probabilities()
