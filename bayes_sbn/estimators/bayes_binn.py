@@ -8,12 +8,12 @@ derivatives here do not cancel.  With them, and computed as written, it is what 
 results were obtained with; the step that goes with it is :mod:`bayes_sbn.optim.bayes_binn`.
 
 **Degeneracy.**  At the published temperature, tau = 1e-10, ``1 - w^2`` is 0 in float32 for all
-weights and 1 - mu^2 for all that have decided: the derivative is then the constant
-``1e-10 / tau / 1e-10``, and lam a running average of ``-gradient / tau`` beside which delta is
-nothing.  The forward weights are the signs of that average, as those of
-:class:`bayes_sbn.optim.Bop` with threshold 0, and no posterior is inferred.  At intermediate lam
-the derivative is ``1 / (1 - mu^2)``, which is none of any expectation either.  A draw in which more
-than half of the derivatives are 0 warns.
+weights, and ``1 - mu^2`` for all that have decided, which at the published start, lam = ±10, is
+every one.  The derivative is then the constant ``1e-10 / tau / 1e-10``, and lam a running average
+of ``-gradient / tau`` beside which delta is nothing: the forward weights are the signs of that
+average, as those of :class:`bayes_sbn.optim.Bop` with threshold 0, and no posterior is inferred.
+At moderate lam the derivative is ``1 / (1 - mu^2)``, which is that of no expectation either.  A
+draw in which more than half of the ``1 - w^2`` are 0 warns.
 
 Reference:
     Meng, Bachmann, Khan. Training binary neural networks using the Bayesian learning rule. ICML
@@ -48,7 +48,7 @@ class BayesBiNN(WeightsAlone):
 
     Biased: as the Concrete relaxation is, and by the numbers that are added to its derivative.
     Reduces to: ``"concrete"`` at the weights, at temperatures near 1; the sign of a running average
-    of gradients at small ones, of which it warns.
+    of gradients at small ones and a decided start, of which it warns.
     Costs: one forward and one backward pass, on real weights.
 
     Args:
@@ -76,12 +76,13 @@ class BayesBiNN(WeightsAlone):
             w = torch.tanh((half + delta) / self.temperature)
             mu = torch.tanh(half)
             rest = 1 - w * w
-            slope = (rest + OFFSET) / self.temperature / (1 - mu * mu + OFFSET)
-        self._look(site, rest)
+            mean_rest = 1 - mu * mu
+            slope = (rest + OFFSET) / self.temperature / (mean_rest + OFFSET)
+        self._look(site, rest, mean_rest)
         mean = site.fn.mean_path()
         return w + (mean - mean.detach()) * slope
 
-    def _look(self, site: Site, rest: Tensor) -> None:
+    def _look(self, site: Site, rest: Tensor, mean_rest: Tensor) -> None:
         """Warn, once a site, where most derivatives of the relaxation have vanished."""
         if site.name in self._warned:
             return
@@ -89,14 +90,16 @@ class BayesBiNN(WeightsAlone):
         if share <= DEGENERATE:
             return
         self._warned.add(site.name)
+        decided = float(((rest == 0) & (mean_rest == 0)).to(rest.dtype).mean())
         warnings.warn(
             f'estimator "{self.name}", site "{site.name}": at temperature {self.temperature} the '
             f"derivative 1 - w^2 of the relaxation is 0 in {str(rest.dtype).removeprefix('torch.')}"
-            f" for {share:.1%} of the weights, and what is left of their gradient is the "
-            f"{OFFSET} that BayesBiNN adds to it: they follow the sign of a running average of "
-            "minus the gradient, which is sbn.optim.Bop with threshold 0 and no posterior. Write "
-            'sbn.optim.MirrorDescent with "psa", or a temperature near 1.',
-            stacklevel=2,
+            f" for {share:.1%} of the weights, and their gradient is what BayesBiNN adds to it, "
+            f"{OFFSET}. For {decided:.1%} of the weights 1 - mu^2 is 0, too: they follow the sign "
+            "of a running average of minus the gradient, as under sbn.optim.Bop with threshold 0, "
+            'and have no posterior. Write sbn.optim.MirrorDescent with "psa", or a temperature '
+            "near 1.",
+            stacklevel=3,
         )
 
     def __repr__(self) -> str:

@@ -13,9 +13,10 @@ the published one at T = 1.  ``momentum`` is the published code's: a running ave
 divided by the sum of its weights.  Two lags of that code are not here: its mean mu is that of the
 step before, and changes of its options other than the step size have no effect.
 
-At small temperatures this is Bop with threshold 0 and gamma = alpha T.  The same step on a gradient
-that estimates that of an expectation is ``MirrorDescent({"lr": alpha, "adaptive": False})`` with
-any other estimator, such as ``"psa"``: that is the rule as it is meant.
+At the published temperature and start this is Bop with threshold 0 and gamma = alpha T.  The same
+step on a gradient that estimates that of an expectation is
+``MirrorDescent({"lr": alpha, "adaptive": False})`` with any other estimator, such as ``"psa"``:
+that is the rule as it is meant.
 
 Reference:
     Meng, Bachmann, Khan. Training binary neural networks using the Bayesian learning rule. ICML

@@ -2,10 +2,10 @@ r"""Bop, the binary optimiser: weights are flipped, and nothing real stands behi
 
     m <- (1 - gamma) m + gamma g,      w <- -w  where  m w > threshold,
 
-m the running average of gradients, which is 0 at the start.  The comparison is strict, as in the
-paper's pseudocode: at equality a weight stays (larq's implementation, ``sign(-sign(w m - t) w)``
-with sign(0) = +1, sets it to +1).  A threshold of 0 gives ``w = -sign(m)``, and one above 0 a weight
-that stays until the average has said so with emphasis.
+m the running average of gradients, which is 0 at the start.  The comparison is strict: at equality
+a weight stays, where larq's implementation, ``sign(-sign(w m - t) w)`` with sign(0) = +1, sets it
+to +1.  A threshold of 0 gives ``w = -sign(m)``; under a larger one a weight stays until the average
+is as large.
 
 Only ratios count: gradients and threshold times the same c give the same weights.  The loss here is
 the sum over all data, so a threshold for mean losses is to be multiplied by their number; larq's
