@@ -21,8 +21,9 @@ class AutoSignDelta(AutoSign):
 
     Parameters, their being there from the start, and the arguments are those of
     :class:`AutoSignBernoulli`.  :class:`bayes_sbn.optim.MirrorDescent` steps the leaves as it steps
-    natural parameters: ``v <- v - lr * gradient``, clamped.  A posterior of it has probabilities 0
-    and 1: all draws share their weights.
+    natural parameters: ``v <- v - lr * gradient``, clamped; :class:`bayes_sbn.optim.LatentWeights`
+    by any rule of torch, and :class:`bayes_sbn.optim.Bop` flips them.  A posterior of it has
+    probabilities 0 and 1: all draws share their weights.
 
     Estimators: ``"psa"``, ``"st"``, ``"local"``, ``"bitflip1"``, ``"exact"``, and those by moments;
     others need weights that are spread out, and say so.

@@ -42,12 +42,14 @@ def latent_path(lr, *, through_tanh, adaptive):
     return np.array(path)
 
 
-def softmax_path(lr, *, adaptive):
-    """MD-softmax: two latents a weight, the derivative in each probability to its latent."""
+def softmax_path(lr, *, adaptive, through=False):
+    """Two latents a weight; to each the derivative in its probability (MD) or in itself (PMF)."""
     u, beta, path, moments = np.stack([START, -START]), BETA, [], [0.0, 0.0]
     for t in range(1, STEPS + 1):
         p = np.exp(beta * u) / np.exp(beta * u).sum(0)
         g = gradient(p[0] - p[1]) * np.array([[1.0], [-1.0]])
+        if through:
+            g = beta * p * (g - (p * g).sum(0))
         u = u - lr * (adam(g, moments, t) if adaptive else g)
         if t % 4 == 0:
             beta *= 1.3
@@ -81,6 +83,12 @@ def test_the_leaf_is_beta_times_the_latent_of_the_paper(through_tanh, adaptive):
 def test_softmax_is_tanh_for_two_states(adaptive):
     wanted = softmax_path(0.02, adaptive=adaptive)
     found = leaf_path(lambda v: MDTanh([v], 0.02, adaptive=adaptive, **OPTIONS))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9)
+
+
+def test_softmax_through_which_derivatives_go_has_half_the_step():
+    wanted = softmax_path(0.04, adaptive=False, through=True)
+    found = leaf_path(lambda v: MDTanh([v], 0.02, adaptive=False, through_tanh=True, **OPTIONS))
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9)
 
 
