@@ -77,6 +77,11 @@ class LatentWeights(torch.optim.Optimizer):
         self._inner: torch.optim.Optimizer = inner
         super().__init__(inner.param_groups, {**inner.defaults, "clip": clip})
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs: torch's own, and the rule."""
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "_inner": self._inner}
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One step of the rule, and the clip, of every latent that has a gradient."""

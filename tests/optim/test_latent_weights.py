@@ -114,6 +114,19 @@ def test_torchs_schedules_and_states_reach_the_rule():
     assert fresh.state[other]["step"] == 3
 
 
+def test_a_copy_steps_its_own_latents():
+    leaf = torch.nn.Parameter(torch.zeros(2))
+    rule = LatentWeights([leaf], rule=("Adam", {"lr": 0.1}))
+    leaf.grad = torch.ones(2)
+    rule.step()
+    other = copy.deepcopy(rule)
+    (copied,) = other.param_groups[0]["params"]
+    copied.grad = torch.ones(2)
+    other.step()
+    assert leaf.tolist() == pytest.approx([-0.1, -0.1])
+    assert copied.tolist() == pytest.approx([-0.2, -0.2])
+
+
 def test_latents_of_another_law_are_refused():
     leaf = torch.nn.Parameter(torch.zeros(2))
     register_leaf(leaf, "posterior.w", is_dual=True)
