@@ -95,23 +95,32 @@ class Leaf:
         is_dual: whether it is the dual leaf of ±1 weights (step by mirror descent).
         left_kl: the KL that the last loss left out for the optimiser, or None.
         noise: the law F of a dual leaf ``F^{-1}(p)``.
+        is_point: whether the weights are surely the signs of the leaf, which has no law.
     """
 
     path: str
     is_dual: bool
     left_kl: LeftKL | None = None
     noise: Noise = NATURAL
+    is_point: bool = False
 
 
 _LEAVES: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-def register_leaf(parameter: Tensor, path: str, *, is_dual: bool, noise: Noise = NATURAL) -> None:
+def register_leaf(
+    parameter: Tensor,
+    path: str,
+    *,
+    is_dual: bool,
+    noise: Noise = NATURAL,
+    is_point: bool = False,
+) -> None:
     """Tell optimisers the path of a parameter, and whether it is a dual leaf, under which law.
 
     What an earlier loss said of its KL is forgotten.
     """
-    _LEAVES[parameter] = Leaf(path, is_dual, noise=noise)
+    _LEAVES[parameter] = Leaf(path, is_dual, noise=noise, is_point=is_point)
 
 
 def leave_kl(parameter: Tensor, left: LeftKL | None) -> None:

@@ -134,7 +134,13 @@ class AutoSign(AutoMessenger):
     def _param_statement(self, name: str) -> Tensor:
         """The leaf of a site, announced to the handlers of ``pyro.param`` as a local parameter."""
         leaf, path = self.leaf(name), f"posterior.{name}"
-        register_leaf(leaf, path, is_dual=self._is_dual(), noise=self._noise())
+        register_leaf(
+            leaf,
+            path,
+            is_dual=self._is_dual(),
+            noise=self._noise(),
+            is_point=self._is_point(),
+        )
         return self._announced(leaf, path)
 
     def _announced(self, leaf: Tensor, path: str) -> Tensor:
@@ -186,6 +192,10 @@ class AutoSign(AutoMessenger):
     def _noise(self) -> Noise:
         """The law under which the leaves are duals of probabilities."""
         return NATURAL
+
+    def _is_point(self) -> bool:
+        """Whether the weights are surely the signs of the leaves."""
+        return False
 
     @property
     def _name(self) -> str:

@@ -21,8 +21,9 @@ class AutoSignDelta(AutoSign):
 
     Parameters, their being there from the start, and the arguments are those of
     :class:`AutoSignBernoulli`.  :class:`bayes_sbn.optim.MirrorDescent` steps the leaves as it steps
-    natural parameters: ``v <- v - lr * gradient``, clamped.  A posterior of it has probabilities 0
-    and 1: all draws share their weights.
+    natural parameters: ``v <- v - lr * gradient``, clamped; :class:`bayes_sbn.optim.LatentWeights`
+    by any rule of torch, and :class:`bayes_sbn.optim.Bop` flips them.  A posterior of it has
+    probabilities 0 and 1: all draws share their weights.
 
     Estimators: ``"psa"``, ``"st"``, ``"local"``, ``"bitflip1"``, ``"exact"``, and those by moments;
     others need weights that are spread out, and say so.
@@ -45,6 +46,9 @@ class AutoSignDelta(AutoSign):
     def law(self, leaf: Tensor) -> SignDelta:
         """All mass on the signs of ``leaf``."""
         return SignDelta(leaf)
+
+    def _is_point(self) -> bool:
+        return True
 
     def weight_probabilities(self) -> dict[str, Tensor]:
         """``P(w = +1)`` of each ±1 weight site, 0 or 1, in float64 on the CPU."""

@@ -1,4 +1,4 @@
-r"""What a rule for ±1 weights asks of their leaves: the KL that the loss left, and the noise law.
+r"""What a rule for ±1 weights asks of their leaves: the KL that the loss left, and their law.
 
 Both are checked before anything moves, and the errors name the rule that asked.
 """
@@ -64,6 +64,46 @@ def noise_of(rule: str, leaf: Tensor, given: tuple[str, float] | None) -> Noise:
             '"noise", which takes the law of the guide.'
         )
     return noise
+
+
+def need_point(rule: str, leaf: Tensor) -> None:
+    """Raise where the weights of a leaf are random: the rule is for signs.
+
+    Args:
+        rule: the name of the rule.
+        leaf: of ±1 weights.
+    """
+    known = leaf_of(leaf)
+    if known is not None and not known.is_point:
+        raise RuntimeError(
+            f"{rule}: the leaves of the weights {_name(leaf)} stand for probabilities, and {rule} "
+            "is a rule for weights that are the signs of their leaves. Write "
+            "sbn.guides.AutoSignDelta(model), or sbn.optim.MirrorDescent."
+        )
+
+
+def need_natural(rule: str, leaf: Tensor) -> None:
+    """Raise where a leaf is no natural parameter: the rule is for the law of ``tanh lam``.
+
+    Args:
+        rule: the name of the rule.
+        leaf: of ±1 weights.
+    """
+    known = leaf_of(leaf)
+    if known is None:
+        return
+    if known.is_point:
+        raise RuntimeError(
+            f"{rule}: the weights {_name(leaf)} are the signs of their leaves, and {rule} is a "
+            "rule for natural parameters of probabilities. Write "
+            "sbn.guides.AutoSignBernoulli(model), or sbn.optim.LatentWeights."
+        )
+    if known.noise != NATURAL:
+        raise RuntimeError(
+            f"{rule}: the leaves of the weights {_name(leaf)} are quantiles of {known.noise!r}, "
+            f"and {rule} is a rule for natural parameters. Write "
+            'sbn.guides.AutoSignBernoulli(model) without "noise", or sbn.optim.MirrorDescent.'
+        )
 
 
 def _name(leaf: Tensor) -> str:
