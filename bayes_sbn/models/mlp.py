@@ -252,10 +252,11 @@ class BinaryMLP(PyroModule):
         return largest
 
     def example(self) -> tuple[Tensor, Tensor]:
-        """The arguments of one step on a single row, for what needs no more than their shapes."""
+        """The arguments of one step on few rows, for what needs no more than their shapes."""
         like = self.output.bias
-        x = torch.zeros(1, self.in_features, dtype=like.dtype, device=like.device)
-        return x, torch.zeros(1, dtype=torch.long, device=like.device)
+        rows = 2 if self.normalisation == RECALIBRATED else 1  # one row has no variance
+        x = torch.zeros(rows, self.in_features, dtype=like.dtype, device=like.device)
+        return x, torch.zeros(rows, dtype=torch.long, device=like.device)
 
     def architecture(self) -> dict[str, Any]:
         """The network as plain numbers, from which a :class:`bayes_sbn.Posterior` is made."""

@@ -237,6 +237,7 @@ def calibrate_layers(
 
     Raises:
         ValueError: the layers keep none, or the guide is that of another network.
+        TypeError: the guide states no probabilities of its weights.
     """
     call = "BinaryMLP.calibrate"
     if normalisation in (None, RECALIBRATED):
@@ -248,6 +249,11 @@ def calibrate_layers(
             f"{remedy}"
         )
     layers = list(layers)
+    if not hasattr(guide, "weight_probabilities"):
+        raise TypeError(
+            f"{call}: the guide is a {type(guide).__name__}, which does not state its "
+            "weight_probabilities(). Give a guide such as AutoSignBernoulli(model)."
+        )
     probabilities = guide.weight_probabilities()
     names = [f"hidden.{k}.weight" for k in range(len(layers))]
     missing = [name for name in names if name not in probabilities]

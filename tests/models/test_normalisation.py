@@ -140,6 +140,15 @@ def test_what_is_exported_is_the_folded_network(kind):
         np.testing.assert_allclose(layer.bias, wanted.bias, rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["analytic", "frozen", "recalibrated"])
+def test_a_summary_changes_nothing_that_is_kept(kind):
+    model, guide, *_ = normalised_network(kind)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert sbn.summary(model, guide).bits == 8
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
 def test_layers_say_whether_rows_depend_on_each_other():
     for kind, at_first, calibrated, in_eval in (
         ("analytic", True, True, False),
@@ -228,8 +237,10 @@ def test_held_out_rows_are_scored_by_the_kept_statistics():
     assert model.training
 
 
-def calibrated(kind, *, other_guide=False):
+def calibrated(kind, *, other_guide=False, no_guide=False):
     model, guide, x, _ = normalised_network(kind)
+    if no_guide:
+        guide = model
     if other_guide:
         _, guide, _, _ = normalised_network(kind, (2, 2, 2))
     model.calibrate(guide, x)
@@ -273,6 +284,11 @@ def from_real():
             lambda: calibrated("analytic", other_guide=True),
             ValueError,
             r"calibrate: the guide has no weights at hidden.1.weight; it has hidden.0.weight, outp",
+        ),
+        (
+            lambda: calibrated("frozen", no_guide=True),
+            TypeError,
+            r"calibrate: the guide is a BinaryMLP, which does not state its weight_probabilities",
         ),
         (
             one_row,
