@@ -3,6 +3,7 @@
 from bayes_sbn.guides.auto_sign import AutoSign
 from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli
 from bayes_sbn.guides.sign_delta import AutoSignDelta
+from bayes_sbn.guides.sign_mixture import AutoSignMixture
 from bayes_sbn.guides.unrolled import UnrolledGuide
 
-__all__ = ["AutoSign", "AutoSignBernoulli", "AutoSignDelta", "UnrolledGuide"]
+__all__ = ["AutoSign", "AutoSignBernoulli", "AutoSignDelta", "AutoSignMixture", "UnrolledGuide"]

@@ -92,7 +92,7 @@ class AutoSign(AutoMessenger):
             )
         self.posterior = torch.nn.Module()
         for name, prior in sites.items():
-            shape = prior.shape()
+            shape = self._leaf_shape(prior)
             like = prior.parameter
             start = (
                 torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
@@ -103,6 +103,10 @@ class AutoSign(AutoMessenger):
         self._generator = None
         if isinstance(self.model, torch.nn.Module):
             self._refuse_shared_names(self.model)
+
+    def _leaf_shape(self, prior: SignBernoulli) -> torch.Size:
+        """The shape of the leaf of a site."""
+        return prior.shape()
 
     def _refuse_shared_names(self, model: torch.nn.Module) -> None:
         """Pyro captures parameters by name: of two of one name, only one would be trained."""
@@ -128,9 +132,11 @@ class AutoSign(AutoMessenger):
 
     def _param_statement(self, name: str) -> Tensor:
         """The leaf of a site, announced to the handlers of ``pyro.param`` as a local parameter."""
-        leaf = self.leaf(name)
-        path = f"posterior.{name}"
-        register_leaf(leaf, path, is_dual=self._is_dual())
+        return self._announce(self.leaf(name), f"posterior.{name}", is_dual=self._is_dual())
+
+    def _announce(self, leaf: Tensor, path: str, *, is_dual: bool) -> Tensor:
+        """A parameter of the guide, shown to the handlers of ``pyro.param``."""
+        register_leaf(leaf, path, is_dual=is_dual)
         value: Any = leaf.view_as(leaf)
         value.unconstrained = weakref.ref(leaf)
         announced = effectful(type="param")(lambda *_, **__: value)
@@ -163,6 +169,11 @@ class AutoSign(AutoMessenger):
         """The posterior of weights with these leaves."""
         raise NotImplementedError(f"{self._name} has no law(leaf)")
 
+    def _site_law(self, name: str, leaf: Tensor) -> SignBernoulli:
+        """The law that a site is drawn from in this run."""
+        del name
+        return self.law(leaf)
+
     def _is_dual(self) -> bool:
         """Whether the optimiser steps the leaves by mirror descent."""
         return True
@@ -181,8 +192,7 @@ class AutoSign(AutoMessenger):
                     f"(it has {self._site_names}); let a run of the model tell its sites, with "
                     f"{self._name}(model, example=(x[:2],))."
                 )
-            leaf = self._param_statement(name)
-            return self.law(leaf).to_event(prior.event_dim)
+            return self._site_law(name, self._param_statement(name)).to_event(prior.event_dim)
         if isinstance(prior, (SignDistribution, AffineLikelihood, FlipLikelihood)):
             return prior  # activations, and data that nobody observed, follow the model
         raise real_site_error(self._name, name, prior)
