@@ -28,7 +28,9 @@ def draw_auxiliary(name: str, draw: Callable[[torch.Size], Tensor], shape: torch
         shape: of those plates.
     """
 
-    def fresh(copies: int = 1) -> Tensor:
+    def fresh(copies: int = 1, state: int | None = None) -> Tensor:
+        if state is not None:
+            return torch.full(shape, state)
         if copies == 1:
             return draw(shape)
         # neighbouring particles, along the leftmost dim, share their draw
@@ -73,6 +75,14 @@ class AutoSignConditional(AutoSign):
             return super().__call__(*args, **kwargs)
         finally:
             self._drawn = None
+
+    def _pyro_sample(self, msg: Any) -> None:
+        prior = msg["fn"]
+        if isinstance(prior, SignBernoulli) and not msg["is_observed"] and self.is_set_up:
+            # the plates around the guide, which have yet to broadcast it, are those of the draws
+            batch = torch.broadcast_shapes(prior.batch_shape, self._joint().shape)
+            msg["fn"] = prior.expand(batch)
+        super()._pyro_sample(msg)
 
     def _start(self, frames: tuple[Any, ...], shape: torch.Size) -> JointLaw:
         """The joint law of a run, with the auxiliary variable drawn."""
