@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bayes_sbn.distributions import JointLaw, SignBernoulli
 from bayes_sbn.guides.auto_sign import AutoSign
+from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli
 from bayes_sbn.guides.unrolled import UnrolledGuide
 
 
@@ -98,6 +99,19 @@ class AutoSignConditional(AutoSign):
             shape = torch.Size(sizes.get(dim, 1) for dim in range(-depth, 0))
             self._drawn = self._start(frames, shape)
         return self._drawn
+
+    def _mean_field(
+        self, leaves: Mapping[str, Tensor], *, gradient: str = "natural"
+    ) -> AutoSignBernoulli:
+        """A mean-field guide of the same model with copies of these leaves."""
+        own = torch.Generator()  # of a start that is overwritten
+        guide = AutoSignBernoulli(self.model, gradient=gradient, generator=own)
+        if not guide.is_set_up:
+            guide._make_parameters({n: SignBernoulli(probs=p) for n, p in self._priors.items()})
+        with torch.no_grad():
+            for name, leaf in leaves.items():
+                guide.leaf(name).copy_(leaf)
+        return guide
 
     def unrolled(self) -> UnrolledGuide:
         """Refused: as a plain function the sites would be independent."""

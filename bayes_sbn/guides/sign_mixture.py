@@ -150,14 +150,8 @@ class AutoSignMixture(AutoSignConditional):
                 f"AutoSignMixture.component({index}): components are 0 to "
                 f"{self.num_components - 1}."
             )
-        own = torch.Generator()  # of a start that is overwritten
-        guide = AutoSignBernoulli(self.model, gradient=self.gradient, generator=own)
-        if not guide.is_set_up:
-            guide._make_parameters({n: SignBernoulli(probs=p) for n, p in self._priors.items()})
-        with torch.no_grad():
-            for name in self._site_names:
-                guide.leaf(name).copy_(self.leaf(name)[index])
-        return guide
+        leaves = {name: self.leaf(name).detach()[index] for name in self._site_names}
+        return self._mean_field(leaves, gradient=self.gradient)
 
     def _naturals(self) -> dict[str, Tensor]:
         """The leaves in float64 on the CPU."""
