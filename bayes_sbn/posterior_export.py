@@ -4,7 +4,8 @@ r"""How a fitted model and guide become plain numbers: the protocol that both mu
   each layer ``{"name", "weight_site", "scale", "bias", "noise", "noise_scale"}``: scale and bias
   with a number for each unit, noise a name or None, from the inputs to the logits;
 * ``guide.weight_probabilities()`` returns ``P(w = +1)`` of each weight site by name;
-* ``guide.prior_probabilities()`` returns the same of the prior.
+* ``guide.prior_probabilities()`` returns the same of the prior;
+* ``guide.export_advice``, if there, says what to export instead: the weights are not independent.
 
 Whatever speaks it can be exported; nothing is looked for in Pyro's parameter store.
 """
@@ -73,6 +74,12 @@ def export(model: object, guide: object) -> Export:
             "Posterior.from_guide() needs a guide that states the probabilities of ±1 weights, "
             f"such as bayes_sbn.guides.AutoSignBernoulli: received {_name(guide)}, which lacks "
             "weight_probabilities() or prior_probabilities() and cannot be exported."
+        )
+    advice = getattr(guide, "export_advice", None)
+    if advice is not None:
+        raise TypeError(
+            f"Posterior.from_guide(): the weights of {_name(guide)} are not independent, and a "
+            f"Posterior is of independent weights. Make {advice}."
         )
     architecture = model.architecture()
     _need("model.architecture()", architecture, _ARCHITECTURE)

@@ -27,6 +27,8 @@ class JointLaw(Protocol):
     """Of its draws: one for each place of the plates around the guide, such as particles."""
     frames: tuple[Any, ...]
     """Those plates."""
+    is_learned: bool
+    """Whether its own law is learned, from the costs of its draws."""
     states: int | None
     """How many values the auxiliary variable has; None if it is continuous."""
 

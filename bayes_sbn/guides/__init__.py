@@ -7,4 +7,11 @@ from bayes_sbn.guides.sign_low_rank import AutoSignLowRank
 from bayes_sbn.guides.sign_mixture import AutoSignMixture
 from bayes_sbn.guides.unrolled import UnrolledGuide
 
-__all__ = ["AutoSign", "AutoSignBernoulli", "AutoSignDelta", "AutoSignLowRank", "AutoSignMixture", "UnrolledGuide"]
+__all__ = [
+    "AutoSign",
+    "AutoSignBernoulli",
+    "AutoSignDelta",
+    "AutoSignLowRank",
+    "AutoSignMixture",
+    "UnrolledGuide",
+]

@@ -20,17 +20,24 @@ from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli
 from bayes_sbn.guides.unrolled import UnrolledGuide
 
 
-def draw_auxiliary(name: str, draw: Callable[[torch.Size], Tensor], shape: torch.Size) -> Tensor:
+def draw_auxiliary(
+    name: str,
+    draw: Callable[[torch.Size], Tensor],
+    shape: torch.Size,
+    *,
+    is_listed: bool = False,
+) -> Tensor:
     """The auxiliary variable, by chance or as a handler says.
 
     Args:
         name: by which handlers know it.
         draw: from the shape of the plates around the guide to draws, those plates leftmost.
         shape: of those plates.
+        is_listed: whether its values are 0, 1, ..., one of which a handler may ask for.
     """
 
     def fresh(copies: int = 1, state: int | None = None) -> Tensor:
-        if state is not None:
+        if state is not None and is_listed:
             return torch.full(shape, state)
         if copies == 1:
             return draw(shape)
@@ -128,4 +135,3 @@ class AutoSignConditional(AutoSign):
             f"{self._name}.law(leaf): the law of a site depends on the draw that all sites share. "
             f"Write {self._name}.weight_probabilities() for the marginals."
         )
-

@@ -84,6 +84,10 @@ class AutoSignLowRank(AutoSignConditional):
         self.loading_scale = loading_scale
         super().__init__(model, example=example, init_scale=init_scale, generator=generator)
 
+    export_advice = (
+        "mean-field posteriors at draws of its factors, Posterior.from_guide(model, guide.at(z))"
+    )
+
     def _make_parameters(self, sites: Mapping[str, SignBernoulli]) -> None:
         self.loadings = torch.nn.Module()
         scale = self.loading_scale / math.sqrt(self.rank)
@@ -185,10 +189,9 @@ class FactorDraw:
     """
 
     states: int | None = None
+    is_learned = False
 
-    def __init__(
-        self, guide: AutoSignLowRank, frames: tuple[Any, ...], shape: torch.Size
-    ) -> None:
+    def __init__(self, guide: AutoSignLowRank, frames: tuple[Any, ...], shape: torch.Size) -> None:
         self.guide = guide
         self.frames, self.shape = frames, shape
         self.name = f"{type(guide).__name__}.factors"
@@ -202,9 +205,7 @@ class FactorDraw:
             )
 
     def _draw(self, shape: torch.Size) -> Tensor:
-        return torch.randn(
-            *shape, self.guide.rank, dtype=self.like.dtype, device=self.like.device
-        )
+        return torch.randn(*shape, self.guide.rank, dtype=self.like.dtype, device=self.like.device)
 
     def site_law(self, name: str, leaf: Tensor, loading: Tensor) -> ConditionalSign:
         """The law of a site given the factors."""
@@ -252,9 +253,7 @@ def bound_at(
         law = SignBernoulli.from_natural(given).to_event(leaf.dim())
         total = total + torch.distributions.kl_divergence(law, priors[name]).mean()
         naturals.append(given)
-        uniform = torch.rand(
-            leaf.shape, dtype=leaf.dtype, device=leaf.device, generator=generator
-        )
+        uniform = torch.rand(leaf.shape, dtype=leaf.dtype, device=leaf.device, generator=generator)
         with torch.no_grad():
             states.append(torch.where(uniform < torch.sigmoid(2 * given[0]), 1.0, -1.0).to(leaf))
     return total + log_mean_ratio(naturals, states)

@@ -95,6 +95,10 @@ class AutoSignMixture(AutoSignConditional):
         self.gradient = gradient
         super().__init__(model, example=example, init_scale=init_scale, generator=generator)
 
+    export_advice = (
+        "the posterior of each component, Posterior.from_guide(model, guide.component(c))"
+    )
+
     def _make_parameters(self, sites: Mapping[str, SignBernoulli]) -> None:
         mixture = torch.nn.Module()
         for prior in sites.values():
@@ -241,8 +245,9 @@ class ComponentDraw:
         self.log_weights = log_weights
         self.name = f"{type(guide).__name__}.component"
         self.states: int | None = guide.num_components
+        self.is_learned = guide.learn_weights
         self.naturals: dict[str, Tensor] = {}
-        self.value = draw_auxiliary(self.name, self._draw, shape)
+        self.value = draw_auxiliary(self.name, self._draw, shape, is_listed=True)
         if self.value.shape != shape or self.value.is_floating_point():
             raise ValueError(
                 f"{self.name}: received {self.value.dtype} of shape {tuple(self.value.shape)}; a "
@@ -289,7 +294,7 @@ class ComponentDraw:
 
         There is none before every component has had a cost.
         """
-        if not self.log_weights.requires_grad:
+        if not self.is_learned:
             return None
         means = self.guide._mixture().get_buffer("costs")
         before = means.clone()
