@@ -209,7 +209,7 @@ class Enumeration:
             part = (weight * torch.where(possible, term, 0.0)).sum()
             loss = part if loss is None else loss + part
         assert loss is not None
-        for sites in joint_sites(run):
+        for sites in joint_sites(run.model_trace, run.guide_trace):
             loss = loss * sites.law.probabilities()[choice]
         return loss
 
@@ -272,7 +272,7 @@ def _latent_laws(run: Run) -> dict[str, Any]:
 def _number_of_choices(run: Run) -> int:
     """How many states the auxiliary variable of the guide has; 1 without one."""
     number = 1
-    for sites in joint_sites(run):
+    for sites in joint_sites(run.model_trace, run.guide_trace):
         if sites.law.states is None:
             raise ValueError(
                 f'TraceEstimator_ELBO("exact"): {sites.law.name} is continuous, so that its states '
@@ -316,7 +316,7 @@ def _terms(run: Run, temperature: float | None) -> Iterator[tuple[Any, Tensor]]:
         elif not is_analytic(model_site, guide_site):
             log_p, log_q, _ = latent_terms(model_site, guide_site)
             yield guide_site, log_q - log_p
-    for sites in joint_sites(run):
+    for sites in joint_sites(run.model_trace, run.guide_trace):
         if temperature is not None:
             # in every state of the auxiliary variable, whose probabilities add up to 1
             yield next(iter(sites.guide_sites.values())), temperature * sites.divergence()

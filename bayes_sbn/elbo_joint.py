@@ -14,7 +14,6 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
 from bayes_sbn.distributions import ConditionalSign, JointLaw, SignBernoulli
-from bayes_sbn.elbo_run import Run
 
 
 @dataclass
@@ -48,13 +47,13 @@ class JointSites:
         return scaled
 
 
-def joint_sites(run: Run) -> list[JointSites]:
+def joint_sites(model_trace: Any, guide_trace: Any) -> list[JointSites]:
     """The joint laws of a run, each with its sites."""
     found: dict[int, JointSites] = {}
-    for name, site in run.guide_trace.nodes.items():
+    for name, site in guide_trace.nodes.items():
         if site["type"] != "sample" or not isinstance(site["fn"], ConditionalSign):
             continue
-        prior = run.model_trace.nodes.get(name, site)["fn"]
+        prior = model_trace.nodes.get(name, site)["fn"]
         if isinstance(prior, SignBernoulli):
             law = site["fn"].joint
             sites = found.setdefault(id(law), JointSites(law))

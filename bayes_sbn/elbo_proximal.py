@@ -29,10 +29,11 @@ def tell_leaves(run: Run, temperature: Callable[[Run], float] | None, particles:
         particles: the number side by side in the run, over which the loss is averaged.
     """
     if temperature is not None:
-        for sites in joint_sites(run):
+        for sites in joint_sites(run.model_trace, run.guide_trace):
+            guide = sites.law.name.partition(".")[0]
             raise ValueError(
-                f"TraceEstimator_ELBO(weight_kl=False): the divergence of {sites.law.name.split('.')[0]} "
-                "is no sum over weights, so that no proximal step has it. Leave weight_kl out, and "
+                f"TraceEstimator_ELBO(weight_kl=False): the divergence of {guide} is no sum over "
+                "weights, so that no proximal step has it. Leave weight_kl out, and write "
                 'MirrorDescent without "kl": "prox".'
             )
     found: dict[int, tuple[Tensor, LeftKL]] = {}

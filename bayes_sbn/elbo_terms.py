@@ -112,7 +112,7 @@ class Particle:
 
     def _add_joint(self) -> None:
         """What sites have together: one divergence, and the law of their auxiliary variable."""
-        for sites in joint_sites(self.run):
+        for sites in joint_sites(self.run.model_trace, self.run.guide_trace):
             if self.temperature is not None:
                 self._add(self.temperature * sites.divergence())
             cost = self.cost.sum_to(sites.law.frames)

@@ -26,7 +26,8 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from bayes_sbn.distributions import SignBernoulli
+from bayes_sbn.distributions import ConditionalSign, SignBernoulli
+from bayes_sbn.elbo_joint import joint_sites
 from bayes_sbn.messenger import PARTICLE_PLATE
 from bayes_sbn.training_data import Batch
 
@@ -102,17 +103,21 @@ def traces(model: Any, guide: Any, batch: Batch) -> tuple[Any, Any]:
 
 
 def weight_divergence(model: Any, guide: Any, batch: Batch) -> WeightDivergence:
-    """The analytic KL of all latent ±1 weights of one run."""
+    """The analytic KL of all latent ±1 weights of one run, or a guide's bound on it."""
     with undisturbed(model, guide):
         model_trace, guide_trace = traces(model, guide, batch)
         nats, count = 0.0, 0
         for name, site in guide_trace.nodes.items():
             if site["type"] != "sample" or not isinstance(site["fn"], SignBernoulli):
                 continue
+            count += int(site["fn"].shape().numel())
+            if isinstance(site["fn"], ConditionalSign):
+                continue
             prior = model_trace.nodes[name]["fn"]
             kl = scale_and_mask(kl_divergence(site["fn"], prior), site["scale"], site["mask"])
             nats += float(kl.sum())
-            count += int(site["fn"].shape().numel())
+        for sites in joint_sites(model_trace, guide_trace):
+            nats += float(sites.divergence().sum())
     return WeightDivergence(nats, count)
 
 

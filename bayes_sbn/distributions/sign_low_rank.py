@@ -69,7 +69,8 @@ def _trapezoids() -> tuple[tuple[float, float], ...]:
 
 def spread(loadings: Tensor) -> Tensor:
     """The standard deviation of ``lam(z)``, from loadings (rank, *shape)."""
-    return loadings.square().sum(0).sqrt()
+    size: Tensor = loadings.square().sum(0).sqrt()
+    return size
 
 
 def mean_variance(natural: Tensor, loadings: Tensor, points: int = 5) -> Tensor:

@@ -106,7 +106,7 @@ class AutoSign(AutoMessenger):
 
     def _leaf_shape(self, prior: SignBernoulli) -> torch.Size:
         """The shape of the leaf of a site."""
-        return prior.shape()
+        return torch.Size(prior.shape())
 
     def _refuse_shared_names(self, model: torch.nn.Module) -> None:
         """Pyro captures parameters by name: of two of one name, only one would be trained."""

@@ -124,13 +124,14 @@ class AutoSignMixture(AutoSignConditional):
         """The weights' module, not by attribute: inside a run that would enter Pyro's store."""
         self._need_parameters("component_weights")
         module = self._modules["mixture"]
-        assert module is not None
+        assert isinstance(module, torch.nn.Module)
         return module
 
     def _logits(self) -> Tensor:
         module = self._mixture()
-        logits: Tensor = module._parameters.get("logits", module._buffers.get("logits"))
-        return logits
+        if self.learn_weights:
+            return module.get_parameter("logits")
+        return module.get_buffer("logits")
 
     def component_weights(self) -> Tensor:
         """The weights ``pi`` of the components, in float64 on the CPU."""
