@@ -22,7 +22,7 @@ from bayes_sbn.optim import MirrorDescent
 from bayes_sbn.training_data import Batches, LoaderBatches, as_batches
 from bayes_sbn.training_epochs import Training
 from bayes_sbn.training_folder import TrainingFolder, described, fingerprint
-from bayes_sbn.training_result import Fit
+from bayes_sbn.training_result import EpochRecord, Fit
 from bayes_sbn.training_schedule import Schedule, get_schedule
 
 DEFAULT_OPTIM = {"lr": 0.05, "real": ("Adam", {"lr": 0.01})}
@@ -52,6 +52,7 @@ def fit(
     generator: torch.Generator | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = True,
+    after_epoch: Callable[[EpochRecord], None] | None = None,
     progress: bool | None = None,
 ) -> Fit:
     """Fit a model by stochastic variational inference; its parameters change in place.
@@ -79,6 +80,9 @@ def fit(
         checkpoint: a folder for the state at the end of each epoch and a log, ``log.jsonl``.  The
             same call goes on from what is there, bit for bit on a CPU as if it had not stopped.
         resume: False begins anew, whatever is in the folder.
+        after_epoch: called with the record of each epoch once it is done and kept, while model and
+            guide hold its parameters: for scores and curves of one's own.  Torch's generators and
+            the buffers are put back after it.
         progress: show a bar; default where standard error is a terminal.
 
     Returns:
@@ -99,6 +103,11 @@ def fit(
     if clip_norm is not None and not 0 < clip_norm < math.inf:
         raise ValueError(f"fit(clip_norm={clip_norm}): a norm is a positive number, or None.")
     _check_keep(keep, patience, validation)
+    if after_epoch is not None and not callable(after_epoch):
+        raise TypeError(
+            f"fit(after_epoch=...): received a {type(after_epoch).__name__}; it is a function of "
+            "the record of an epoch, such as lambda record: print(record.epoch, record.loss)."
+        )
     elbo = _elbo(elbo, estimator, temperature)
     loss_options = {
         "estimator": repr(elbo.estimator),
@@ -133,6 +142,7 @@ def fit(
         clip_norm=clip_norm,
         patience=patience,
         validation_draws=validation_draws,
+        after_epoch=after_epoch,
     )
     if checkpoint is not None:
         settings = {

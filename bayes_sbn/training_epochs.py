@@ -7,6 +7,7 @@ interrupted or broken epoch is undone.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from bayes_sbn.training_validation import (
     check_scaling,
     held_out_scores,
     traces,
+    undisturbed,
     weight_divergence,
 )
 
@@ -48,6 +50,7 @@ class Training:
         clip_norm: float | None,
         patience: int | None,
         validation_draws: int,
+        after_epoch: Callable[[EpochRecord], None] | None,
     ) -> None:
         if not isinstance(optim, PyroOptim):
             raise TypeError(
@@ -58,6 +61,7 @@ class Training:
         self.batches, self.held_out = batches, held_out
         self.epochs, self.schedule = epochs, schedule
         self.patience, self.validation_draws = patience, validation_draws
+        self.after_epoch = after_epoch
         first = batches.first()
         with torch.no_grad(), poutine.trace(param_only=True) as capture:
             model_trace, _ = traces(model, guide, first)
@@ -152,6 +156,9 @@ class Training:
         )
         self._finish(record)
         bar.set_postfix(_shown(record))
+        if self.after_epoch is not None:
+            with undisturbed(self.model, self.guide):
+                self.after_epoch(record)
 
     def _finish(self, record: EpochRecord) -> None:
         """Take the epoch into account: from here on it is done."""

@@ -89,6 +89,53 @@ def test_scores_of_held_out_rows_change_nothing():
     assert plain.history[0].validation_nll is None
 
 
+def test_what_is_done_after_an_epoch_sees_its_parameters_and_changes_nothing(tmp_path):
+    plain, wanted = fitted()
+    seen = []
+    model, guide = network()
+
+    def look(record):
+        seen.append((record, numbers(model, guide)["posterior.output.weight"].clone()))
+        guide(*rows())
+        model.input_range.fill_(100.0)
+        assert not torch.is_grad_enabled()
+
+    options = {"epochs": 3, "batch_size": 20, "checkpoint": tmp_path, "after_epoch": look}
+    fit = sbn.fit(model, guide, rows(), generator=order(), **options)
+    assert_equal(numbers(model, guide), wanted)
+    assert [r.loss for r in fit.history] == [r.loss for r in plain.history]
+    assert [record for record, _ in seen] == list(fit.history)
+    assert torch.equal(seen[2][1], wanted["posterior.output.weight"])
+    assert not torch.equal(seen[1][1], seen[2][1])
+    # epochs that were there already are not gone through again
+    model, guide = network()
+    sbn.fit(model, guide, rows(), generator=order(), **options)
+    assert len(seen) == 3
+
+
+def test_an_error_after_an_epoch_leaves_the_parameters_of_that_epoch():
+    _, wanted = fitted(schedule="constant", epochs=1)
+    model, guide = network()
+
+    def fails(record):
+        guide(*rows())
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        sbn.fit(
+            model,
+            guide,
+            rows(),
+            batch_size=20,
+            generator=order(),
+            schedule="constant",
+            after_epoch=fails,
+        )
+    assert_equal(numbers(model, guide), wanted)
+    with pytest.raises(TypeError, match=r"fit\(after_epoch=.*received a int; it is a function"):
+        fitted(after_epoch=3)
+
+
 def test_learning_shows_in_the_scores():
     torch.manual_seed(0)
     x, y = rows(300)

@@ -1,0 +1,1 @@
+"""MNIST by a network of ±1 weights and ±1 activations."""
