@@ -94,7 +94,8 @@ def marginal_probs(natural: Tensor, loadings: Tensor) -> Tensor:
 
 def variance(natural: Tensor) -> Tensor:
     """``1 - tanh(lam)^2`` as a product of probabilities, which does not cancel."""
-    return 4 * torch.sigmoid(2 * natural) * torch.sigmoid(-2 * natural)
+    rest: Tensor = 4 * torch.sigmoid(2 * natural) * torch.sigmoid(-2 * natural)
+    return rest
 
 
 class _AtFactors(torch.autograd.Function):
