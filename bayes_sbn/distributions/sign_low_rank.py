@@ -101,7 +101,7 @@ def variance(natural: Tensor) -> Tensor:
 class _AtFactors(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, natural: Tensor, loadings: Tensor, factors: Tensor) -> Tensor:
-        given = natural + torch.tensordot(factors, loadings, 1)
+        given: Tensor = natural + torch.tensordot(factors, loadings, 1)
         ctx.save_for_backward(given, factors, natural, loadings)
         return given
 

@@ -3,20 +3,12 @@ r"""A mixture posterior over ±1 weights: several mean-field laws, of one networ
     q(w) = sum_c pi_c prod_i q_c(w_i),      lam_ci = logit(p_ci) / 2,
 
 with natural parameters for each component, started independently.  A run draws one component for
-each particle and is a run of that component; particles draw them stratified,
-
-    c_k = F^{-1}((k + u_k) / P),      F the cumulative weights,
-
-so that each run is still unbiased, and C particles of C equal weights have every component once.
-The divergence is the bound of :mod:`bayes_sbn.distributions.sign_overlap`.
+each particle (:mod:`bayes_sbn.guides.component_draw`) and is a run of that component.  The
+divergence is the bound of :mod:`bayes_sbn.distributions.sign_overlap`.
 
 A leaf's gradient is ``dloss/dmu_c / pi_c``: the natural gradient, as the Fisher information of
 (component, weights) in ``lam_ci`` is ``pi_c (1 - mu_ci^2)``.  Equal components follow the
-trajectory of a mean-field guide.  The weights' own gradient is
-
-    sum_c dpi_c/dtheta m_c + E_c[(cost_c - m_c) dln pi_c/dtheta],
-
-where m_c is the running mean of the costs of component c at earlier steps.
+trajectory of a mean-field guide.
 """
 
 from __future__ import annotations
@@ -28,17 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bayes_sbn.distributions import ConditionalSign, SignBernoulli
-from bayes_sbn.distributions.sign_conditional import as_event
+from bayes_sbn.distributions import SignBernoulli
 from bayes_sbn.distributions.sign_overlap import log_overlaps, overlap_correction
 from bayes_sbn.guides.auto_sign import INITIAL_SPREAD
-from bayes_sbn.guides.auxiliary import AutoSignConditional, draw_auxiliary, spread_over
+from bayes_sbn.guides.auxiliary import AutoSignConditional
+from bayes_sbn.guides.component_draw import ComponentDraw, component_at
 from bayes_sbn.guides.divergence import DivergenceEstimate, estimate, log_prior
 from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli
-from bayes_sbn.kernels import draw_uniforms
-
-COST_DECAY = 0.9
-"""The weight that the running mean of a component's costs keeps at each step."""
 
 
 class AutoSignMixture(AutoSignConditional):
@@ -141,7 +129,16 @@ class AutoSignMixture(AutoSignConditional):
         logits = self._logits()
         if self.learn_weights:
             logits = self._announce(logits, "mixture.logits", is_dual=False)
-        return ComponentDraw(self, frames, shape, logits.log_softmax(0))
+        return ComponentDraw(
+            self._name,
+            frames,
+            shape,
+            logits.log_softmax(0),
+            batch_dims=self._batch_dims,
+            gradient=self.gradient,
+            costs=self._mixture().get_buffer("costs") if self.learn_weights else None,
+            marginals=self.weight_probabilities,
+        )
 
     def _site_law(self, name: str, leaf: Tensor) -> SignBernoulli:
         law: SignBernoulli = self._joint().site_law(name, leaf)
@@ -213,7 +210,7 @@ class AutoSignMixture(AutoSignConditional):
 
         def draw(index: int) -> Tensor:
             place = torch.rand((), dtype=torch.float64, generator=generator)
-            chosen = _component((index + place) / num_samples, weights)
+            chosen = component_at((index + place) / num_samples, weights)
             values = {}
             for name, natural in naturals.items():
                 probs = torch.sigmoid(2 * natural[chosen])
@@ -222,119 +219,3 @@ class AutoSignMixture(AutoSignConditional):
             return self.log_prob(values) - log_prior(values, priors)
 
         return estimate("AutoSignMixture.divergence", draw, num_samples)
-
-
-class ComponentDraw:
-    """The components drawn in one run, with the leaves that its sites have shown.
-
-    Args:
-        guide: the mixture.
-        frames: the plates around it.
-        shape: theirs.
-        log_weights: ``ln pi``.
-    """
-
-    def __init__(
-        self,
-        guide: AutoSignMixture,
-        frames: tuple[Any, ...],
-        shape: torch.Size,
-        log_weights: Tensor,
-    ) -> None:
-        self.guide = guide
-        self.frames, self.shape = frames, shape
-        self.log_weights = log_weights
-        self.name = f"{type(guide).__name__}.component"
-        self.states: int | None = guide.num_components
-        self.is_learned = guide.learn_weights
-        self.naturals: dict[str, Tensor] = {}
-        self.value = draw_auxiliary(self.name, self._draw, shape, is_listed=True)
-        if self.value.shape != shape or self.value.is_floating_point():
-            raise ValueError(
-                f"{self.name}: received {self.value.dtype} of shape {tuple(self.value.shape)}; a "
-                f"component is an integer for each place of the plates, {tuple(shape)}."
-            )
-
-    def _draw(self, shape: torch.Size) -> Tensor:
-        number = shape.numel()
-        uniform = draw_uniforms(torch.Size([number]), self.log_weights)
-        place = torch.arange(number, device=uniform.device) + uniform.double()
-        return _component(place / number, self.log_weights.detach().double().exp()).reshape(shape)
-
-    def site_law(self, name: str, leaf: Tensor) -> ConditionalSign:
-        """The law of a site given the components."""
-        if self.guide.gradient == "natural":
-            leaf = _per_weight(leaf, self.log_weights.detach().exp())
-        self.naturals[name] = leaf
-        alone = self.guide._priors[name]
-        # a single index is a view, of many a copy
-        picked = leaf[self.value] if not self.shape else leaf[self.value.reshape(-1)]
-        dims = self.guide._batch_dims[name]
-        natural = spread_over(picked, self.shape, alone.shape, dims)
-        return ConditionalSign.given(natural, self, gradient=self.guide.gradient)
-
-    def divergence_bound(self, priors: Mapping[str, SignBernoulli]) -> Tensor:
-        """``sum_i pi_i [KL(q_i || p) + ln sum_j pi_j BC_ij]``."""
-        gradient = self.guide.gradient
-        each = torch.zeros_like(self.log_weights)
-        for name, natural in self.naturals.items():
-            dims = natural.dim() - 1
-            law = SignBernoulli.from_natural(natural, gradient=gradient).to_event(dims)
-            prior = as_event(priors[name], natural.shape[1:])
-            each = each + torch.distributions.kl_divergence(law, prior)
-        overlaps = log_overlaps(list(self.naturals.values()), gradient=gradient)
-        weights = self.log_weights.exp()
-        return (weights * each).sum() + overlap_correction(self.log_weights, overlaps)
-
-    def probabilities(self) -> Tensor:
-        """The components' weights, differentiable."""
-        return self.log_weights.exp()
-
-    def surrogate(self, cost: Tensor) -> Tensor | None:
-        """What has the gradient of the weights; the running means then count these costs.
-
-        There is none before every component has had a cost.
-        """
-        if not self.is_learned:
-            return None
-        means = self.guide._mixture().get_buffer("costs")
-        before = means.clone()
-        chosen, cost = self.value.reshape(-1), cost.detach().reshape(-1)
-        for index in chosen.unique():
-            now = cost[chosen == index].mean()
-            old = before[index]
-            means[index] = now if torch.isnan(old) else now.lerp(old, COST_DECAY)
-        if torch.isnan(before).any():
-            return None
-        left = (cost - before[chosen]) * self.log_weights[chosen]
-        # the sum over draws, as losses are
-        return left.sum() + len(chosen) * (self.log_weights.exp() * before).sum()
-
-    def marginal(self, site: str) -> SignBernoulli:
-        """The mixture of each single weight."""
-        return SignBernoulli(probs=self.guide.weight_probabilities()[site], validate_args=False)
-
-
-class _PerWeight(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, leaf: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(weights)
-        return leaf.view_as(leaf)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (weights,) = ctx.saved_tensors
-        total = gradients[0]
-        least = torch.finfo(total.dtype).tiny
-        return total / weights.clamp_min(least).reshape(-1, *(1,) * (total.dim() - 1)), None
-
-
-def _per_weight(leaf: Tensor, weights: Tensor) -> Tensor:
-    """The leaves, whose gradient is divided by the weights of their components."""
-    result: Tensor = _PerWeight.apply(leaf, weights)  # type: ignore[no-untyped-call]
-    return result
-
-
-def _component(place: Tensor, weights: Tensor) -> Tensor:
-    """The component at places in [0, 1) of the cumulative weights."""
-    return torch.searchsorted(weights.cumsum(0), place, right=True).clamp_max(len(weights) - 1)

@@ -178,6 +178,27 @@ def test_components_are_drawn_by_their_weights():
     chance.assert_count(counts, 1000, guide.component_weights(), detects=0.15)
 
 
+def test_each_vectorised_particle_has_a_loss_of_its_own():
+    guide, x, y = regression_pair()
+    guide.mixture.costs.copy_(torch.tensor([2.0, 3.0]))
+    options = {"num_particles": 6, "vectorize_particles": True, "max_plate_nesting": 1}
+    losses, gradients_of_weights = [], []
+    for each in (False, True):
+        elbo = sbn.TraceEstimator_ELBO("psa", **options)
+        kept = guide.mixture.costs.clone()
+        torch.manual_seed(4)
+        call = elbo.particle_losses if each else elbo.differentiable_loss
+        loss = call(regression, guide, x, y)
+        guide.mixture.costs.copy_(kept)
+        assert loss.shape == ((6,) if each else ())
+        loss.mean().backward()
+        losses.append(float(loss.detach().mean()))
+        gradients_of_weights.append(gradients(guide))
+    assert losses[0] == pytest.approx(losses[1], abs=1e-12)
+    for key, gradient in gradients_of_weights[0].items():
+        torch.testing.assert_close(gradients_of_weights[1][key], gradient)
+
+
 def test_copies_of_a_bound_of_several_samples_share_their_component():
     guide, x, y = regression_pair(num_components=4, learn_weights=False)
     seen = []
