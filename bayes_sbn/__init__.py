@@ -52,6 +52,9 @@ _NAMES = {
     "TraceEstimator_ELBO": "bayes_sbn.elbo",
     "audit": "bayes_sbn.gradient_audit",
     "fit": "bayes_sbn.training",
+    "Plateau": "bayes_sbn.training_schedule",
+    "choose_temperature": "bayes_sbn.training_temperature",
+    "temperature_rule": "bayes_sbn.training_temperature",
     "summary": "bayes_sbn.network_summary",
     "Posterior": "bayes_sbn.posterior",
     "Ensemble": "bayes_sbn.ensemble",
@@ -103,6 +106,9 @@ if TYPE_CHECKING:
     from bayes_sbn.signs_rearranged import permute as permute
     from bayes_sbn.signs_rearranged import reshape as reshape
     from bayes_sbn.training import fit as fit
+    from bayes_sbn.training_schedule import Plateau as Plateau
+    from bayes_sbn.training_temperature import choose_temperature as choose_temperature
+    from bayes_sbn.training_temperature import temperature_rule as temperature_rule
 
 
 def __getattr__(name: str) -> Any:

@@ -99,6 +99,8 @@ class TraceEstimator_ELBO(ELBO):
         )
         self.num_importance = num_importance
         self.temperature = temperature
+        self.temperature_factor = 1.0
+        """What the temperature is multiplied by, see :meth:`scale_temperature`."""
         self.weight_kl = weight_kl
         self.passes = 0
         """Network evaluations of the last call, reruns included."""
@@ -114,12 +116,17 @@ class TraceEstimator_ELBO(ELBO):
         Tensors, numbers and strings only; with the parameters, the optimiser's state and the
         generators' it continues a run bit for bit.
         """
-        return {"temperature": self.temperature, "estimators": self.estimators.state_dict()}
+        return {
+            "temperature": self.temperature,
+            "temperature_factor": self.temperature_factor,
+            "estimators": self.estimators.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from what :meth:`state_dict` returned; sites may be yet to be met."""
         self.estimators.load_state_dict(state_dict["estimators"])
         self.temperature = state_dict["temperature"]
+        self.temperature_factor = state_dict.get("temperature_factor", 1.0)
 
     def __call__(self, model: Any, guide: Any) -> ELBOModule:
         """A torch module whose parameters are those of the model, the guide and estimators."""
@@ -222,8 +229,23 @@ class TraceEstimator_ELBO(ELBO):
         handler = EstimatorMessenger(self.estimators, copies=self.num_importance)
         return Run(handler, model, guide, args, kwargs, self.max_plate_nesting)
 
+    def scale_temperature(self, factor: float) -> None:
+        """Let one nat of KL cost ``factor`` times :attr:`temperature` from here on.
+
+        Factors do not add up: each is one of the temperature that was given, also of an ``"auto"``
+        that is yet to be worked out.  Annealing calls it once a step or epoch, as in
+        ``elbo.scale_temperature(min(1.0, step / 500))``.
+        """
+        is_number = isinstance(factor, (int, float)) and not isinstance(factor, bool)
+        if not (is_number and 0 <= factor < math.inf):
+            raise ValueError(
+                f"TraceEstimator_ELBO.scale_temperature({factor!r}): a factor of the temperature "
+                "is a finite number of at least 0."
+            )
+        self.temperature_factor = float(factor)
+
     def resolve_temperature(self, run: Run) -> float:
-        """The temperature as a number; ``"auto"`` is worked out from the first run, once."""
+        """What one nat of KL costs now; ``"auto"`` is worked out from the first run, once."""
         if isinstance(self.temperature, str):
             self.temperature = automatic_temperature(run.model_trace, run.guide_trace)
-        return float(self.temperature)
+        return self.temperature_factor * float(self.temperature)

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bayes_sbn.dual import NATURAL
+from bayes_sbn.noise import Noise
 from bayes_sbn.training_checkpoint import read_checkpoint, write_checkpoint, write_whole
 from bayes_sbn.training_data import Batches, TensorBatches
 from bayes_sbn.training_state import State
@@ -93,6 +95,14 @@ def described(optim: Any) -> list[str]:
     names = ("dual_args", "real_name", "real_args", "pt_optim_args", "pt_clip_args")
     options = {name: getattr(optim, name, None) for name in names}
     return [type(optim).__name__, repr({n: o for n, o in options.items() if not callable(o)})]
+
+
+def law_of_leaves(guide: Any) -> dict[str, str]:
+    """The noise law whose quantiles a guide's leaves are, where that is not the default."""
+    noise = getattr(guide, "noise", None)
+    if not isinstance(noise, Noise) or noise == NATURAL:
+        return {}
+    return {"noise of the guide": f"{type(noise).__name__}(scale={float(noise.scale)})"}
 
 
 def _checksum(tensor: Tensor) -> str:

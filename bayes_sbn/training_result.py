@@ -21,6 +21,7 @@ class EpochRecord:
         loss: what was minimised, the mean over the epoch's steps while parameters moved.
         gradient_norm: the largest of the epoch's steps, of the loss a row, before clipping.
         rate: the factor of all step sizes.
+        temperature: what a nat of KL cost.
         kl_nats: divergence of the ±1 weights from their prior, at the end.
         kl_bits: the same in bits.
         kl_bits_per_weight: the same for each weight, or None without ±1 weights.
@@ -35,6 +36,7 @@ class EpochRecord:
     loss: float
     gradient_norm: float
     rate: float
+    temperature: float
     kl_nats: float
     kl_bits: float
     kl_bits_per_weight: float | None
@@ -68,8 +70,8 @@ class Fit:
 
     @property
     def temperature(self) -> float:
-        """What a nat of KL cost; give it to ``Posterior.from_guide``."""
-        return float(self.elbo.temperature)
+        """What a nat of KL cost in the epoch that was kept; give it to ``Posterior.from_guide``."""
+        return self.history[self.epoch - 1].temperature
 
     @property
     def best_epoch(self) -> int | None:

@@ -25,7 +25,7 @@ from bayes_sbn.distributions import (
     SignBernoulli,
     SignDistribution,
 )
-from bayes_sbn.dual import leaf_of, register_leaf
+from bayes_sbn.dual import NATURAL, latent_of, leaf_of, register_leaf
 from bayes_sbn.guides.sites import (
     real_site_error,
     refuse_subsampled,
@@ -33,10 +33,12 @@ from bayes_sbn.guides.sites import (
     sites_of_run,
 )
 from bayes_sbn.guides.unrolled import UnrolledGuide
+from bayes_sbn.noise import Noise
 
 INITIAL_SPREAD = 1.5
-"""Standard deviation of leaves at the start. Means near 0 drown in the noise of the weights; spread
-out, deep and wide networks learn quickly (the start decides more than any other setting)."""
+"""Standard deviation of natural parameters at the start. Means near 0 drown in the noise of the
+weights; spread out, deep and wide networks learn quickly (the start decides more than any other
+setting)."""
 
 
 class AutoSign(AutoMessenger):
@@ -49,7 +51,7 @@ class AutoSign(AutoMessenger):
         model: a Pyro model whose latent sites are ``SignBernoulli`` weights, outside subsampled
             plates, and ``NoisySign`` activations.
         example: arguments of one call of the model, to find the sites of a callable.
-        init_scale: standard deviation of the leaves at the start.
+        init_scale: standard deviation of the natural parameters at the start.
         generator: of the initial values; default torch's global one.
     """
 
@@ -97,7 +99,8 @@ class AutoSign(AutoMessenger):
             start = (
                 torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
             )
-            _set_at(self.posterior, name, torch.nn.Parameter(start.to(like.device)))
+            start = latent_of(start, self._noise()).to(like.device)
+            _set_at(self.posterior, name, torch.nn.Parameter(start))
             self._site_names.append(name)
             self._priors[name] = prior.probs.detach().clone()
         self._generator = None
@@ -132,11 +135,15 @@ class AutoSign(AutoMessenger):
 
     def _param_statement(self, name: str) -> Tensor:
         """The leaf of a site, announced to the handlers of ``pyro.param`` as a local parameter."""
-        return self._announce(self.leaf(name), f"posterior.{name}", is_dual=self._is_dual())
+        return self._announce(
+            self.leaf(name), f"posterior.{name}", is_dual=self._is_dual(), noise=self._noise()
+        )
 
-    def _announce(self, leaf: Tensor, path: str, *, is_dual: bool) -> Tensor:
+    def _announce(
+        self, leaf: Tensor, path: str, *, is_dual: bool, noise: Noise = NATURAL
+    ) -> Tensor:
         """A parameter of the guide, shown to the handlers of ``pyro.param``."""
-        register_leaf(leaf, path, is_dual=is_dual)
+        register_leaf(leaf, path, is_dual=is_dual, noise=noise)
         value: Any = leaf.view_as(leaf)
         value.unconstrained = weakref.ref(leaf)
         announced = effectful(type="param")(lambda *_, **__: value)
@@ -177,6 +184,10 @@ class AutoSign(AutoMessenger):
     def _is_dual(self) -> bool:
         """Whether the optimiser steps the leaves by mirror descent."""
         return True
+
+    def _noise(self) -> Noise:
+        """The law under which the leaves are duals of probabilities."""
+        return NATURAL
 
     @property
     def _name(self) -> str:
