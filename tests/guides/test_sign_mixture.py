@@ -199,6 +199,12 @@ def test_each_vectorised_particle_has_a_loss_of_its_own():
         torch.testing.assert_close(gradients_of_weights[1][key], gradient)
 
 
+def test_an_audit_samples_as_paths_do_not_tell_the_component():
+    guide, x, y = regression_pair(learn_weights=False)
+    audit = sbn.audit(regression, guide, (x, y), estimators=["psa"], repeats=20, progress=False)
+    assert COMPONENT in audit.why_sampled
+
+
 def test_copies_of_a_bound_of_several_samples_share_their_component():
     guide, x, y = regression_pair(num_components=4, learn_weights=False)
     seen = []
