@@ -50,6 +50,7 @@ _NAMES = {
     "EstimatorMessenger": "bayes_sbn.messenger",
     "force_draws": "bayes_sbn.messenger",
     "TraceEstimator_ELBO": "bayes_sbn.elbo",
+    "DataParallel_ELBO": "bayes_sbn.elbo_parallel",
     "audit": "bayes_sbn.gradient_audit",
     "fit": "bayes_sbn.training",
     "Plateau": "bayes_sbn.training_schedule",
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from bayes_sbn.distributions import NoisySign as NoisySign
     from bayes_sbn.distributions import SignBernoulli as SignBernoulli
     from bayes_sbn.elbo import TraceEstimator_ELBO as TraceEstimator_ELBO
+    from bayes_sbn.elbo_parallel import DataParallel_ELBO as DataParallel_ELBO
     from bayes_sbn.ensemble import Ensemble as Ensemble
     from bayes_sbn.estimators import Estimator as Estimator
     from bayes_sbn.estimators import Site as Site

@@ -11,7 +11,7 @@ become finite sums.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,16 +36,26 @@ PARTICLE_PLATE = "num_particles_vectorized"
 """The name that Pyro gives the plate of vectorised particles."""
 
 
+UniformSource = Callable[[torch.Size, Tensor], Tensor]
+"""From a shape and a tensor of the wanted dtype and device to uniforms."""
+
+
 class DrawRule:
     """How one site is drawn: its estimator, fed with uniforms, and what its children are told."""
 
     def __init__(
-        self, name: str, estimator: Estimator, record: dict[str, Tensor], copies: int = 1
+        self,
+        name: str,
+        estimator: Estimator,
+        record: dict[str, Tensor],
+        copies: int = 1,
+        source: UniformSource = draw_uniforms,
     ) -> None:
         self.name = name
         self.estimator = estimator
         self.record = record
         self.copies = copies
+        self.source = source
 
     def __call__(self, fn: SignDistribution, uniform: Tensor | None = None) -> Tensor:
         """The value of the site, tagged; chance only where no uniforms are given."""
@@ -74,9 +84,9 @@ class DrawRule:
         shape, batch = fn.shape(), fn.batch_shape
         is_weight = isinstance(fn, SignBernoulli) and len(batch) > 0 and batch[0] == batch.numel()
         if self.copies == 1 or not is_weight:
-            return draw_uniforms(shape, fn.parameter)
+            return self.source(shape, fn.parameter)
         groups = torch.Size([shape[0] // self.copies, *shape[1:]])
-        return draw_uniforms(groups, fn.parameter).repeat_interleave(self.copies, 0)
+        return self.source(groups, fn.parameter).repeat_interleave(self.copies, 0)
 
     def _flip(self, fn: SignDistribution, value: Tensor) -> FlipRule | None:
         """The estimator's rule for the children, with the probabilities that it asks for."""
@@ -142,7 +152,13 @@ class EstimatorMessenger(Messenger):
                 f'site "{msg["name"]}", infer={{"estimator": ...}}: {error}'
             ) from None
         msg["infer"]["drawn_by"] = estimator
-        msg["fn"] = fn.with_rule(DrawRule(msg["name"], estimator, self.uniforms, self.copies))
+        rule = DrawRule(msg["name"], estimator, self.uniforms, self.copies, self._source(msg))
+        msg["fn"] = fn.with_rule(rule)
+
+    def _source(self, msg: Any) -> UniformSource:
+        """Where the uniforms of a site come from."""
+        del msg
+        return draw_uniforms
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if site_is_subsample(msg):

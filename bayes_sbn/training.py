@@ -17,6 +17,8 @@ from typing import Any
 import torch
 
 from bayes_sbn.elbo import TraceEstimator_ELBO
+from bayes_sbn.elbo_parallel import DataParallel_ELBO
+from bayes_sbn.elbo_ranks import Ranks, checksum
 from bayes_sbn.estimators import Estimator
 from bayes_sbn.optim import MirrorDescent
 from bayes_sbn.training_data import Batches, LoaderBatches, as_batches
@@ -72,7 +74,8 @@ def fit(
         validation: held-out rows in the same form, scored after each epoch by an ensemble of draws.
         estimator: gradient estimator, default ``"psa"``.
         temperature: what a nat of KL costs, default ``"auto"``.
-        elbo: the loss itself, in place of ``estimator`` and ``temperature``.
+        elbo: the loss itself, in place of ``estimator`` and ``temperature``; of several processes
+            :class:`bayes_sbn.DataParallel_ELBO`, each of which makes the same call.
         optim: a PyroOptim, default ``MirrorDescent({"lr": 0.05, "real": ("Adam", {"lr": 0.01})})``.
         epochs: passes over the data.
         batch_size: rows of a mini-batch of tensors.
@@ -120,12 +123,16 @@ def fit(
             "the record of an epoch, such as lambda record: print(record.epoch, record.loss)."
         )
     elbo = _elbo(elbo, estimator, temperature)
+    ranks, own_draws = Ranks.alone(), False
+    if isinstance(elbo, DataParallel_ELBO):
+        ranks, own_draws = elbo.ranks, elbo.independent_draws and elbo.ranks.size > 1
     loss_options = {
         "estimator": repr(elbo.estimator),
         "temperature": elbo.temperature,
         "weight_kl": elbo.weight_kl,
         "num_particles": elbo.num_particles,
         "num_importance": elbo.num_importance,
+        **({"independent_draws": True} if own_draws else {}),
     }
     if generator is None:
         generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
@@ -156,7 +163,7 @@ def fit(
         validation_draws=validation_draws,
         after_epoch=after_epoch,
     )
-    if checkpoint is not None:
+    if checkpoint is not None or ranks.size > 1:
         settings = {
             "data": fingerprint(batches),
             "validation": fingerprint(held_out),
@@ -172,14 +179,37 @@ def fit(
             **training.state.described(),
             **law_of_leaves(guide),
         }
+        _need_same_call(
+            ranks,
+            settings,
+            epochs=epochs,
+            patience=patience,
+            keep=keep,
+            generator=checksum(generator.get_state()),
+            checkpoint=checkpoint is not None,
+            resume=resume,
+        )
+    if checkpoint is not None:
         _warn_of_order(batches)
-        training.keep_in(TrainingFolder(checkpoint, settings), resume=resume)
+        training.keep_in(TrainingFolder(checkpoint, settings, ranks), resume=resume)
+    if ranks.rank > 0:
+        progress = False
     stopped = training.run(progress)
     if keep == "best" or (keep is None and patience is not None):
         epoch = training.keep_best()
     else:
         epoch = len(training.history)
     return Fit(tuple(training.history), stopped, epoch, elbo, training.svi.optim)
+
+
+def _need_same_call(ranks: Ranks, settings: dict[str, Any], **others: Any) -> None:
+    """Raise on all processes of a fit if they were not told the same."""
+    ranks.need_same(
+        "fit(elbo=DataParallel_ELBO(...))",
+        {**settings, **{f"{name}=": value for name, value in others.items()}},
+        "Make the same call on every rank, after the same torch.manual_seed(0): a rank takes its "
+        "rows of each batch itself.",
+    )
 
 
 def _check_counts(**counts: int | None) -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bayes_sbn.dual import NATURAL
+from bayes_sbn.elbo_ranks import Ranks
 from bayes_sbn.noise import Noise
 from bayes_sbn.training_checkpoint import read_checkpoint, write_checkpoint, write_whole
 from bayes_sbn.training_data import Batches, TensorBatches
@@ -31,22 +32,38 @@ LOG = "log.jsonl"
 class TrainingFolder:
     """Where a fit leaves its state at the end of each epoch.
 
+    Of several processes the first one reads and writes, and tells the others what is there.
+
     Args:
         folder: made if it is not there.
         settings: what makes this fit this one, as plain values.
+        ranks: the processes of the fit.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        ranks: Ranks | None = None,
+    ) -> None:
         self.folder = Path(folder)
         self.settings = dict(settings)
+        self.ranks = Ranks.alone() if ranks is None else ranks
+        self.ranks.by_first(self._make)
+
+    def _make(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(
-                f"fit(checkpoint={str(folder)!r}) is a file; it is the folder of a fit's files."
+                f"fit(checkpoint={str(self.folder)!r}) is a file; it is the folder of a fit's "
+                "files."
             )
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> State | None:
         """The state to go on from, or None if there is no checkpoint."""
+        return self.ranks.by_first(self._read)
+
+    def _read(self) -> State | None:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return None
@@ -58,6 +75,9 @@ class TrainingFolder:
 
     def write(self, kept: State) -> None:
         """Keep the state at the end of an epoch."""
+        self.ranks.by_first(lambda: self._write(kept))
+
+    def _write(self, kept: State) -> None:
         content = {"settings": self.settings, "kept": kept}
         write_checkpoint(self.folder / CHECKPOINT, content)
         history = kept["history"]

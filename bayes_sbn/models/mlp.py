@@ -47,6 +47,9 @@ class BinaryMLP(PyroModule):
 
     input_range: Tensor
 
+    running_maxima = ("input_range",)
+    """Buffers that are the largest values so far, for processes that see different rows."""
+
     def __init__(
         self,
         in_features: int,
