@@ -361,7 +361,7 @@ def test_a_mixture_learns_digits_and_its_components_differ():
     model = sbn.models.BinaryMLP(64, [64], 10, num_data=1437)
     guide = sbn.guides.AutoSignMixture(model, num_components=2)
     fit = sbn.fit(model, guide, (x[:1437], torch.tensor(y[:1437])), epochs=25, progress=False)
-    assert fit.kl_nats == pytest.approx(guide.divergence_bound(), rel=1e-4)
+    assert fit.history[-1].kl_nats == pytest.approx(guide.divergence_bound(), rel=1e-4)
     draws = [
         sbn.Posterior.from_guide(model, guide.component(c))
         .draw(50)
