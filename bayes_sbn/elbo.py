@@ -4,8 +4,9 @@ r"""The evidence lower bound for stochastic binary networks, differentiated by e
 
 Three things make it lean: the KL of ±1 weights is analytic; activations follow their own
 conditional in the guide, ``q(h | w) = p(h | w)``, so that their KL vanishes pointwise and is
-skipped; and a site is scored only where its estimator asks for it.  Any other latent site keeps
-the Monte Carlo terms of Pyro's ``Trace_ELBO``.
+skipped; and a site is scored only where its estimator asks for it.  The KL of real weights, sites
+of a normal law or a point outside the plates of the data, is analytic too and costs T.  Any other
+latent site keeps the Monte Carlo terms of Pyro's ``Trace_ELBO``.
 
 At T = 1 this is the bound of the stock ELBOs.  Its value is E log p(y | states, weights), which
 lies below E_w log E_h p(y | h, w), which lies below log E p(y | h, w).
@@ -45,8 +46,9 @@ class TraceEstimator_ELBO(ELBO):
             ``"auto"`` is min(1, N h / (10 K ln 2)) for K ±1 weights and N data of h nats each
             (log of the number of classes, log 2 a binary label, 1 otherwise), fixed at the first
             call and readable as :attr:`temperature`.
-        weight_kl: whether the KL of the weights is part of the loss; if not, it is left to the
-            optimiser (:class:`bayes_sbn.optim.MirrorDescent` with ``"kl": "prox"``).
+        weight_kl: whether the KL of the ±1 weights is part of the loss; if not, it is left to the
+            optimiser (:class:`bayes_sbn.optim.MirrorDescent` with ``"kl": "prox"``).  That of real
+            weights always is.
         num_particles: draws averaged over.
         num_importance: how many copies of the activations the likelihood of a row is averaged over
             before its log is taken: a tighter bound (:mod:`bayes_sbn.elbo_importance`).  All
@@ -170,7 +172,8 @@ class TraceEstimator_ELBO(ELBO):
         enumeration = Enumeration(
             self.estimator, model, guide, args, kwargs, self.max_plate_nesting
         )
-        temperature = self.resolve_temperature(enumeration.first) if self.weight_kl else None
+        enumeration.first.temperature = self.resolve_temperature(enumeration.first)
+        temperature = enumeration.first.temperature if self.weight_kl else None
         for summand in enumeration.chunks(temperature, self._tell_leaves):
             warn_if_nan(summand, "loss")
             self.passes = enumeration.passes
@@ -227,7 +230,9 @@ class TraceEstimator_ELBO(ELBO):
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Run:
         handler = EstimatorMessenger(self.estimators, copies=self.num_importance)
-        return Run(handler, model, guide, args, kwargs, self.max_plate_nesting)
+        run = Run(handler, model, guide, args, kwargs, self.max_plate_nesting)
+        run.temperature = self.resolve_temperature(run)
+        return run
 
     def scale_temperature(self, factor: float) -> None:
         """Let one nat of KL cost ``factor`` times :attr:`temperature` from here on.

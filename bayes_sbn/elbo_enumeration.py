@@ -2,7 +2,7 @@ r"""The exact loss by enumeration: every joint state of the ±1 sites, weighed b
 
     loss = sum_c sum_s q(s) c(s),        q(s) = prod_i (1 + s_i mu_i(s)) / 2,
 
-over the terms c of the loss (negative log-likelihoods, T times the KL of ±1 weights, log q - log p
+over the terms c of the loss (negative log-likelihoods, T times the KL of weights, log q - log p
 of units with a conditional of their own) and the states s of all that c may depend on.  Automatic
 differentiation of the sum gives the exact gradient: in the means of weights through ``mu_i``.
 
@@ -23,6 +23,7 @@ from typing import Any
 
 import pyro
 import torch
+from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
@@ -31,7 +32,16 @@ from torch.distributions import kl_divergence
 from bayes_sbn.distributions import ConditionalSign, SignBernoulli, SignDistribution
 from bayes_sbn.elbo_joint import joint_sites
 from bayes_sbn.elbo_run import Run
-from bayes_sbn.elbo_sites import is_analytic, latent_terms, need_model_site, register_parameters
+from bayes_sbn.elbo_sites import (
+    base_law,
+    data_plates,
+    is_analytic,
+    is_real_weight,
+    latent_terms,
+    need_model_site,
+    real_divergence,
+    register_parameters,
+)
 from bayes_sbn.estimators import Exact
 from bayes_sbn.messenger import PARTICLE_PLATE, EstimatorMessenger
 from bayes_sbn.signs import tag_sign
@@ -185,6 +195,7 @@ class Enumeration:
             pyro.plate(PARTICLE_PLATE, len(index), dim=dim)(fn) for fn in (self.model, self.guide)
         )
         run = Run(handler, model, guide, self.args, self.kwargs, self.nesting + 1)
+        run.temperature = self.first.temperature
         self.passes += run.passes
         self._check_batches(run, len(index))
         register_parameters(run.model_trace.nodes)
@@ -254,16 +265,21 @@ class Enumeration:
 
 def _latent_laws(run: Run) -> dict[str, Any]:
     """Every latent site with the law it is drawn from, the guide's where it has one."""
-    laws = {}
+    laws: dict[str, Any] = {}
+    points: set[str] = set()
     for trace in (run.guide_trace, run.model_trace):
         for name, site in trace.nodes.items():
-            if site["type"] != "sample" or site["is_observed"] or name in laws:
+            if site["type"] != "sample" or site["is_observed"] or name in laws or name in points:
+                continue
+            if isinstance(base_law(site["fn"]), Delta):
+                points.add(name)  # one state, which it draws itself
                 continue
             if not isinstance(site["fn"], SignDistribution):
                 raise TypeError(
                     f'TraceEstimator_ELBO("exact"): the latent site "{name}" has law '
-                    f"{type(site['fn']).__name__}, whose states cannot be listed; all of them must "
-                    'be ±1 (SignBernoulli, NoisySign). Use "psa" or "score" with such a site.'
+                    f"{type(base_law(site['fn'])).__name__}, whose states cannot be listed; all of "
+                    "them must be ±1 (SignBernoulli, NoisySign), or a point. Use "
+                    'AutoHybrid(model, real="point"), or "psa" or "score" with such a site.'
                 )
             laws[name] = site
     return laws
@@ -302,6 +318,7 @@ def _shared_plates(run: Run, latent: set[str]) -> frozenset[str]:
 def _terms(run: Run, temperature: float | None) -> Iterator[tuple[Any, Tensor]]:
     """The terms of the loss, each with the site whose plates it lies in."""
     model_nodes = run.model_trace.nodes
+    plates = data_plates(model_nodes)
     for name in run.observed:
         yield model_nodes[name], -model_nodes[name]["log_prob"]
     for name, guide_site in run.guide_trace.nodes.items():
@@ -313,6 +330,10 @@ def _terms(run: Run, temperature: float | None) -> Iterator[tuple[Any, Tensor]]:
             if temperature is not None and not isinstance(q, ConditionalSign):
                 kl = scale_and_mask(kl_divergence(q, p), guide_site["scale"], guide_site["mask"])
                 yield guide_site, temperature * kl
+        elif is_real_weight(guide_site, plates):
+            kl = real_divergence(model_site, guide_site)
+            assert kl is not None  # of a point, the only real law that has states
+            yield guide_site, run.temperature * kl
         elif not is_analytic(model_site, guide_site):
             log_p, log_q, _ = latent_terms(model_site, guide_site)
             yield guide_site, log_q - log_p

@@ -28,7 +28,7 @@ from bayes_sbn.distributions import (
     SignBernoulli,
 )
 from bayes_sbn.elbo_run import Run
-from bayes_sbn.elbo_sites import is_analytic, particle_dim
+from bayes_sbn.elbo_sites import is_analytic, is_real_weight, particle_dim
 from bayes_sbn.elbo_terms import Particle
 
 CALL = "TraceEstimator_ELBO(num_importance=...)"
@@ -96,6 +96,9 @@ class AveragedParticle(Particle):
                         f'{CALL}: the ±1 site "{name}" is drawn in the plate "{rows[0]}", one for '
                         "each row; a bound of several samples takes weights that the rows share."
                     )
+                # draws of real weights are paths, which the copies share (EstimatorMessenger)
+            elif is_real_weight(site, self.data_plates) and site["fn"].has_rsample:
+                continue
             elif name not in model_nodes or not is_analytic(model_nodes[name], site):
                 raise ValueError(
                     f'{CALL}: site "{name}" does not follow the model\'s own conditional; a bound '
@@ -117,7 +120,7 @@ class AveragedParticle(Particle):
         flips = any(
             site["infer"]["drawn_by"].flip is not None
             for site in guide_nodes.values()
-            if site["type"] == "sample"
+            if site["type"] == "sample" and "drawn_by" in site["infer"]  # not a real weight
         )
         for name in self.run.observed:
             law = model_nodes[name]["fn"]

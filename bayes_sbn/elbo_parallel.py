@@ -206,6 +206,7 @@ class DataParallel_ELBO(TraceEstimator_ELBO):
         )
         self._other_plates = handler.other_plates
         run = Run(handler, model, guide, args, kwargs, self.max_plate_nesting)
+        run.temperature = self.resolve_temperature(run)
         for name in run.observed:
             stack = run.model_trace.nodes[name]["cond_indep_stack"]
             if not any(f.vectorized and f.name in handler.row_plates for f in stack):

@@ -1,6 +1,7 @@
 r"""Ensemble: draws of a posterior over binary networks, held packed, and what they predict.
 
-Draw s of an ensemble is one network of ±1 weights.  Its weights and the noise of its activations
+Draw s of an ensemble is one network of ±1 weights, beside which some layers may have real weights,
+16 bits each.  Its weights and the noise of its activations
 are functions of (seed, stream, draw, layer, unit, row) alone, by the definition in
 ``bayes_sbn.kernels.reference``: neither the batch, the blocks, the order of rows nor how the draws
 are shared out changes a bit.  A slice of an ensemble keeps the indices of its draws, so slices
@@ -12,17 +13,18 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from bayes_sbn.bits import PackedBits, num_words
+from bayes_sbn.bits import PackedBits
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.inputs import Inputs, round_inputs
 from bayes_sbn.kernels.reference.network import (
+    DenseLayer,
     Network,
     Signs,
     block_size,
@@ -33,6 +35,7 @@ from bayes_sbn.kernels.reference.network import (
     signs_of_words,
     softmax64,
 )
+from bayes_sbn.kernels.reference.real_weights import Int16, RealDenseLayer
 from bayes_sbn.kernels.reference.sampling import Int64, UInt32
 from bayes_sbn.philox import fold_stream
 from bayes_sbn.predictions import Predictions
@@ -51,7 +54,8 @@ Number = TypeVar("Number", np.int64, np.float64)
 class Ensemble:
     """Binary networks drawn from a posterior; made by :meth:`bayes_sbn.Posterior.draw`.
 
-    Weights are drawn when they are first needed, and then kept packed, one bit each.
+    Weights are drawn when they are first needed, and then kept: ±1 weights packed, one bit each,
+    real weights as 16-bit integers.
 
     Args:
         network: the layers that are drawn from.
@@ -90,27 +94,40 @@ class Ensemble:
 
     @property
     def memory(self) -> int:
-        """Bytes of the packed weights of all draws."""
-        words = (layer.num_units * num_words(layer.num_inputs) for layer in self.network.layers)
-        return 4 * len(self) * sum(words)
+        """Bytes of the weights of all draws; real weights that all draws share count once."""
+        return sum(
+            layer.bytes_per_draw * (1 if _is_fixed(layer) else len(self))
+            for layer in self.network.layers
+        )
 
     @cached_property
-    def weights(self) -> tuple[PackedBits, ...]:
-        """The ±1 weights of each layer, one bit a weight: shape (draws, out, in)."""
-        size = sum(layer.thresholds.size for layer in self.network.layers)
-        step = max(1, _WEIGHTS_AT_A_TIME // size)
-        words = [
-            np.empty((len(self), layer.num_units, num_words(layer.num_inputs)), np.uint32)
-            for layer in self.network.layers
+    def weights(self) -> tuple[PackedBits | Int16, ...]:
+        """The weights of each layer, shape (draws, out, in).
+
+        ±1 weights have one bit each; real weights are int16, in steps of the layer's grid.
+        """
+        layers = self.network.layers
+        step = max(1, _WEIGHTS_AT_A_TIME // sum(la.num_units * la.num_inputs for la in layers))
+        drawn = draw_network(self.network, self._key, self.draws[:step])
+        kept: list[NDArray[Any]] = [
+            # a view of one copy for all draws, or room for each
+            np.broadcast_to(first[:1], (len(self), *first.shape[1:]))
+            if _is_fixed(layer)
+            else np.empty((len(self), *first.shape[1:]), first.dtype)
+            for first, layer in zip(drawn, layers, strict=True)
         ]
         for start in range(0, len(self), step):
             part = slice(start, start + step)
-            drawn = draw_network(self.network, self._key, self.draws[part])
-            for kept, new in zip(words, drawn, strict=True):
-                kept[part] = new
+            if start:
+                drawn = draw_network(self.network, self._key, self.draws[part])
+            for room, new, layer in zip(kept, drawn, layers, strict=True):
+                if not _is_fixed(layer):
+                    room[part] = new
         return tuple(
-            PackedBits(torch.from_numpy(w.view(np.int32)), layer.num_inputs)
-            for w, layer in zip(words, self.network.layers, strict=True)
+            room
+            if isinstance(layer, RealDenseLayer)
+            else PackedBits(torch.from_numpy(room.view(np.int32)), layer.num_inputs)
+            for room, layer in zip(kept, layers, strict=True)
         )
 
     def __len__(self) -> int:
@@ -139,7 +156,8 @@ class Ensemble:
         forward = index.step is None or index.step > 0  # torch has no views with negative steps
         if "weights" in self.__dict__ and forward:
             part.__dict__["weights"] = tuple(
-                PackedBits(bits.data[index], bits.length) for bits in self.weights
+                PackedBits(w.data[index], w.length) if isinstance(w, PackedBits) else w[index]
+                for w in self.weights
             )
         return part
 
@@ -269,7 +287,7 @@ class Ensemble:
             for first_draw in range(0, len(self), draws_at_once):
                 part = slice(first_draw, first_draw + draws_at_once)
                 draws = self.draws[part]
-                weights = [_signs(bits, part) for bits in self.weights]
+                weights = [_unpacked(layer, part) for layer in self.weights]
                 thresholds = (
                     network_thresholds(self.network, self._key, draws) if is_shared else None
                 )
@@ -327,6 +345,14 @@ def _name_of_draws(draws: Int64) -> str | list[int]:
     return [int(draw) for draw in draws]
 
 
-def _signs(bits: PackedBits, part: slice) -> Signs:
-    words: UInt32 = bits.data[part].numpy().view(np.uint32)
-    return signs_of_words(words, bits.length)
+def _is_fixed(layer: DenseLayer | RealDenseLayer) -> bool:
+    """Whether all draws see one copy of a layer's weights."""
+    return isinstance(layer, RealDenseLayer) and layer.is_fixed
+
+
+def _unpacked(weights: PackedBits | Int16, part: slice) -> Signs | Int16:
+    """The weights of some draws as numbers."""
+    if not isinstance(weights, PackedBits):
+        return weights[part]
+    words: UInt32 = weights.data[part].numpy().view(np.uint32)
+    return signs_of_words(words, weights.length)

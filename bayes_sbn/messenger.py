@@ -96,6 +96,15 @@ class DrawRule:
         return replace(flip, redraw=Redraw(value.detach(), lambda: fn.probs))
 
 
+def _shared_by_copies(fn: Any, copies: int) -> Tensor:
+    """A draw of a law outside the plates, the same in all copies of a group; others as they are."""
+    value: Tensor = fn.rsample()
+    batch = fn.batch_shape
+    if len(batch) == 0 or batch[0] != batch.numel():
+        return value
+    return value[::copies].repeat_interleave(copies, 0)
+
+
 def _is_own(estimator: Estimator) -> bool:
     """Whether an estimator is the package's, whose draws are ±1 by construction."""
     return type(estimator).__module__.partition(".")[0] == __name__.partition(".")[0]
@@ -140,7 +149,11 @@ class EstimatorMessenger(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         fn = msg["fn"]
-        if msg["is_observed"] or msg["value"] is not None or not isinstance(fn, SignDistribution):
+        if msg["is_observed"] or msg["value"] is not None:
+            return
+        if not isinstance(fn, SignDistribution):
+            if self.copies > 1 and not site_is_subsample(msg) and fn.has_rsample:
+                msg["value"] = _shared_by_copies(fn, self.copies)
             return
         if msg["infer"].get("enumerate"):
             return

@@ -6,6 +6,9 @@ r"""How a fitted model and guide become plain numbers: the protocol that both mu
 * ``guide.weight_probabilities()`` returns ``P(w = +1)`` of each weight site by name;
 * ``guide.prior_probabilities()`` returns the same of the prior;
 * ``guide.export_advice``, if there, says what to export instead: the weights are not independent.
+* ``guide.real_weights()``, where there are real weights, returns mean and standard deviation (0 of
+  a point) of each of their sites by name, and ``guide.real_priors()`` the same of the prior, whose
+  means are 0; the scale of such a layer is 1.
 
 Whatever speaks it can be exported; nothing is looked for in Pyro's parameter store.
 """
@@ -20,7 +23,12 @@ import numpy as np
 import torch
 
 from bayes_sbn.kernels.reference.cdf64 import Float64
+from bayes_sbn.posterior_chain import Layer
 from bayes_sbn.posterior_layer import PosteriorLayer
+from bayes_sbn.posterior_real_layer import RealPosteriorLayer
+
+RealNumbers = tuple[Float64, ...]
+"""Mean and standard deviation of real weights, and the same of their prior."""
 
 _ARCHITECTURE = ("likelihood", "input_scale", "layers")
 _LAYER = ("name", "weight_site", "scale", "bias", "noise", "noise_scale")
@@ -45,11 +53,22 @@ class ExportableGuide(Protocol):
         """The prior ``P(w = +1)`` by weight site."""
 
 
+@runtime_checkable
+class HybridGuide(Protocol):
+    """A guide that has real weights too."""
+
+    def real_weights(self) -> Mapping[str, tuple[object, object]]:
+        """Mean and standard deviation by weight site."""
+
+    def real_priors(self) -> Mapping[str, tuple[object, object]]:
+        """The same of the prior."""
+
+
 @dataclass(frozen=True, eq=False)
 class Export:
     """What a model and its guide say of the posterior."""
 
-    layers: tuple[PosteriorLayer, ...]
+    layers: tuple[Layer, ...]
     input_scale: float
     likelihood: str
 
@@ -84,16 +103,26 @@ def export(model: object, guide: object) -> Export:
     architecture = model.architecture()
     _need("model.architecture()", architecture, _ARCHITECTURE)
     posteriors, priors = dict(guide.weight_probabilities()), guide.prior_probabilities()
+    reals: dict[str, RealNumbers] = {}
+    if isinstance(guide, HybridGuide):
+        prior_reals = guide.real_priors()
+        reals = {
+            name: (_numbers(loc), _numbers(spread), *map(_numbers, prior_reals[name]))
+            for name, (loc, spread) in guide.real_weights().items()
+        }
     entries = architecture["layers"]
     if not isinstance(entries, Sequence):
         raise TypeError(
             'Posterior.from_guide(): model.architecture()["layers"] is '
             f"{type(entries).__name__}; it is a list of layers."
         )
-    layers = []
+    layers: list[Layer] = []
     for site, entry in enumerate(entries):
         _need(f"layer {site} of model.architecture()", entry, _LAYER)
         weight_site, noise = str(entry["weight_site"]), entry["noise"]
+        if weight_site in reals:
+            layers.append(_real_layer(site, entry, *reals.pop(weight_site)))
+            continue
         if weight_site not in posteriors or weight_site not in priors:
             raise ValueError(
                 f'Posterior.from_guide(): the guide has no weights at site "{weight_site}" of '
@@ -112,13 +141,42 @@ def export(model: object, guide: object) -> Export:
                 prior=_one_if_all_alike(_numbers(priors[weight_site])),
             )
         )
-    if posteriors:
+    left = [*posteriors, *reals]
+    if left:
         raise ValueError(
-            f"Posterior.from_guide(): the guide has weights at {', '.join(posteriors)}, which no "
+            f"Posterior.from_guide(): the guide has weights at {', '.join(left)}, which no "
             "layer of model.architecture() names. Give the model that the guide was made for."
         )
     step = float(_numbers(architecture["input_scale"]))
     return Export(tuple(layers), step, str(architecture["likelihood"]))
+
+
+def _real_layer(
+    site: int,
+    entry: Mapping[str, object],
+    loc: Float64,
+    spread: Float64,
+    prior_mean: Float64,
+    prior_scale: Float64,
+) -> RealPosteriorLayer:
+    """A layer of real weights; raise if its prior or its scale is one that a posterior lacks."""
+    noise, scale = entry["noise"], _numbers(entry["scale"])
+    if prior_mean.any() or not (scale == 1).all():
+        raise ValueError(
+            f'Posterior.from_guide(): layer "{entry["name"]}" has real weights with a prior whose '
+            "mean is not 0, or a scale beside them that is not 1. Scale the weights themselves, as "
+            "bayes_sbn.models.RealLinear does."
+        )
+    return RealPosteriorLayer(
+        name=str(entry["name"]),
+        site=site,
+        loc=loc,
+        spread=_one_if_all_alike(spread),
+        bias=_numbers(entry["bias"]),
+        noise=None if noise is None else str(noise),
+        noise_scale=1.0 if noise is None else float(_numbers(entry["noise_scale"])),
+        prior_scale=_one_if_all_alike(prior_scale),
+    )
 
 
 def _need(what: str, mapping: object, names: Sequence[str]) -> None:

@@ -4,6 +4,9 @@ N data can pay for N h nats, h the most that one of them tells: the log of the n
 log 2 a binary label, 1 nat a real output.  The prior asks K ln 2 nats for K ±1 weights.  Where it
 asks for more, the bound at T = 1 is best at the prior, and nothing is learned; a tenth of the
 ratio, ``min(1, T* / 10)``, lets the data outweigh it and keeps the posterior wide.
+
+Real weights do not count: a normal law may stay as wide as its prior where the data say nothing,
+and what it asks for has no bound such as ln 2 a bit.  Their KL costs the same T.
 """
 
 from __future__ import annotations

@@ -155,9 +155,12 @@ class Training:
             validation_nll=None if scores is None else scores.nll,
             validation_draw_nll=None if scores is None else scores.draw_nll,
             validation_elbo=(
-                None if scores is None else -scores.draw_nll - divergence.nats / self.num_rows
+                None
+                if scores is None
+                else -scores.draw_nll - (divergence.nats + divergence.real_nats) / self.num_rows
             ),
             seconds=time.perf_counter() - started,
+            kl_real_nats=divergence.real_nats,
         )
         self._finish(record)
         bar.set_postfix(_shown(record))

@@ -27,8 +27,11 @@ class EpochRecord:
         kl_bits_per_weight: the same for each weight, or None without ±1 weights.
         validation_nll: of held-out rows by the ensemble, or None without them.
         validation_draw_nll: of a single draw, on average.
-        validation_elbo: the bound at temperature 1, ``-validation_draw_nll - kl_nats / rows``.
+        validation_elbo: the bound at temperature 1,
+            ``-validation_draw_nll - (kl_nats + kl_real_nats) / rows``.
         seconds: how long it took.
+        kl_real_nats: divergence of the real weights from their prior; of those that are points,
+            ``-log p`` at their place.  0 without real weights, NaN where there is no closed form.
     """
 
     epoch: int
@@ -44,6 +47,7 @@ class EpochRecord:
     validation_draw_nll: float | None
     validation_elbo: float | None
     seconds: float
+    kl_real_nats: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain values."""

@@ -27,6 +27,7 @@ from bayes_sbn.distributions import (
 )
 from bayes_sbn.dual import NATURAL, latent_of, leaf_of, register_leaf
 from bayes_sbn.guides.sites import (
+    is_sign_weight,
     real_site_error,
     refuse_subsampled,
     sites_of_module,
@@ -74,9 +75,9 @@ class AutoSign(AutoMessenger):
         self._priors: dict[str, Tensor] = {}
         sites = None
         if example is not None:
-            sites = sites_of_run(self._name, model, example)
+            sites = sites_of_run(self._name, model, example, infers=self._infers)
         elif isinstance(model, PyroModule):
-            sites = dict(sites_of_module(self._name, model))
+            sites = dict(sites_of_module(self._name, model, self._infers))
         if sites is not None:
             self._make_parameters(sites)
 
@@ -100,7 +101,8 @@ class AutoSign(AutoMessenger):
                 torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
             )
             start = latent_of(start, self._noise()).to(like.device)
-            _set_at(self.posterior, name, torch.nn.Parameter(start))
+            parent, last = parent_of(self.posterior, name)
+            parent.register_parameter(last, torch.nn.Parameter(start))
             self._site_names.append(name)
             self._priors[name] = prior.probs.detach().clone()
         self._generator = None
@@ -142,8 +144,11 @@ class AutoSign(AutoMessenger):
     def _announce(
         self, leaf: Tensor, path: str, *, is_dual: bool, noise: Noise = NATURAL
     ) -> Tensor:
-        """A parameter of the guide, shown to the handlers of ``pyro.param``."""
+        """A parameter of the guide, shown to optimisers and to the handlers of ``pyro.param``."""
         register_leaf(leaf, path, is_dual=is_dual, noise=noise)
+        return self._announced(leaf, path)
+
+    def _announced(self, leaf: Tensor, path: str) -> Tensor:
         value: Any = leaf.view_as(leaf)
         value.unconstrained = weakref.ref(leaf)
         announced = effectful(type="param")(lambda *_, **__: value)
@@ -165,7 +170,8 @@ class AutoSign(AutoMessenger):
     def prepare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Make the parameters if need be, and tell optimisers the names of all of them."""
         if not self.is_set_up:
-            self._make_parameters(sites_of_run(self._name, self.model, args, kwargs))
+            sites = sites_of_run(self._name, self.model, args, kwargs, self._infers)
+            self._make_parameters(sites)
         if isinstance(self.model, torch.nn.Module):
             if all(leaf_of(parameter) is not None for parameter in self.model.parameters()):
                 return
@@ -180,6 +186,14 @@ class AutoSign(AutoMessenger):
         """The law that a site is drawn from in this run."""
         del name
         return self.law(leaf)
+
+    def _infers(self, prior: Any) -> bool:
+        """Whether weights of this prior have parameters in the guide."""
+        return is_sign_weight(prior)
+
+    def covers(self, prior: Any) -> bool:
+        """Whether the guide has a law for a latent site, be it the model's own conditional."""
+        return isinstance(prior, SignDistribution) or self._infers(prior)
 
     def _is_dual(self) -> bool:
         """Whether the optimiser steps the leaves by mirror descent."""
@@ -237,10 +251,11 @@ class AutoSign(AutoMessenger):
         return f"{self._name}({sites or 'not set up yet'})"
 
 
-def _set_at(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -> None:
-    *path, last = name.split(".")
-    for part in path:
+def parent_of(module: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str]:
+    """The submodule that holds the last name of a path, made if need be, and that name."""
+    *parts, last = path.split(".")
+    for part in parts:
         if part not in module._modules:
             module.add_module(part, torch.nn.Module())
         module = module.get_submodule(part)
-    module.register_parameter(last, parameter)
+    return module, last

@@ -23,7 +23,7 @@ from bayes_sbn.distributions.sign_low_rank import (
     log_mean_ratio,
     marginal_probs,
 )
-from bayes_sbn.guides.auto_sign import INITIAL_SPREAD, _set_at
+from bayes_sbn.guides.auto_sign import INITIAL_SPREAD, parent_of
 from bayes_sbn.guides.auxiliary import AutoSignConditional, draw_auxiliary, spread_over
 from bayes_sbn.guides.divergence import DivergenceEstimate, estimate
 from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli
@@ -95,7 +95,8 @@ class AutoSignLowRank(AutoSignConditional):
             like = prior.parameter
             shape = (self.rank, *prior.shape())
             start = torch.randn(shape, generator=self._generator, dtype=like.dtype) * scale
-            _set_at(self.loadings, name, torch.nn.Parameter(start.to(like.device)))
+            parent, last = parent_of(self.loadings, name)
+            parent.register_parameter(last, torch.nn.Parameter(start.to(like.device)))
         super()._make_parameters(sites)
 
     def loading(self, name: str) -> torch.nn.Parameter:

@@ -3,13 +3,15 @@ r"""A fully connected network of ±1 weights and ±1 activations with a categori
     x_0 = data,   x_k = sign(s_k * (W_k x_{k-1}) + b_k - Z_k),   y ~ Categorical(s * (W x_L) + b),
 
 all W in {-1, +1}, ``Z_k`` noise of the chosen law.  The scale of the last layer is the learnable
-scale of the logits, without which confidence is capped.
+scale of the logits, without which confidence is capped.  Layers named in ``real`` have real weights
+instead (:mod:`bayes_sbn.models.real_layer`), which need no scale: most often the first, whose
+inputs are real anyway, and the last.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from bayes_sbn.distributions import AffineCategorical, NoisySign
 from bayes_sbn.models.binary_layer import BinaryLinear
+from bayes_sbn.models.real_layer import RealLinear
 from bayes_sbn.noise import Noise, get_noise
 from bayes_sbn.signs_of_data import tagged_if_signs
 
@@ -37,7 +40,12 @@ class BinaryMLP(PyroModule):
         num_classes: number of classes.
         num_data: number of training rows, by which mini-batches scale the likelihood.
         noise: law of the activations' noise, by name or as an object.
-        prior_logit: log-odds of +1 of every weight in the prior.
+        prior_logit: log-odds of +1 of every ±1 weight in the prior.
+        real: names of layers with real weights: ``"first"``, ``"last"``, or as in
+            ``"hidden.1"`` and ``"output"``; at least one layer keeps its ±1 weights.  Such a
+            network needs a guide that infers both, :class:`bayes_sbn.guides.AutoHybrid`.
+        real_prior_scale: standard deviation of the real weights in the prior; by default
+            1 / sqrt(inputs) of each layer.
 
     Example:
         >>> import torch, bayes_sbn as sbn
@@ -59,6 +67,8 @@ class BinaryMLP(PyroModule):
         num_data: int | None = None,
         noise: str | Noise = "logistic",
         prior_logit: float = 0.0,
+        real: Collection[str] = (),
+        real_prior_scale: float | None = None,
     ) -> None:
         if num_data is None:
             raise ValueError(
@@ -78,15 +88,19 @@ class BinaryMLP(PyroModule):
                 )
         if num_classes < 2:
             raise ValueError(f"BinaryMLP(num_classes={num_classes}): at least 2 classes.")
+        names = [*(f"hidden.{k}" for k in range(len(hidden))), "output"]
+        with_real = _real_layers(real, names)
+
+        def layer(name: str, inputs: int, units: int) -> BinaryLinear | RealLinear:
+            if name in with_real:
+                return RealLinear(inputs, units, prior_scale=real_prior_scale)
+            return BinaryLinear(inputs, units, prior_logit=prior_logit)
+
         with pyro.settings.context(module_local_params=True):
             super().__init__()
-            self.hidden = PyroModule[torch.nn.ModuleList](
-                [
-                    BinaryLinear(size, out, prior_logit=prior_logit)
-                    for size, out in pairwise(sizes[:-1])
-                ]
-            )
-            self.output = BinaryLinear(sizes[-2], num_classes, prior_logit=prior_logit)
+            layers = [layer(n, *ends) for n, ends in zip(names, pairwise(sizes), strict=True)]
+            self.hidden = PyroModule[torch.nn.ModuleList](layers[:-1])
+            self.output = layers[-1]
         self.in_features = in_features
         self.num_classes = num_classes
         self.num_data = num_data
@@ -189,6 +203,28 @@ class BinaryMLP(PyroModule):
             "input_scale": _grid_step(float(self.input_range)),
             "layers": layers,
         }
+
+
+def _real_layers(real: Collection[str], names: Sequence[str]) -> frozenset[str]:
+    """The layers named, of which there may not be all."""
+    advice = 'Write real=("first", "last").'
+    is_named = isinstance(real, Collection) and not isinstance(real, str)
+    if not (is_named and all(isinstance(name, str) for name in real)):
+        raise TypeError(f"BinaryMLP(real={real!r}): real is a collection of names. {advice}")
+    meant = {**{name: name for name in names}, "first": names[0], "last": names[-1]}
+    unknown = [name for name in real if name not in meant]
+    if unknown:
+        raise ValueError(
+            f"BinaryMLP(real={tuple(real)}): there is no layer {unknown[0]!r}; the layers are "
+            f"{', '.join(map(repr, names))}, also called 'first' and 'last' at the ends. {advice}"
+        )
+    found = frozenset(meant[name] for name in real)
+    if len(found) == len(names):
+        raise ValueError(
+            f"BinaryMLP(real={tuple(real)}): all {len(names)} layers would have real weights, and "
+            "no ±1 weights were left to infer. Leave a name out, or add a hidden layer."
+        )
+    return found
 
 
 def _grid_step(largest: float) -> float:
