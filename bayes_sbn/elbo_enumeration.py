@@ -6,6 +6,9 @@ over the terms c of the loss (negative log-likelihoods, T times the KL of weight
 of units with a conditional of their own) and the states s of all that c may depend on.  Automatic
 differentiation of the sum gives the exact gradient: in the means of weights through ``mu_i``.
 
+The weights of a mixture are independent given their component: its states are listed outermost,
+each component's sum weighed by the component's probability.
+
 Rows of a plate are independent given what is outside of it.  If all sites outside come before the
 first ±1 site inside, no term sees two rows, and one sum over the states of *one* row serves all
 rows side by side.  Otherwise the bits of all rows count.
@@ -26,7 +29,8 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from bayes_sbn.distributions import SignBernoulli, SignDistribution
+from bayes_sbn.distributions import ConditionalSign, SignBernoulli, SignDistribution
+from bayes_sbn.elbo_joint import joint_sites
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.elbo_sites import (
     base_law,
@@ -50,11 +54,22 @@ class StatesMessenger(EstimatorMessenger):
         estimator: the enumeration.
         states: of every site, (number, *ones, *shape of its bits).
         rows: that plates drew in the first run.
+        choice: the state of auxiliary variables, the same for all particles.
     """
 
-    def __init__(self, estimator: Exact, states: dict[str, Tensor], rows: dict[str, Tensor]):
+    def __init__(
+        self,
+        estimator: Exact,
+        states: dict[str, Tensor],
+        rows: dict[str, Tensor],
+        choice: int = 0,
+    ) -> None:
         super().__init__(estimator)
-        self.states, self.rows = states, rows
+        self.states, self.rows, self.choice = states, rows, choice
+
+    def _pyro_auxiliary(self, msg: Any) -> None:
+        super()._pyro_auxiliary(msg)
+        msg["kwargs"]["state"] = self.choice
 
     def _pyro_sample(self, msg: Any) -> None:
         name, fn = msg["name"], msg["fn"]
@@ -114,6 +129,7 @@ class Enumeration:
         self.passes = 1
         """Network evaluations, each of a chunk of states."""
         self.rows = handler.subsamples
+        self.choices = _number_of_choices(self.first)
         self.laws = _latent_laws(self.first)
         self.shared = _shared_plates(self.first, set(self.laws))
         dims = [f.dim for site in self._sites() for f in site["cond_indep_stack"] if f.vectorized]
@@ -161,13 +177,19 @@ class Enumeration:
             tell: is called with each run whose gradients are wanted and its number of states.
         """
         total, size = 2**self.number, self.estimator.states_at_once
-        for start in range(0, total, size):
-            yield self._chunk(torch.arange(start, min(start + size, total)), temperature, tell)
+        for choice in range(self.choices):
+            for start in range(0, total, size):
+                index = torch.arange(start, min(start + size, total))
+                yield self._chunk(index, choice, temperature, tell)
 
     def _chunk(
-        self, index: Tensor, temperature: float | None, tell: Callable[[Run, int], None]
+        self,
+        index: Tensor,
+        choice: int,
+        temperature: float | None,
+        tell: Callable[[Run, int], None],
     ) -> Tensor:
-        handler = StatesMessenger(self.estimator, self._states(index), self.rows)
+        handler = StatesMessenger(self.estimator, self._states(index), self.rows, choice)
         dim = -1 - self.nesting
         model, guide = (
             pyro.plate(PARTICLE_PLATE, len(index), dim=dim)(fn) for fn in (self.model, self.guide)
@@ -198,6 +220,8 @@ class Enumeration:
             part = (weight * torch.where(possible, term, 0.0)).sum()
             loss = part if loss is None else loss + part
         assert loss is not None
+        for sites in joint_sites(run.model_trace, run.guide_trace):
+            loss = loss * sites.law.probabilities()[choice]
         return loss
 
     def _check_batches(self, run: Run, number: int) -> None:
@@ -261,6 +285,19 @@ def _latent_laws(run: Run) -> dict[str, Any]:
     return laws
 
 
+def _number_of_choices(run: Run) -> int:
+    """How many states the auxiliary variable of the guide has; 1 without one."""
+    number = 1
+    for sites in joint_sites(run.model_trace, run.guide_trace):
+        if sites.law.states is None:
+            raise ValueError(
+                f'TraceEstimator_ELBO("exact"): {sites.law.name} is continuous, so that its states '
+                'cannot be listed. Estimate: "local" is unbiased, "psa" is cheap.'
+            )
+        number = sites.law.states
+    return number
+
+
 def _shared_plates(run: Run, latent: set[str]) -> frozenset[str]:
     """The plates of which no site outside comes after a ±1 site inside."""
     plates: set[str] = set()
@@ -290,7 +327,7 @@ def _terms(run: Run, temperature: float | None) -> Iterator[tuple[Any, Tensor]]:
         model_site = need_model_site(name, model_nodes)
         q, p = guide_site["fn"], model_site["fn"]
         if isinstance(q, SignBernoulli) and isinstance(p, SignBernoulli):
-            if temperature is not None:
+            if temperature is not None and not isinstance(q, ConditionalSign):
                 kl = scale_and_mask(kl_divergence(q, p), guide_site["scale"], guide_site["mask"])
                 yield guide_site, temperature * kl
         elif is_real_weight(guide_site, plates):
@@ -300,3 +337,7 @@ def _terms(run: Run, temperature: float | None) -> Iterator[tuple[Any, Tensor]]:
         elif not is_analytic(model_site, guide_site):
             log_p, log_q, _ = latent_terms(model_site, guide_site)
             yield guide_site, log_q - log_p
+    for sites in joint_sites(run.model_trace, run.guide_trace):
+        if temperature is not None:
+            # in every state of the auxiliary variable, whose probabilities add up to 1
+            yield next(iter(sites.guide_sites.values())), temperature * sites.divergence()

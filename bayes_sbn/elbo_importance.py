@@ -21,7 +21,12 @@ from pyro.distributions import Unit
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
-from bayes_sbn.distributions import AffineLikelihood, FlipLikelihood, SignBernoulli
+from bayes_sbn.distributions import (
+    AffineLikelihood,
+    ConditionalSign,
+    FlipLikelihood,
+    SignBernoulli,
+)
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.elbo_sites import is_analytic, is_real_weight, particle_dim
 from bayes_sbn.elbo_terms import Particle
@@ -79,6 +84,12 @@ class AveragedParticle(Particle):
             if site["type"] != "sample":
                 continue
             rows = [f.name for f in site["cond_indep_stack"] if f.vectorized][:-1]
+            if isinstance(site["fn"], ConditionalSign) and site["fn"].joint.is_learned:
+                raise ValueError(
+                    f"{CALL}: the law of {site['fn'].joint.name} is learned from the cost of each "
+                    "draw, and a copy has none of its own. Write AutoSignMixture(..., "
+                    "learn_weights=False), or leave num_importance out."
+                )
             if isinstance(site["fn"], SignBernoulli):
                 if rows:
                     raise ValueError(

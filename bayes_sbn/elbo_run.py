@@ -70,6 +70,7 @@ class Run:
             for name, site in trace.nodes.items()
             if site["type"] == "sample" and not site["is_observed"]
         }
+        self.recorded.update(self.handler.auxiliary)
         self.recorded.update(self.handler.subsamples)  # automatic guides prune them from traces
         self.model_trace = prune_subsample_sites(self.model_trace)
         self.guide_trace = prune_subsample_sites(self.guide_trace)

@@ -17,7 +17,8 @@ from pyro.infer.util import MultiFrameTensor, get_plate_stacks
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from bayes_sbn.distributions import SignBernoulli, SignDistribution
+from bayes_sbn.distributions import ConditionalSign, SignBernoulli, SignDistribution
+from bayes_sbn.elbo_joint import joint_sites
 from bayes_sbn.elbo_run import Downstream, Run
 from bayes_sbn.elbo_sites import (
     add_later_divergences,
@@ -70,6 +71,7 @@ class Particle:
         latents = [name for name, site in guide_nodes.items() if site["type"] == "sample"]
         for name in latents:
             self._add_latent(name, need_model_site(name, model_nodes), guide_nodes[name])
+        self._add_joint()
         if self.gradients:
             register_parameters(model_nodes)
             register_parameters(guide_nodes)
@@ -101,7 +103,7 @@ class Particle:
     def _add_latent(self, name: str, model_site: Any, guide_site: Any) -> None:
         q, p = guide_site["fn"], model_site["fn"]
         if isinstance(q, SignBernoulli) and isinstance(p, SignBernoulli):
-            if self.temperature is not None:
+            if self.temperature is not None and not isinstance(q, ConditionalSign):
                 kl = scale_and_mask(kl_divergence(q, p), guide_site["scale"], guide_site["mask"])
                 self._add(self.temperature * kl)
             return
@@ -122,6 +124,16 @@ class Particle:
         if isinstance(entropy_term, Tensor):
             self.surrogate = self.surrogate + self._sum(entropy_term)
         self.cost.add((self.stacks[name], (log_q - log_p).detach()))
+
+    def _add_joint(self) -> None:
+        """What sites have together: one divergence, and the law of their auxiliary variable."""
+        for sites in joint_sites(self.run.model_trace, self.run.guide_trace):
+            if self.temperature is not None:
+                self._add(self.temperature * sites.divergence())
+            cost = self.cost.sum_to(sites.law.frames)
+            term = sites.law.surrogate(cost) if self.gradients else None
+            if term is not None:
+                self.surrogate = self.surrogate + self._sum(term)
 
     def _add_surrogate(self, name: str, site: Any) -> None:
         estimator = site["infer"].get("drawn_by")

@@ -105,6 +105,11 @@ class CountMessenger(Messenger):
         elif fn.subsample_size is not None and fn.subsample_size < fn.size:
             self.others.append(f'plate "{msg["name"]}" draws its rows')
 
+    def _pyro_post_auxiliary(self, msg: Any) -> None:
+        if msg["name"] not in self.seen:
+            self.seen.add(msg["name"])
+            self.others.append(f"{msg['name']} is drawn by the guide")
+
 
 def depends_on_states_alone(step: Step, num_bits: int, generator: torch.Generator) -> bool:
     """Whether an estimate stays the same while uniforms move, but no state does.

@@ -141,9 +141,11 @@ class EstimatorMessenger(Messenger):
         """The uniforms of the last run, by site."""
         self.subsamples: dict[str, Tensor] = {}
         """The rows that plates drew in the last run, by plate."""
+        self.auxiliary: dict[str, Tensor] = {}
+        """The auxiliary variables of guides in the last run, by name."""
 
     def __enter__(self) -> Any:
-        self.uniforms, self.subsamples = {}, {}
+        self.uniforms, self.subsamples, self.auxiliary = {}, {}, {}
         return super().__enter__()
 
     def _pyro_sample(self, msg: Any) -> None:
@@ -175,6 +177,13 @@ class EstimatorMessenger(Messenger):
     def _pyro_post_sample(self, msg: Any) -> None:
         if site_is_subsample(msg):
             self.subsamples[msg["name"]] = msg["value"]
+
+    def _pyro_auxiliary(self, msg: Any) -> None:
+        if self.copies > 1:
+            msg["kwargs"]["copies"] = self.copies
+
+    def _pyro_post_auxiliary(self, msg: Any) -> None:
+        self.auxiliary[msg["name"]] = msg["value"]
 
 
 class ForceMessenger(Messenger):
@@ -234,6 +243,11 @@ class ForceMessenger(Messenger):
                 f"uniforms, {self.call}({{}}, uniforms={{{name!r}: ...}})."
             )
         msg["value"] = value
+
+    def _pyro_auxiliary(self, msg: Any) -> None:
+        if msg["name"] in self.values and msg["value"] is None:
+            self.unused.discard(msg["name"])
+            msg["value"] = self.values[msg["name"]]
 
     def _at_shape(
         self, name: str, given: Tensor, fn: SignDistribution, stack: tuple[Any, ...]
@@ -318,5 +332,10 @@ class RerunMessenger(ForceMessenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         super()._pyro_sample(msg)
+        if msg["value"] is None and msg["name"] in self.recorded:
+            msg["value"] = self.recorded[msg["name"]]
+
+    def _pyro_auxiliary(self, msg: Any) -> None:
+        super()._pyro_auxiliary(msg)
         if msg["value"] is None and msg["name"] in self.recorded:
             msg["value"] = self.recorded[msg["name"]]

@@ -7,7 +7,9 @@ a ±1 weight on a real input adds or subtracts it; real weights multiply.  Of th
     entropy  -p log2 p - (1 - p) log2(1 - p),        divergence  KL(q || prior) / log 2,
 
 and the certainty of the signs, the mean of |mu|; of real weights that have a posterior, its mean
-standard deviation.
+standard deviation.  Of a guide under which weights depend on each other these are numbers of its
+marginals: of a mixture, say, whose components contradict each other, the entropy is one bit a
+weight.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from bayes_sbn.affines import Affine, Convolution, Identity, Term
-from bayes_sbn.distributions import AffineLikelihood, NoisySign, SignBernoulli
+from bayes_sbn.distributions import AffineLikelihood, ConditionalSign, NoisySign, SignBernoulli
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.elbo_sites import data_plates, is_real_weight
 from bayes_sbn.messenger import EstimatorMessenger
@@ -168,7 +170,7 @@ def summary(model: Any, guide: Any, example: Sequence[Any] | None = None) -> Sum
     with torch.no_grad():
         run = Run(EstimatorMessenger("st"), model, guide, tuple(example), {}, math.inf)
         posteriors = {
-            name: (site["fn"], run.model_trace.nodes[name]["fn"])
+            name: (_marginal(name, site["fn"]), run.model_trace.nodes[name]["fn"])
             for name, site in run.guide_trace.nodes.items()
             if site["type"] == "sample" and isinstance(site["fn"], SignBernoulli)
         }
@@ -243,6 +245,13 @@ def _kind(term: Term) -> str:
 
 def _what(term: Term) -> str:
     return "none" if isinstance(term, Identity) else "±1" if term.weight.is_sign else "real"
+
+
+def _marginal(name: str, law: SignBernoulli) -> SignBernoulli:
+    """The law of the single weights of a site, where it is drawn from one given something else."""
+    if not isinstance(law, ConditionalSign):
+        return law
+    return law.joint.marginal(name).to_event(law.event_dim)
 
 
 def _decided(q: SignBernoulli, prior: SignBernoulli) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ r"""How a fitted model and guide become plain numbers: the protocol that both mu
   statistics each draw measures has its ``"normalisation_eps"`` too;
 * ``guide.weight_probabilities()`` returns ``P(w = +1)`` of each weight site by name;
 * ``guide.prior_probabilities()`` returns the same of the prior;
+* ``guide.export_advice``, if there, says what to export instead: the weights are not independent.
 * ``guide.real_weights()``, where there are real weights, returns mean and standard deviation (0 of
   a point) of each of their sites by name, and ``guide.real_priors()`` the same of the prior, whose
   means are 0; the scale of such a layer is 1.
@@ -93,6 +94,12 @@ def export(model: object, guide: object) -> Export:
             "Posterior.from_guide() needs a guide that states the probabilities of ±1 weights, "
             f"such as bayes_sbn.guides.AutoSignBernoulli: received {_name(guide)}, which lacks "
             "weight_probabilities() or prior_probabilities() and cannot be exported."
+        )
+    advice = getattr(guide, "export_advice", None)
+    if advice is not None:
+        raise TypeError(
+            f"Posterior.from_guide(): the weights of {_name(guide)} are not independent, and a "
+            f"Posterior is of independent weights. Make {advice}."
         )
     architecture = model.architecture()
     _need("model.architecture()", architecture, _ARCHITECTURE)

@@ -27,7 +27,8 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from bayes_sbn.distributions import SignBernoulli
+from bayes_sbn.distributions import ConditionalSign, SignBernoulli
+from bayes_sbn.elbo_joint import joint_sites
 from bayes_sbn.elbo_sites import data_plates, is_real_weight, real_divergence
 from bayes_sbn.messenger import PARTICLE_PLATE
 from bayes_sbn.training_data import Batch
@@ -124,7 +125,7 @@ def traces(model: Any, guide: Any, batch: Batch) -> tuple[Any, Any]:
 
 
 def weight_divergence(model: Any, guide: Any, batch: Batch) -> WeightDivergence:
-    """The analytic KL of all latent weights of one run, ±1 and real apart."""
+    """The analytic KL of all latent weights of one run, ±1 and real apart, or a guide's bound."""
     with undisturbed(model, guide):
         model_trace, guide_trace = traces(model, guide, batch)
         plates = data_plates(model_trace.nodes)
@@ -137,10 +138,14 @@ def weight_divergence(model: Any, guide: Any, batch: Batch) -> WeightDivergence:
                     real = real_divergence(model_trace.nodes[name], site)
                     real_nats += math.nan if real is None else float(real.sum())
                 continue
+            count += int(site["fn"].shape().numel())
+            if isinstance(site["fn"], ConditionalSign):
+                continue
             prior = model_trace.nodes[name]["fn"]
             kl = scale_and_mask(kl_divergence(site["fn"], prior), site["scale"], site["mask"])
             nats += float(kl.sum())
-            count += int(site["fn"].shape().numel())
+        for sites in joint_sites(model_trace, guide_trace):
+            nats += float(sites.divergence().sum())
     return WeightDivergence(nats, count, real_nats)
 
 

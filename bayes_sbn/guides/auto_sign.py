@@ -95,7 +95,7 @@ class AutoSign(AutoMessenger):
             )
         self.posterior = torch.nn.Module()
         for name, prior in sites.items():
-            shape = prior.shape()
+            shape = self._leaf_shape(prior)
             like = prior.parameter
             start = (
                 torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
@@ -108,6 +108,10 @@ class AutoSign(AutoMessenger):
         self._generator = None
         if isinstance(self.model, torch.nn.Module):
             self._refuse_shared_names(self.model)
+
+    def _leaf_shape(self, prior: SignBernoulli) -> torch.Size:
+        """The shape of the leaf of a site."""
+        return torch.Size(prior.shape())
 
     def _refuse_shared_names(self, model: torch.nn.Module) -> None:
         """Pyro captures parameters by name: of two of one name, only one would be trained."""
@@ -133,14 +137,25 @@ class AutoSign(AutoMessenger):
 
     def _param_statement(self, name: str) -> Tensor:
         """The leaf of a site, announced to the handlers of ``pyro.param`` as a local parameter."""
-        leaf, path = self.leaf(name), f"posterior.{name}"
-        register_leaf(
-            leaf,
-            path,
+        return self._announce(
+            self.leaf(name),
+            f"posterior.{name}",
             is_dual=self._is_dual(),
             noise=self._noise(),
             is_point=self._is_point(),
         )
+
+    def _announce(
+        self,
+        leaf: Tensor,
+        path: str,
+        *,
+        is_dual: bool,
+        noise: Noise = NATURAL,
+        is_point: bool = False,
+    ) -> Tensor:
+        """A parameter of the guide, shown to optimisers and to the handlers of ``pyro.param``."""
+        register_leaf(leaf, path, is_dual=is_dual, noise=noise, is_point=is_point)
         return self._announced(leaf, path)
 
     def _announced(self, leaf: Tensor, path: str) -> Tensor:
@@ -177,6 +192,11 @@ class AutoSign(AutoMessenger):
         """The posterior of weights with these leaves."""
         raise NotImplementedError(f"{self._name} has no law(leaf)")
 
+    def _site_law(self, name: str, leaf: Tensor) -> SignBernoulli:
+        """The law that a site is drawn from in this run."""
+        del name
+        return self.law(leaf)
+
     def _infers(self, prior: Any) -> bool:
         """Whether weights of this prior have parameters in the guide."""
         return is_sign_weight(prior)
@@ -211,8 +231,7 @@ class AutoSign(AutoMessenger):
                     f"(it has {self._site_names}); let a run of the model tell its sites, with "
                     f"{self._name}(model, example=(x[:2],))."
                 )
-            leaf = self._param_statement(name)
-            return self.law(leaf).to_event(prior.event_dim)
+            return self._site_law(name, self._param_statement(name)).to_event(prior.event_dim)
         if isinstance(prior, (SignDistribution, AffineLikelihood, FlipLikelihood)):
             return prior  # activations, and data that nobody observed, follow the model
         raise real_site_error(self._name, name, prior)

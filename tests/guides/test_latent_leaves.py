@@ -1,5 +1,7 @@
 """Leaves that are quantiles of a noise law: the same posterior and gradients as natural ones."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pyro
 import pytest
@@ -103,7 +105,11 @@ def test_certain_weights_give_numbers(name, noise, beyond):
         with torch.no_grad():
             leaf.copy_(torch.where(leaf > 0, 1.0, -1.0) * noise.scale * beyond)
             leaf.view(-1)[0] = 0.5 * noise.scale
-    found = given_step(name, net, "certain")
+    # of certain weights it says that they have no posterior
+    words = r"1 - mu\^2 is 0"
+    says = pytest.warns(UserWarning, match=words) if name == "bayes_binn" else nullcontext()
+    with says:
+        found = given_step(name, net, "certain")
     assert np.isfinite(found.loss)
     assert all(np.isfinite(gradient).all() for gradient in found.gradients.values())
 
