@@ -275,7 +275,7 @@ class Ensemble:
             **self.attrs,
             "seed": self.seed,
             "stream": self.stream,
-            "draws": _nameunits_of_draws(self.draws),
+            "draws": _name_of_draws(self.draws),
             "noise": noise,
             "row_offset": row_offset,
         }
@@ -403,7 +403,7 @@ class Ensemble:
         return inputs
 
 
-def _nameunits_of_draws(draws: Int64) -> str | list[int]:
+def _name_of_draws(draws: Int64) -> str | list[int]:
     """``"0..199"`` for consecutive draws, else their list."""
     if (np.diff(draws) == 1).all():
         return f"{draws[0]}..{draws[-1]}"
