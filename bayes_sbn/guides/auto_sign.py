@@ -9,7 +9,7 @@ both traces.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -134,6 +134,19 @@ class AutoSign(AutoMessenger):
         assert module is not None
         leaf: torch.nn.Parameter = module.get_parameter(name)
         return leaf
+
+    def _checked_starts(self, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, str, Tensor]]:
+        """The call, for messages, site and real weights of each site that is to start at them."""
+        self._need_parameters("start_from")
+        for name, weight in weights.items():
+            shape = self.leaf(name).shape
+            call = f'{self._name}.start_from, site "{name}"'
+            if len(shape) < 2 or weight.shape != shape:
+                raise ValueError(
+                    f"{call}: the weights have shape {tuple(weight.shape)}; those of the site, "
+                    f"which need an axis of units and one of inputs, have {tuple(shape)}."
+                )
+            yield call, name, weight
 
     def _param_statement(self, name: str) -> Tensor:
         """The leaf of a site, announced to the handlers of ``pyro.param`` as a local parameter."""

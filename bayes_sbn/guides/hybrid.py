@@ -21,7 +21,7 @@ from torch import Tensor
 from bayes_sbn.dual import NATURAL, register_leaf
 from bayes_sbn.guides.auto_sign import INITIAL_SPREAD, parent_of
 from bayes_sbn.guides.real_sites import INITIAL_SHARE, KINDS, RealSite, real_law
-from bayes_sbn.guides.real_start import LARGEST_MEAN, matched_layers
+from bayes_sbn.guides.real_start import LARGEST_MEAN, matched_layers, set_units
 from bayes_sbn.guides.sign_bernoulli import AutoSignBernoulli
 from bayes_sbn.guides.sites import base_law, is_sign_weight, refuse_subsampled
 from bayes_sbn.noise import Noise
@@ -206,14 +206,9 @@ class AutoHybrid(AutoSignBernoulli):
         layers = matched_layers(call, model, network, shapes)
         signs = {site: la.weight for site, la in layers.items() if site in guide._site_names}
         scales = guide.start_from(signs, largest_mean=largest_mean)
-        for site, layer in layers.items():
-            units = model.get_submodule(site.rpartition(".")[0])
-            like = units.bias.detach()
-            units.bias = layer.bias.to(like)
-            if site in scales:
-                units.scale = scales[site].to(like)
-            else:
-                guide.real_site(site).start_from(layer.weight, share)
+        set_units(model, layers, scales)
+        for site in guide._real_names:
+            guide.real_site(site).start_from(layers[site].weight, share)
         return guide
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 from bayes_sbn.distributions import SignBernoulli
 from bayes_sbn.dual import NATURAL, latent_of
 from bayes_sbn.guides.auto_sign import INITIAL_SPREAD, AutoSign
-from bayes_sbn.guides.real_start import LARGEST_MEAN, dual_start, matched_layers
+from bayes_sbn.guides.real_start import LARGEST_MEAN, dual_start, matched_layers, set_units
 from bayes_sbn.noise import Noise, get_noise
 
 _LAW = "noise"
@@ -139,10 +139,7 @@ class AutoSignBernoulli(AutoSign):
         layers = matched_layers(f"{cls.__name__}.from_real", model, network, shapes)
         weights = {site: layer.weight for site, layer in layers.items()}
         scales = guide.start_from(weights, largest_mean=largest_mean)
-        for site, layer in layers.items():
-            units = model.get_submodule(site.rpartition(".")[0])
-            like = units.bias.detach()
-            units.scale, units.bias = scales[site].to(like), layer.bias.to(like)
+        set_units(model, layers, scales)
         return guide
 
     def start_from(
@@ -157,17 +154,10 @@ class AutoSignBernoulli(AutoSign):
         Returns:
             The scales by site, (units,) in float64: ``scale * E[w]`` are the real weights.
         """
-        self._need_parameters("start_from")
-        starts = {}
-        for name, weight in weights.items():
-            leaf = self.leaf(name)
-            call = f'{type(self).__name__}.start_from, site "{name}"'
-            if leaf.dim() < 2 or weight.shape != leaf.shape:
-                raise ValueError(
-                    f"{call}: the weights have shape {tuple(weight.shape)}; those of the site, "
-                    f"which need an axis of units and one of inputs, have {tuple(leaf.shape)}."
-                )
-            starts[name] = dual_start(call, weight, largest_mean)
+        starts = {
+            name: dual_start(call, weight, largest_mean)
+            for call, name, weight in self._checked_starts(weights)
+        }
         for name, (natural, _) in starts.items():
             with torch.no_grad():
                 self.leaf(name).copy_(latent_of(natural, self._mirror))
