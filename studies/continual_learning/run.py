@@ -5,8 +5,9 @@ r"""Permuted digits in turn: the posterior of earlier tasks as the prior of the 
 
 Each task is scikit-learn's digits under a permutation of the pixels of its own, and is seen once.
 Three ways to go on from a task: ``carried``, the posterior becomes the prior; ``fresh``, the prior
-stays fair coins (fine-tuning); ``free``, no prior at all, T = 0.  All start each task where the last
-one ended, with its scales and biases.  The last line is one JSON object.
+stays fair coins (fine-tuning); ``free``, no prior at all, T = 0.  All start each task where the
+last one ended; scales and biases are learned by the first task alone.  The last line is one JSON
+object.
 """
 
 import argparse

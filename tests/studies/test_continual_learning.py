@@ -23,9 +23,9 @@ def test_tasks_are_the_same_digits_under_permutations_of_their_own():
 
 def test_what_is_carried_is_forgotten_less(monkeypatch):
     torch.set_default_dtype(torch.float32)
-    monkeypatch.setattr(run, "HIDDEN", [32])
+    monkeypatch.setattr(run, "HIDDEN", [64])
     given = run.tasks(2, seed=1)
-    tables = {way: run.learn(way, given, 1, 0.3, 8) for way in ("carried", "fresh")}
+    tables = {way: run.learn(way, given, 1, 0.3, 10) for way in ("carried", "fresh")}
     for table in tables.values():
         assert [len(row) for row in table] == [1, 2]
         assert table[0][0] > 0.6
