@@ -94,6 +94,7 @@ def test_15_moments_of_sums_have_the_variance_of_what_is_random():
 @pytest.fixture(scope="module")
 def digits():
     """Networks fitted to digits at several temperatures; the second is the automatic one."""
+    before = torch.get_default_dtype(), torch.get_num_threads(), torch.get_rng_state()
     torch.set_default_dtype(torch.float32)
     torch.set_num_threads(1)
     images, labels = load_digits(return_X_y=True)
@@ -111,7 +112,9 @@ def digits():
             model, guide, (x[:1437], y[:1437]), temperature=factor * auto, epochs=25, progress=False
         )
         fits.append(sbn.Posterior.from_guide(model, guide, temperature=fit.temperature))
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(before[0])  # a module's fixtures come before what a test puts back
+    torch.set_num_threads(before[1])
+    torch.set_rng_state(before[2])
     return fits, x[1437:], labels[1437:]
 
 

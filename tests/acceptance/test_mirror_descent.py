@@ -206,8 +206,10 @@ class Regression:
 
 @pytest.fixture(scope="module")
 def best():
+    before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     problem = Regression()
+    torch.set_default_dtype(before)  # a module's fixtures come before what every test puts back
     found = minimize(problem.objective, np.zeros(7), method="BFGS", options={"gtol": 1e-8})
     return problem, found
 
