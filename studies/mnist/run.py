@@ -50,7 +50,7 @@ class Settings:
     """
 
     hidden: tuple[int, ...] = (1024, 1024)
-    epochs: int = 150
+    epochs: int = 40
     batch_size: int = 256
     rate: float = 0.05
     real_rate: float = 0.01
