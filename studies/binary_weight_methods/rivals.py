@@ -57,7 +57,7 @@ class _ByAdam(Rule):
 
     def step(self, gradients: list[Tensor], factor: float) -> None:
         for state, gradient in zip(self.state, gradients, strict=True):
-            state.grad = gradient
+            state.grad = gradient.contiguous()  # the fused step takes strides for equal
         self.adam.param_groups[0]["lr"] = self.lr * factor
         self.adam.step()
 
@@ -180,7 +180,7 @@ def train(
             gradients = torch.autograd.grad(loss / len(x), [*weights, *own])
             for parameter, gradient in zip(own, gradients[len(weights) :], strict=True):
                 parameter.requires_grad_(False)
-                parameter.grad = gradient
+                parameter.grad = gradient.contiguous()
             real.step()
             kept.step(list(gradients[: len(weights)]), factor)
     return kept, head
