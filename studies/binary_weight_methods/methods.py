@@ -69,30 +69,47 @@ MEMBERS = (4, 8)
 DEEP = "deep ensemble"
 OURS = "ours"
 
+SHARES = [0.1, 0.5]
+"""Of the epochs of a data set: the shorter training is an early stop."""
+
 METHODS = {
     OURS: Method(
         _ours,
         {
             "relu": [
-                *_grid(spread=[1.5], lr=[0.05], cold=[1, 3, 10, 30]),
-                *_grid(spread=[0.1], lr=[0.01], cold=[10, 30]),
+                *_grid(spread=[0.1], lr=[0.01], cold=[10, 30], epochs=[0.5]),
+                *_grid(spread=[0.5], lr=[0.02], cold=[10], epochs=[0.5]),
+                *_grid(spread=[1.5], lr=[0.05], cold=[3, 30], epochs=[0.5]),
+                *_grid(spread=[1.5], lr=[0.05], cold=[3], epochs=[0.1]),
             ],
-            "sign": _grid(spread=[1.5], lr=[0.05], cold=[3, 30, 100]),
+            "sign": _grid(spread=[1.5], lr=[0.05], cold=[10, 100], epochs=[0.5]),
         },
         f"ensemble of {ours.DRAWS}",
     ),
     "bayesbinn": Method(
         _single("bayesbinn"),
-        _both([*_grid(tau=[1e-10], lr=[1e-4, 1e-3, 1e-2]), *_grid(tau=[1.0], lr=[1e-2])]),
+        _both(
+            [
+                *_grid(tau=[1e-10], lr=[1e-3, 1e-2], epochs=SHARES),
+                *_grid(tau=[1e-10], lr=[1e-4], epochs=[0.5]),
+                *_grid(tau=[1.0], lr=[1e-2], epochs=[0.5]),
+            ]
+        ),
         "network",
     ),
     "bop": Method(
-        _single("bop"), _both(_grid(threshold=[1e-5, 1e-4], gamma=[1e-3, 1e-2])), "network"
+        _single("bop"),
+        _both(_grid(threshold=[1e-5, 1e-4], gamma=[1e-3, 1e-2], epochs=SHARES)),
+        "network",
     ),
-    "ste-adam": Method(_single("ste-adam"), _both(_grid(lr=[1e-3, 3e-3, 1e-2])), "network"),
+    "ste-adam": Method(
+        _single("ste-adam"), _both(_grid(lr=[1e-3, 3e-3, 1e-2], epochs=SHARES)), "network"
+    ),
     DEEP: Method(_deep_ensembles, {}, "network"),
     "full precision": Method(
-        _single("full precision"), _both(_grid(lr=[1e-3, 1e-2], decay=[0.0, 0.3])), "network"
+        _single("full precision"),
+        _both(_grid(lr=[1e-3, 1e-2], decay=[0.0, 0.3], epochs=SHARES)),
+        "network",
     ),
 }
 """Deep ensembles have the setting chosen for one network of STE-Adam."""

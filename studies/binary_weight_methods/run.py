@@ -68,10 +68,10 @@ class Study:
         if path is not None and path.exists():
             self.results = json.loads(path.read_text("utf-8"))
 
-    def problem(self, data: str, seeds: tuple[int, ...]) -> Problem:
-        """A data set."""
+    def problem(self, data: str, seeds: tuple[int, ...], share: float) -> Problem:
+        """A data set, with a share of its epochs."""
         whole = load(data, seeds)
-        return replace(whole, epochs=max(1, round(whole.epochs * self.epochs)))
+        return replace(whole, epochs=max(1, round(whole.epochs * share * self.epochs)))
 
     def fit(
         self, activation: str, data: str, method: str, options: Options, seeds: tuple[int, ...]
@@ -81,9 +81,10 @@ class Study:
         key = named(options)
         if key in kept and kept[key]["seeds"] == list(seeds):
             return kept[key]
-        problem = self.problem(data, seeds)
+        own = dict(options)
+        problem = self.problem(data, seeds, own.pop("epochs"))
         started = time.process_time()
-        found, bits = METHODS[method].fit(problem, activation, options, 1000 * (1 + seeds[0]))
+        found, bits = METHODS[method].fit(problem, activation, own, 1000 * (1 + seeds[0]))
         seconds = (time.process_time() - started) / len(seeds)
         record: dict[str, Any] = {"seeds": list(seeds), "seconds": seconds}
         if bits is not None:
