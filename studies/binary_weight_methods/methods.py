@@ -33,9 +33,7 @@ class Method:
 
 
 def _single(rule: str) -> Callable[..., tuple[Found, None]]:
-    def fit(
-        problem: Problem, activation: str, options: Options, seed: int
-    ) -> tuple[Found, None]:
+    def fit(problem: Problem, activation: str, options: Options, seed: int) -> tuple[Found, None]:
         kept, head = rivals.train(problem, activation, rule, options, 1, seed)
         return {"network": predicted(problem, kept.final(), head)}, None
 

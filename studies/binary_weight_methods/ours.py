@@ -85,7 +85,9 @@ def rule_of_temperature(num_data: int, classes: int, layers: Sequence[tuple[int,
     return num_data * math.log(classes) / (weights * math.log(2))
 
 
-def fitted(model: Any, guide: Any, batches: Any, problem: Problem, estimator: str, options: dict[str, Any]) -> None:
+def fitted(
+    model: Any, guide: Any, batches: Any, problem: Problem, estimator: str, options: dict[str, Any]
+) -> None:
     """By mirror descent at ``options["lr"]`` and the rule's temperature over ``options["cold"]``."""
     rows = problem.num_rows
     layers = shapes(problem.inputs, problem.classes)
@@ -127,8 +129,15 @@ def relu(problem: Problem, options: dict[str, Any], seed: int) -> tuple[Found, l
         ]
         each = [predicted(problem, weights, head) for weights in draws]
         mode = predicted(problem, [signs(p >= 0.5) for p in probabilities], head)
-    found = {"draw": each[0], "mode": mode, f"ensemble of {DRAWS}": [pooled(own) for own in zip(*each, strict=True)]}
-    entropy = sum(torch.special.entr(p).flatten(1).sum(1) + torch.special.entr(1 - p).flatten(1).sum(1) for p in map(Tensor.double, probabilities))
+    found = {
+        "draw": each[0],
+        "mode": mode,
+        f"ensemble of {DRAWS}": [pooled(own) for own in zip(*each, strict=True)],
+    }
+    entropy = sum(
+        torch.special.entr(p).flatten(1).sum(1) + torch.special.entr(1 - p).flatten(1).sum(1)
+        for p in map(Tensor.double, probabilities)
+    )
     number = sum(p[0].numel() for p in probabilities)
     return found, (entropy / (number * math.log(2))).tolist()
 
@@ -145,10 +154,11 @@ def sign(problem: Problem, options: dict[str, Any], seed: int) -> tuple[Found, l
     for number, split in zip(problem.seeds, problem.splits, strict=True):
         own = seed + number
         torch.manual_seed(own)
-        model = sbn.models.BinaryMLP(problem.inputs, HIDDEN, problem.classes, num_data=problem.num_rows)
-        guide = sbn.guides.AutoSignBernoulli(model, init_scale=options["spread"])
         alone = replace(problem, splits=(split,))
-        fitted(model, guide, Flat(Batches(alone, 1, torch.Generator().manual_seed(own))), problem, "psa", options)
+        model = sbn.models.BinaryMLP(alone.inputs, HIDDEN, alone.classes, num_data=alone.num_rows)
+        guide = sbn.guides.AutoSignBernoulli(model, init_scale=options["spread"])
+        batches = Flat(Batches(alone, 1, torch.Generator().manual_seed(own)))
+        fitted(model, guide, batches, alone, "psa", options)
         posterior = sbn.Posterior.from_guide(model, guide)
         bits.append(posterior.bits_per_weight)
         for name, ensemble in {

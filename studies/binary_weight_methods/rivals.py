@@ -176,7 +176,9 @@ def train(
             own = [p.requires_grad_() for p in head.parameters()]
             logits = forward(x.transpose(0, 1), weights, head)
             # the mean loss of each network, summed: networks do not touch one another
-            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.T.flatten(), reduction="sum")
+            loss = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), y.T.flatten(), reduction="sum"
+            )
             gradients = torch.autograd.grad(loss / len(x), [*weights, *own])
             for parameter, gradient in zip(own, gradients[len(weights) :], strict=True):
                 parameter.requires_grad_(False)

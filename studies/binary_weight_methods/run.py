@@ -60,13 +60,25 @@ class Study:
         path: of the results, or None to keep nothing.
         seeds: of the splits.
         epochs: factor of the numbers of epochs.
+        settings: how many of each grid, from its end; None takes all.
     """
 
-    def __init__(self, path: Path | None, seeds: tuple[int, ...] = SEEDS, epochs: float = 1) -> None:
-        self.path, self.seeds, self.epochs = path, seeds, epochs
+    def __init__(
+        self,
+        path: Path | None,
+        seeds: tuple[int, ...] = SEEDS,
+        epochs: float = 1.0,
+        settings: int | None = None,
+    ) -> None:
+        self.path, self.seeds, self.epochs, self.settings = path, seeds, epochs, settings
         self.results: Results = {}
         if path is not None and path.exists():
             self.results = json.loads(path.read_text("utf-8"))
+
+    def grid(self, activation: str, method: str) -> list[Options]:
+        """The settings among which a method chooses."""
+        whole = METHODS[method].grid[activation]
+        return whole if self.settings is None else whole[-self.settings :]
 
     def problem(self, data: str, seeds: tuple[int, ...], share: float) -> Problem:
         """A data set, with a share of its epochs."""
@@ -112,11 +124,11 @@ class Study:
     def tune(self, activation: str, data: str, method: str) -> None:
         """Fit every setting; of deep ensembles, the settings chosen for single networks."""
         if method != DEEP:
-            for options in METHODS[method].grid[activation]:
+            for options in self.grid(activation, method):
                 self.fit(activation, data, method, options, self.seeds)
             return
-        for options in METHODS["ste-adam"].grid[activation]:
-            chosen = self.chosen(activation, data, "ste-adam")
+        chosen = self.chosen(activation, data, "ste-adam")
+        for options in self.grid(activation, "ste-adam"):
             seeds = tuple(seed for seed in self.seeds if chosen[seed] == named(options))
             if seeds:
                 self.fit(activation, data, DEEP, options, seeds)
@@ -126,7 +138,7 @@ class Study:
         if method == DEEP:
             method = "ste-adam"
         kept = self.results[activation][data][method]
-        settings = [named(options) for options in METHODS[method].grid[activation]]
+        settings = [named(options) for options in self.grid(activation, method)]
         by = METHODS[method].chosen_by
         choice = {}
         for together in choosing_together(data, self.seeds):
@@ -156,7 +168,9 @@ class Study:
                     scored.setdefault(name, []).append(values[place])
                 scored.setdefault("seconds", []).append(record["seconds"])
                 if "bits per weight" in record:
-                    scored.setdefault("bits per weight", []).append(record["bits per weight"][place])
+                    scored.setdefault("bits per weight", []).append(
+                        record["bits per weight"][place]
+                    )
         return found
 
 
@@ -171,28 +185,34 @@ def everything(study: Study, activation: str, data: str) -> dict[str, dict[str, 
 
 
 OUR_ENSEMBLE = f"{OURS}, {METHODS[OURS].chosen_by}"
+DEEP_4 = f"{DEEP}, ensemble of 4"
 SINGLE = ("bayesbinn", "bop", "ste-adam", "full precision")
 """Networks of which one predicts alone."""
 
+Finals = dict[str, dict[str, dict[str, list[float]]]]
+"""By data set, method and column: a number for each seed."""
 
-def judged(finals: dict[str, dict[str, Any]], column: str = "nll scaled") -> dict[str, Any]:
-    """Of the networks with real activations: where our ensemble's mean NLL is no higher."""
+
+def judged(finals: Finals, column: str = "nll scaled") -> dict[str, float]:
+    """Where our ensemble's mean NLL is no higher than others', and what a weight's entropy is."""
+
     def mean(data: str, name: str) -> float:
         return float(np.mean(finals[data][name][column]))
 
-    single = {data: min(SINGLE, key=lambda name: mean(data, name)) for data in finals}
+    def no_higher(data: str, names: tuple[str, ...]) -> bool:
+        return mean(data, OUR_ENSEMBLE) <= min(mean(data, name) for name in names)
+
     bits = [value for found in finals.values() for value in found[OUR_ENSEMBLE]["bits per weight"]]
     return {
-        "best single": single,
-        "beside best single": [
-            data for data in finals if mean(data, OUR_ENSEMBLE) <= mean(data, single[data])
-        ],
-        "beside deep ensemble of 4": [
-            data
-            for data in finals
-            if mean(data, OUR_ENSEMBLE) <= mean(data, f"{DEEP}, ensemble of 4")
-        ],
-        "bits per weight": [min(bits), max(bits)],
+        "data sets no higher than each ±1-weight network": sum(
+            no_higher(data, SINGLE[:-1]) for data in finals
+        ),
+        "data sets no higher than each network": sum(no_higher(data, SINGLE) for data in finals),
+        "data sets no higher than the deep ensemble of 4": sum(
+            no_higher(data, (DEEP_4,)) for data in finals
+        ),
+        "least bits per weight": min(bits),
+        "most bits per weight": max(bits),
     }
 
 
@@ -218,11 +238,24 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float32)
     pyro.enable_validation(False)
-    study = Study(options.results)
+    if options.quick:
+        study, data_sets = Study(None, (0, 1, 2), 0.2, settings=1), ["moons"]
+    else:
+        study, data_sets = Study(options.results), options.data
     for activation in options.activations:
         for method in options.methods:
-            for data in options.data:
+            for data in data_sets:
                 study.tune(activation, data, method)
+    if set(options.methods) != set(METHODS):
+        return  # a part, from which there is nothing to compare
+    expected = tomllib.loads((HERE / "expected.toml").read_text("utf-8"))
+    for activation in options.activations:
+        finals = {data: everything(study, activation, data) for data in data_sets}
+        for data, found in finals.items():
+            for name, own in found.items():
+                mean, half = interval(own["nll scaled"])
+                print(f"{activation}, {data}, {name}: NLL {mean:.4f} ± {half:.4f}")
+        print(last_line(f"binary_weight_methods, {activation}", judged(finals), expected["asked"]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""The tables of the README, from results.json.
+
+python -m studies.binary_weight_methods.tables           # prints them
+python -m studies.binary_weight_methods.tables --write   # puts them into README.md
+"""
+
+import argparse
+import json
+
+import numpy as np
+
+from studies.binary_weight_methods.methods import METHODS, OURS
+from studies.binary_weight_methods.run import (
+    ACTIVATIONS,
+    DATA,
+    DEEP_4,
+    HERE,
+    OUR_ENSEMBLE,
+    SINGLE,
+    Study,
+    everything,
+    judged,
+)
+from studies.binary_weight_methods.scores import interval
+
+START, END = "<!-- tables: written by tables.py -->", "<!-- end of tables -->"
+TITLES = {"relu": "Real activations", "sign": "±1 activations"}
+
+
+def row(name: str, own: dict[str, list[float]]) -> str:
+    """Scores of a method."""
+    nll, half = interval(own["nll scaled"])
+    raw, raw_half = interval(own["nll raw"])
+    accuracy, accuracy_half = interval([100 * value for value in own["accuracy"]])
+    bits = own.get("bits per weight")
+    cells = [
+        name,
+        f"{accuracy:.2f} ± {accuracy_half:.2f}",
+        f"{nll:.4f} ± {half:.4f}",
+        f"{raw:.4f} ± {raw_half:.4f}",
+        f"{100 * np.mean(own['ece scaled']):.2f}",
+        f"{100 * np.mean(own['ece raw']):.2f}",
+        "" if bits is None else f"{np.mean(bits):.2f}",
+        f"{np.mean(own['seconds']):.1f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def scores_table(found: dict[str, dict[str, list[float]]]) -> list[str]:
+    """A row a method."""
+    return [
+        "| method | accuracy % | NLL scaled | NLL raw | ECE scaled % | ECE raw % | bits/weight | s |",
+        "|---|---|---|---|---|---|---|---|",
+        *(row(name, own) for name, own in found.items()),
+    ]
+
+
+def differences_table(study: Study, activation: str, data_sets: list[str]) -> list[str]:
+    """NLL of our ensemble less that of a rival, seed by seed."""
+    rivals = (*SINGLE, DEEP_4, DEEP_4.replace("4", "8"))
+    lines = [f"| ours less | {' | '.join(data_sets)} |", "|---" * (1 + len(data_sets)) + "|"]
+    finals = {data: everything(study, activation, data) for data in data_sets}
+    for rival in rivals:
+        cells = []
+        for found in finals.values():
+            ours, other = (np.array(found[name]["nll scaled"]) for name in (OUR_ENSEMBLE, rival))
+            mean, half = interval(ours - other)
+            cells.append(f"{mean:+.4f} ± {half:.4f}")
+        lines.append(f"| {rival} | {' | '.join(cells)} |")
+    return lines
+
+
+def settings_table(study: Study, activation: str, data_sets: list[str]) -> list[str]:
+    """What was chosen, and by how many seeds."""
+    lines = ["| data | method | chosen (seeds) |", "|---|---|---|"]
+    for data in data_sets:
+        for method in METHODS:
+            if not METHODS[method].grid:
+                continue
+            chosen = list(study.chosen(activation, data, method).values())
+            counts = "; ".join(f"{key} ({chosen.count(key)})" for key in dict.fromkeys(chosen))
+            lines.append(f"| {data} | {method} | {counts} |")
+    return lines
+
+
+def grid_table(study: Study, activation: str, data_sets: list[str]) -> list[str]:
+    """Mean validation NLL of our ensemble under each setting."""
+    lines = [f"| setting | {' | '.join(data_sets)} |", "|---" * (1 + len(data_sets)) + "|"]
+    by = METHODS[OURS].chosen_by
+    for key in study.results[activation][data_sets[0]][OURS]:
+        kept = [study.results[activation][data][OURS].get(key) for data in data_sets]
+        cells = [
+            "" if k is None else f"{np.mean(k[by]['validation nll scaled']):.4f}" for k in kept
+        ]
+        lines.append(f"| {key} | {' | '.join(cells)} |")
+    return lines
+
+
+def complete(study: Study, activation: str) -> list[str]:
+    """The data sets of which every method has all its fits."""
+    found = []
+    for data in DATA:
+        try:
+            everything(study, activation, data)
+        except KeyError:
+            continue
+        found.append(data)
+    return found
+
+
+def tables(study: Study) -> str:
+    """All of them, in Markdown."""
+    parts: list[str] = []
+    for activation in ACTIVATIONS:
+        data_sets = complete(study, activation)
+        if not data_sets:
+            continue
+        parts += [f"## {TITLES[activation]}", ""]
+        for data in data_sets:
+            parts += [f"### {data}", "", *scores_table(everything(study, activation, data)), ""]
+        parts += ["### Paired differences of the scaled NLL", ""]
+        parts += [*differences_table(study, activation, data_sets), ""]
+        parts += ["### Chosen settings", "", *settings_table(study, activation, data_sets), ""]
+        parts += ["### Validation NLL of ours by setting", ""]
+        parts += [*grid_table(study, activation, data_sets), ""]
+        finals = {data: everything(study, activation, data) for data in data_sets}
+        for column in ("nll scaled", "nll raw"):
+            found = "; ".join(f"{k}: {v:g}" for k, v in judged(finals, column).items())
+            parts += [f"Of {len(finals)} data sets, by {column}: {found}.", ""]
+    return "\n".join(parts)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="put them into README.md")
+    options = parser.parse_args(arguments)
+    text = tables(Study(HERE / "results.json"))
+    if not options.write:
+        print(text)
+        return
+    path = HERE / "README.md"
+    before, rest = path.read_text("utf-8").split(START)
+    after = rest.split(END)[1]
+    path.write_text(f"{before}{START}\n\n{text}\n{END}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
