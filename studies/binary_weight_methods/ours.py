@@ -42,7 +42,7 @@ class SideBySide(PyroModule):
     """ReLU networks after batch norm without parameters.
 
     Args:
-        networks: number of them; weights are (networks, 1, units, inputs).
+        networks: number of them; weights are (networks, units, inputs).
         layers: (units, inputs) of each layer.
         num_data: training rows of each.
     """
@@ -88,7 +88,7 @@ def rule_of_temperature(num_data: int, classes: int, layers: Sequence[tuple[int,
 def fitted(
     model: Any, guide: Any, batches: Any, problem: Problem, estimator: str, options: dict[str, Any]
 ) -> None:
-    """By mirror descent at ``options["lr"]`` and the rule's temperature over ``options["cold"]``."""
+    """By mirror descent of step ``lr``, at the rule's temperature over ``cold``."""
     rows = problem.num_rows
     layers = shapes(problem.inputs, problem.classes)
     temperature = rule_of_temperature(rows, problem.classes, layers) / options["cold"]

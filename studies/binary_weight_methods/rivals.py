@@ -4,7 +4,8 @@ A rule turns its state into the weights of a forward pass and the gradient at th
 step.  With g the gradient of the mean loss of a batch at w, and r falling from 1 to 0 as a cosine:
 
     STE-Adam    w = sign(v);               v <- clip(v - r lr Adam(g), -1, 1)
-    Bop         w in {-1, +1};             m <- (1 - r gamma) m + r gamma g, w <- -w where m w > threshold
+    Bop         w in {-1, +1};             m <- (1 - r gamma) m + r gamma g,
+                                           w <- -w where m w > threshold
     BayesBiNN   w = tanh((lam + d) / tau), d = logit(u) / 2;
                 lam <- (1 - r lr) lam - r lr s g,   s = N (1 - w^2) / (tau (1 - tanh(lam)^2))
     Adam        w real;                    w <- (1 - r lr decay) w - r lr Adam(g)
@@ -56,6 +57,7 @@ class _ByAdam(Rule):
         self.adam = torch.optim.AdamW(self.state, lr=lr, weight_decay=decay, fused=True)
 
     def step(self, gradients: list[Tensor], factor: float) -> None:
+        """Adam's."""
         for state, gradient in zip(self.state, gradients, strict=True):
             state.grad = gradient.contiguous()  # the fused step takes strides for equal
         self.adam.param_groups[0]["lr"] = self.lr * factor
@@ -66,14 +68,18 @@ class STEAdam(_ByAdam):
     """Latent weights, clipped; Glorot's uniform start is that of BinaryConnect."""
 
     def weights(self, generator: torch.Generator) -> list[Tensor]:
+        """Signs."""
+        del generator
         return self.final()
 
     def step(self, gradients: list[Tensor], factor: float) -> None:
+        """Adam's, then the clip."""
         super().step(gradients, factor)
         for state in self.state:
             state.clamp_(-1, 1)
 
     def final(self) -> list[Tensor]:
+        """Signs of the latent weights."""
         return [signs(state >= 0) for state in self.state]
 
 
@@ -81,9 +87,12 @@ class FullPrecision(_ByAdam):
     """Real weights, decoupled weight decay."""
 
     def weights(self, generator: torch.Generator) -> list[Tensor]:
+        """The state itself."""
+        del generator
         return self.state
 
     def final(self) -> list[Tensor]:
+        """The state itself."""
         return self.state
 
 
@@ -98,14 +107,18 @@ class Bop(Rule):
         self.gamma, self.threshold = gamma, threshold
 
     def weights(self, generator: torch.Generator) -> list[Tensor]:
+        """The state itself."""
+        del generator
         return self.state
 
     def step(self, gradients: list[Tensor], factor: float) -> None:
+        """Average, then flips."""
         for w, m, g in zip(self.state, self.average, gradients, strict=True):
             m.lerp_(g, self.gamma * factor)
             w.mul_(-signs(m * w > self.threshold))
 
     def final(self) -> list[Tensor]:
+        """The state itself."""
         return self.state
 
 
@@ -119,6 +132,7 @@ class BayesBiNN(Rule):
         self.lr, self.tau = lr, tau
 
     def weights(self, generator: torch.Generator) -> list[Tensor]:
+        """Relaxed, drawn anew."""
         self.drawn = []
         for lam in self.state:
             u = torch.rand(lam.shape, generator=generator).clamp_(1e-10, 1 - 1e-7)
@@ -126,20 +140,15 @@ class BayesBiNN(Rule):
         return self.drawn
 
     def step(self, gradients: list[Tensor], factor: float) -> None:
+        """With the gradient at the relaxed weights."""
         rate = self.lr * factor
         for lam, w, g in zip(self.state, self.drawn, gradients, strict=True):
             s = (1 - w * w + 1e-10) / self.tau / (1 - torch.tanh(lam) ** 2 + 1e-10)
             lam.mul_(1 - rate).sub_(rate * self.num_data * s * g)
 
     def final(self) -> list[Tensor]:
+        """The mode."""
         return [signs(lam >= 0) for lam in self.state]
-
-    def drawn_weights(self, generator: torch.Generator) -> list[Tensor]:
-        """±1 weights drawn from what the rule takes for a posterior."""
-        return [
-            signs(torch.rand(lam.shape, generator=generator) < torch.sigmoid(2 * lam))
-            for lam in self.state
-        ]
 
 
 RULES = {"ste-adam": STEAdam, "bop": Bop, "bayesbinn": BayesBiNN, "full precision": FullPrecision}

@@ -1,7 +1,7 @@
-r"""Posteriors over ±1 weights against Bop, BayesBiNN's rule, STE-Adam, deep ensembles, real weights.
+r"""Posteriors over ±1 weights against Bop, BayesBiNN, STE-Adam, deep ensembles and real weights.
 
     python -m studies.binary_weight_methods.run            # everything, into results.json
-    python -m studies.binary_weight_methods.run --quick    # two moons, one setting a method, no file
+    python -m studies.binary_weight_methods.run --quick    # two moons, a setting a method
     python -m studies.binary_weight_methods.tables         # the tables of the README
     python -m studies.binary_weight_methods.figure         # nll.png
 
@@ -12,7 +12,6 @@ JSON object.
 
 import argparse
 import json
-import os
 import time
 import tomllib
 from dataclasses import replace
@@ -119,7 +118,7 @@ class Study:
             return
         new = self.path.with_suffix(".new")
         new.write_text(compact(self.results), "utf-8")
-        os.replace(new, self.path)
+        new.replace(self.path)
 
     def tune(self, activation: str, data: str, method: str) -> None:
         """Fit every setting; of deep ensembles, the settings chosen for single networks."""
@@ -134,7 +133,7 @@ class Study:
                 self.fit(activation, data, DEEP, options, seeds)
 
     def chosen(self, activation: str, data: str, method: str) -> dict[int, str]:
-        """The setting of each seed: least validation NLL, scaled, over those that choose together."""
+        """The setting of each seed: the least scaled validation NLL of those choosing together."""
         if method == DEEP:
             method = "ste-adam"
         kept = self.results[activation][data][method]

@@ -5,7 +5,6 @@ python -m studies.binary_weight_methods.tables --write   # puts them into README
 """
 
 import argparse
-import json
 
 import numpy as np
 
@@ -24,6 +23,16 @@ from studies.binary_weight_methods.run import (
 from studies.binary_weight_methods.scores import interval
 
 START, END = "<!-- tables: written by tables.py -->", "<!-- end of tables -->"
+COLUMNS = (
+    "method",
+    "accuracy %",
+    "NLL scaled",
+    "NLL raw",
+    "ECE scaled %",
+    "ECE raw %",
+    "bits/weight",
+    "seconds",
+)
 TITLES = {"relu": "Real activations", "sign": "±1 activations"}
 
 
@@ -49,8 +58,8 @@ def row(name: str, own: dict[str, list[float]]) -> str:
 def scores_table(found: dict[str, dict[str, list[float]]]) -> list[str]:
     """A row a method."""
     return [
-        "| method | accuracy % | NLL scaled | NLL raw | ECE scaled % | ECE raw % | bits/weight | s |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---" * len(COLUMNS) + "|",
         *(row(name, own) for name, own in found.items()),
     ]
 

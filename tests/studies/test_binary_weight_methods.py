@@ -1,4 +1,4 @@
-"""The study of binary-weight methods: splits, rules against their formulas, scores, and a tiny run."""
+"""The study of binary-weight methods: splits, rules by their formulas, scores, and a tiny run."""
 
 import json
 import math
