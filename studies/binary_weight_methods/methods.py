@@ -67,7 +67,7 @@ MEMBERS = (4, 8)
 DEEP = "deep ensemble"
 OURS = "ours"
 
-SHARES = [0.1, 0.5, 1.0]
+SHARES = [0.1, 0.5]
 """Of the epochs of a data set: the shorter training is an early stop."""
 
 METHODS = {
@@ -75,8 +75,9 @@ METHODS = {
         _ours,
         {
             "relu": [
+                *_grid(spread=[1.5], lr=[0.3], cold=[10, 100], epochs=[0.1]),
                 *_grid(spread=[1.5], lr=[0.15], cold=[1, 3, 30], epochs=[0.1]),
-                *_grid(spread=[1.5], lr=[0.15], cold=[3, 30], epochs=[0.5, 1.0]),
+                *_grid(spread=[1.5], lr=[0.15], cold=[3, 30, 100], epochs=[0.5]),
                 *_grid(spread=[1.5], lr=[0.05], cold=[3, 30], epochs=[0.5]),
             ],
             "sign": _grid(spread=[1.5], lr=[0.05], cold=[10, 100], epochs=[0.5]),
