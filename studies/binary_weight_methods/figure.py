@@ -33,7 +33,7 @@ def draw(study: Study) -> Figure:
                 ax.set_visible(False)
                 continue
             data = complete(study, activation)[k]
-            found = everything(study, activation, data)
+            found = everything(study, activation, data, "scaled")
             for place, (name, own) in enumerate(found.items()):
                 mean, half = interval(own["nll scaled"])
                 method = name.split(",")[0]

@@ -30,6 +30,9 @@ from studies.speed.measure import last_line
 HERE = Path(__file__).parent
 DATA = ("digits", "cancer", "moons")
 ACTIVATIONS = ("relu", "sign")
+KINDS = ("raw", "scaled")
+"""Of NLL: of probabilities as they come, and scaled; each is judged with settings of its own."""
+
 Results = dict[str, Any]
 """By activations, data set, method and setting: seeds, seconds a network, bits a weight, and scores
 by predictor, each a list with a number for each seed."""
@@ -90,7 +93,7 @@ class Study:
         """Scores of one setting, from the file or made now."""
         kept = self.results.setdefault(activation, {}).setdefault(data, {}).setdefault(method, {})
         key = named(options)
-        if key in kept and kept[key]["seeds"] == list(seeds):
+        if key in kept and set(seeds) <= set(kept[key]["seeds"]):
             return kept[key]
         own = dict(options)
         problem = self.problem(data, seeds, own.pop("epochs"))
@@ -126,14 +129,22 @@ class Study:
             for options in self.grid(activation, method):
                 self.fit(activation, data, method, options, self.seeds)
             return
-        chosen = self.chosen(activation, data, "ste-adam")
+        choices = [self.chosen(activation, data, "ste-adam", kind) for kind in KINDS]
         for options in self.grid(activation, "ste-adam"):
-            seeds = tuple(seed for seed in self.seeds if chosen[seed] == named(options))
+            key = named(options)
+            seeds = tuple(seed for seed in self.seeds if key in [own[seed] for own in choices])
             if seeds:
                 self.fit(activation, data, DEEP, options, seeds)
 
-    def chosen(self, activation: str, data: str, method: str) -> dict[int, str]:
-        """The setting of each seed: the least scaled validation NLL of those choosing together."""
+    def chosen(self, activation: str, data: str, method: str, kind: str) -> dict[int, str]:
+        """The setting of each seed: the least validation NLL, of those choosing together.
+
+        Args:
+            activation: one of ``ACTIVATIONS``.
+            data: name of the data set.
+            method: that chooses.
+            kind: ``"raw"`` or ``"scaled"``: of the NLL.
+        """
         if method == DEEP:
             method = "ste-adam"
         kept = self.results[activation][data][method]
@@ -144,16 +155,18 @@ class Study:
             places = [self.seeds.index(seed) for seed in together]
 
             def mean(setting: str, places: list[int] = places) -> float:
-                values = kept[setting][by]["validation nll scaled"]
+                values = kept[setting][by][f"validation nll {kind}"]
                 return float(np.mean([values[place] for place in places]))
 
             best = min(settings, key=mean)
             choice.update(dict.fromkeys(together, best))
         return choice
 
-    def final(self, activation: str, data: str, method: str) -> dict[str, dict[str, list[float]]]:
-        """Scores of the chosen settings by predictor, a number for each seed."""
-        choice = self.chosen(activation, data, method)
+    def final(
+        self, activation: str, data: str, method: str, kind: str
+    ) -> dict[str, dict[str, list[float]]]:
+        """Scores of the settings chosen by that kind of NLL, by predictor, a number a seed."""
+        choice = self.chosen(activation, data, method, kind)
         kept = self.results[activation][data][method]
         found: dict[str, dict[str, list[float]]] = {}
         for seed in self.seeds:
@@ -173,11 +186,13 @@ class Study:
         return found
 
 
-def everything(study: Study, activation: str, data: str) -> dict[str, dict[str, list[float]]]:
+def everything(
+    study: Study, activation: str, data: str, kind: str
+) -> dict[str, dict[str, list[float]]]:
     """Final scores of all methods, by "method" or "method, predictor"."""
     found = {}
     for method in METHODS:
-        for predictor, own in study.final(activation, data, method).items():
+        for predictor, own in study.final(activation, data, method, kind).items():
             name = method if predictor == "network" else f"{method}, {predictor}"
             found[name] = own
     return found
@@ -192,11 +207,11 @@ Finals = dict[str, dict[str, dict[str, list[float]]]]
 """By data set, method and column: a number for each seed."""
 
 
-def judged(finals: Finals, column: str = "nll scaled") -> dict[str, float]:
+def judged(finals: Finals, kind: str) -> dict[str, float]:
     """Where our ensemble's mean NLL is no higher than others', and what a weight's entropy is."""
 
     def mean(data: str, name: str) -> float:
-        return float(np.mean(finals[data][name][column]))
+        return float(np.mean(finals[data][name][f"nll {kind}"]))
 
     def no_higher(data: str, names: tuple[str, ...]) -> bool:
         return mean(data, OUR_ENSEMBLE) <= min(mean(data, name) for name in names)
@@ -249,12 +264,14 @@ def main(arguments: list[str] | None = None) -> None:
         return  # a part, from which there is nothing to compare
     expected = tomllib.loads((HERE / "expected.toml").read_text("utf-8"))
     for activation in options.activations:
-        finals = {data: everything(study, activation, data) for data in data_sets}
-        for data, found in finals.items():
-            for name, own in found.items():
-                mean, half = interval(own["nll scaled"])
-                print(f"{activation}, {data}, {name}: NLL {mean:.4f} ± {half:.4f}")
-        print(last_line(f"binary_weight_methods, {activation}", judged(finals), expected["asked"]))
+        for kind in KINDS:
+            finals = {data: everything(study, activation, data, kind) for data in data_sets}
+            for data, found in finals.items():
+                for name, own in found.items():
+                    mean, half = interval(own[f"nll {kind}"])
+                    print(f"{activation}, {data}, {name}: NLL {kind} {mean:.4f} ± {half:.4f}")
+            name = f"binary_weight_methods, {activation}, {kind}"
+            print(last_line(name, judged(finals, kind), expected["asked"]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Accuracy, NLL and ECE, raw and after one scale fitted on validation rows, and intervals.
 
-A scaled prediction is softmax(t log p) with t > 0 the minimiser of the validation NLL; of an
-ensemble, p is the mean probability.
+A scaled prediction is softmax(t log p) with t in [1/4, 4] the minimiser of the validation NLL; of
+an ensemble, p is the mean probability.  Without the bounds t is infinite where every validation row
+is right, as happens on the 114 of breast cancer.
 """
 
 import math
@@ -14,7 +15,7 @@ from torch import Tensor
 
 import bayes_sbn as sbn
 
-LARGEST_LOG_SCALE = 4.0
+LARGEST_LOG_SCALE = math.log(4)
 
 
 def nll(log_probs: Tensor, labels: Tensor) -> float:

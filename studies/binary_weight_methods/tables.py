@@ -14,11 +14,13 @@ from studies.binary_weight_methods.run import (
     DATA,
     DEEP_4,
     HERE,
+    KINDS,
     OUR_ENSEMBLE,
     SINGLE,
     Study,
     everything,
     judged,
+    named,
 )
 from studies.binary_weight_methods.scores import interval
 
@@ -36,43 +38,44 @@ COLUMNS = (
 TITLES = {"relu": "Real activations", "sign": "±1 activations"}
 
 
-def row(name: str, own: dict[str, list[float]]) -> str:
-    """Scores of a method."""
-    nll, half = interval(own["nll scaled"])
-    raw, raw_half = interval(own["nll raw"])
-    accuracy, accuracy_half = interval([100 * value for value in own["accuracy"]])
-    bits = own.get("bits per weight")
+def row(name: str, scaled: dict[str, list[float]], raw: dict[str, list[float]]) -> str:
+    """Scores of a method, each kind with the settings chosen by it."""
+    nll, half = interval(scaled["nll scaled"])
+    raw_nll, raw_half = interval(raw["nll raw"])
+    accuracy, accuracy_half = interval([100 * value for value in scaled["accuracy"]])
+    bits = scaled.get("bits per weight")
     cells = [
         name,
         f"{accuracy:.2f} ± {accuracy_half:.2f}",
         f"{nll:.4f} ± {half:.4f}",
-        f"{raw:.4f} ± {raw_half:.4f}",
-        f"{100 * np.mean(own['ece scaled']):.2f}",
-        f"{100 * np.mean(own['ece raw']):.2f}",
+        f"{raw_nll:.4f} ± {raw_half:.4f}",
+        f"{100 * np.mean(scaled['ece scaled']):.2f}",
+        f"{100 * np.mean(raw['ece raw']):.2f}",
         "" if bits is None else f"{np.mean(bits):.2f}",
-        f"{np.mean(own['seconds']):.1f}",
+        f"{np.mean(scaled['seconds']):.1f}",
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-def scores_table(found: dict[str, dict[str, list[float]]]) -> list[str]:
+def scores_table(study: Study, activation: str, data: str) -> list[str]:
     """A row a method."""
+    scaled, raw = (everything(study, activation, data, kind) for kind in ("scaled", "raw"))
     return [
         f"| {' | '.join(COLUMNS)} |",
         "|---" * len(COLUMNS) + "|",
-        *(row(name, own) for name, own in found.items()),
+        *(row(name, scaled[name], raw[name]) for name in scaled),
     ]
 
 
-def differences_table(study: Study, activation: str, data_sets: list[str]) -> list[str]:
+def differences_table(study: Study, activation: str, data_sets: list[str], kind: str) -> list[str]:
     """NLL of our ensemble less that of a rival, seed by seed."""
     rivals = (*SINGLE, DEEP_4, DEEP_4.replace("4", "8"))
     lines = [f"| ours less | {' | '.join(data_sets)} |", "|---" * (1 + len(data_sets)) + "|"]
-    finals = {data: everything(study, activation, data) for data in data_sets}
+    finals = {data: everything(study, activation, data, kind) for data in data_sets}
     for rival in rivals:
         cells = []
         for found in finals.values():
-            ours, other = (np.array(found[name]["nll scaled"]) for name in (OUR_ENSEMBLE, rival))
+            ours, other = (np.array(found[name][f"nll {kind}"]) for name in (OUR_ENSEMBLE, rival))
             mean, half = interval(ours - other)
             cells.append(f"{mean:+.4f} ± {half:.4f}")
         lines.append(f"| {rival} | {' | '.join(cells)} |")
@@ -80,28 +83,26 @@ def differences_table(study: Study, activation: str, data_sets: list[str]) -> li
 
 
 def settings_table(study: Study, activation: str, data_sets: list[str]) -> list[str]:
-    """What was chosen, and by how many seeds."""
+    """What was chosen by the scaled NLL, and by how many seeds."""
     lines = ["| data | method | chosen (seeds) |", "|---|---|---|"]
     for data in data_sets:
         for method in METHODS:
             if not METHODS[method].grid:
                 continue
-            chosen = list(study.chosen(activation, data, method).values())
+            chosen = list(study.chosen(activation, data, method, "scaled").values())
             counts = "; ".join(f"{key} ({chosen.count(key)})" for key in dict.fromkeys(chosen))
             lines.append(f"| {data} | {method} | {counts} |")
     return lines
 
 
 def grid_table(study: Study, activation: str, data_sets: list[str]) -> list[str]:
-    """Mean validation NLL of our ensemble under each setting."""
+    """Mean validation NLL, scaled, of our ensemble under each setting."""
     lines = [f"| setting | {' | '.join(data_sets)} |", "|---" * (1 + len(data_sets)) + "|"]
     by = METHODS[OURS].chosen_by
-    for key in study.results[activation][data_sets[0]][OURS]:
-        kept = [study.results[activation][data][OURS].get(key) for data in data_sets]
-        cells = [
-            "" if k is None else f"{np.mean(k[by]['validation nll scaled']):.4f}" for k in kept
-        ]
-        lines.append(f"| {key} | {' | '.join(cells)} |")
+    for options in study.grid(activation, OURS):
+        kept = [study.results[activation][data][OURS][named(options)] for data in data_sets]
+        cells = [f"{np.mean(each[by]['validation nll scaled']):.4f}" for each in kept]
+        lines.append(f"| {named(options)} | {' | '.join(cells)} |")
     return lines
 
 
@@ -110,7 +111,8 @@ def complete(study: Study, activation: str) -> list[str]:
     found = []
     for data in DATA:
         try:
-            everything(study, activation, data)
+            for kind in KINDS:
+                everything(study, activation, data, kind)
         except KeyError:
             continue
         found.append(data)
@@ -126,16 +128,16 @@ def tables(study: Study) -> str:
             continue
         parts += [f"## {TITLES[activation]}", ""]
         for data in data_sets:
-            parts += [f"### {data}", "", *scores_table(everything(study, activation, data)), ""]
-        parts += ["### Paired differences of the scaled NLL", ""]
-        parts += [*differences_table(study, activation, data_sets), ""]
+            parts += [f"### {data}", "", *scores_table(study, activation, data), ""]
+        for kind in KINDS:
+            parts += [f"### Paired differences of the NLL, {kind}", ""]
+            parts += [*differences_table(study, activation, data_sets, kind), ""]
+            finals = {data: everything(study, activation, data, kind) for data in data_sets}
+            found = "; ".join(f"{k}: {v:g}" for k, v in judged(finals, kind).items())
+            parts += [f"Of {len(finals)} data sets, {kind}: {found}.", ""]
         parts += ["### Chosen settings", "", *settings_table(study, activation, data_sets), ""]
         parts += ["### Validation NLL of ours by setting", ""]
         parts += [*grid_table(study, activation, data_sets), ""]
-        finals = {data: everything(study, activation, data) for data in data_sets}
-        for column in ("nll scaled", "nll raw"):
-            found = "; ".join(f"{k}: {v:g}" for k, v in judged(finals, column).items())
-            parts += [f"Of {len(finals)} data sets, by {column}: {found}.", ""]
     return "\n".join(parts)
 
 

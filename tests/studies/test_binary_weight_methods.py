@@ -166,6 +166,12 @@ def test_pooled_and_scaled_predictions():
     )
 
 
+def test_a_scale_is_bounded_where_every_validation_row_is_right():
+    log_probs = torch.tensor([[0.9, 0.1], [0.2, 0.8]], dtype=torch.float64).log()
+    found = scores.fitted_log_scale(log_probs, torch.tensor([0, 1]))
+    assert found == pytest.approx(math.log(4), abs=1e-4)
+
+
 def test_intervals_are_students():
     mean, half = scores.interval([1.0, 2.0, 3.0, 4.0])
     assert mean == 2.5
@@ -180,11 +186,11 @@ def test_a_setting_is_chosen_by_validation_rows_of_its_fold():
     by_seed[first] = [0.1, 0.5, 0.9]  # seeds 0 and 5 have one fold: 0.5 there
     by_seed[second] = [0.3, 0.6, 0.4]  # 0.35
     kept = {
-        name: {"seeds": [0, 1, 5], "network": {"validation nll scaled": values}}
+        name: {"seeds": [0, 1, 5], "network": {"validation nll raw": values}}
         for name, values in by_seed.items()
     }
     study.results = {"relu": {"digits": {"ste-adam": kept}}}
-    assert study.chosen("relu", "digits", "ste-adam") == {0: second, 5: second, 1: first}
+    assert study.chosen("relu", "digits", "ste-adam", "raw") == {0: second, 5: second, 1: first}
 
 
 def test_what_is_asked_is_compared():
@@ -194,7 +200,7 @@ def test_what_is_asked_is_compared():
     found = {name: own(0.2) for name in (*run.SINGLE, run.DEEP_4)}
     found[run.OUR_ENSEMBLE] = own(0.2, **{"bits per weight": [0.4]})
     better = {**found, "full precision": own(0.1)}
-    verdict = run.judged({"digits": found, "moons": better})
+    verdict = run.judged({"digits": found, "moons": better}, "scaled")
     asked = tomllib.loads((run.HERE / "expected.toml").read_text("utf-8"))["asked"]
     assert set(verdict) == set(asked)
     assert verdict["data sets no higher than each ±1-weight network"] == 2
@@ -217,7 +223,7 @@ def test_a_study_goes_on_from_its_file_and_makes_tables_and_a_figure(tmp_path, c
         again.tune("relu", "cancer", method)
     assert capsys.readouterr().out == ""
     text = tables.tables(again)
-    for name in run.everything(again, "relu", "cancer"):
+    for name in run.everything(again, "relu", "cancer", "raw"):
         assert f"| {name} | " in text
     figure = draw(again)
     assert [ax.get_title() for ax in figure.axes] == ["cancer, Real activations"]
@@ -228,5 +234,5 @@ def test_a_study_goes_on_from_its_file_and_makes_tables_and_a_figure(tmp_path, c
 def test_a_look_ends_with_one_json_object(capsys):
     run.main(["--quick", "--activations", "relu"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert result["study"] == "binary_weight_methods, relu"
+    assert result["study"] == "binary_weight_methods, relu, scaled"
     assert len(result["metric"]) == len(result["value"]) == 5
