@@ -80,7 +80,7 @@ METHODS = {
                 *_grid(spread=[1.5], lr=[0.15], cold=[3, 30, 100], epochs=[0.5]),
                 *_grid(spread=[1.5], lr=[0.05], cold=[3, 30], epochs=[0.5]),
             ],
-            "sign": _grid(spread=[1.5], lr=[0.05], cold=[10, 100], epochs=[0.5]),
+            "sign": _grid(spread=[1.5], lr=[0.05], cold=[100], epochs=[0.5]),
         },
         f"ensemble of {ours.DRAWS}",
     ),
