@@ -50,8 +50,12 @@ _NAMES = {
     "EstimatorMessenger": "bayes_sbn.messenger",
     "force_draws": "bayes_sbn.messenger",
     "TraceEstimator_ELBO": "bayes_sbn.elbo",
+    "DataParallel_ELBO": "bayes_sbn.elbo_parallel",
     "audit": "bayes_sbn.gradient_audit",
     "fit": "bayes_sbn.training",
+    "Plateau": "bayes_sbn.training_schedule",
+    "choose_temperature": "bayes_sbn.training_temperature",
+    "temperature_rule": "bayes_sbn.training_temperature",
     "summary": "bayes_sbn.network_summary",
     "Posterior": "bayes_sbn.posterior",
     "Ensemble": "bayes_sbn.ensemble",
@@ -82,6 +86,7 @@ if TYPE_CHECKING:
     from bayes_sbn.distributions import NoisySign as NoisySign
     from bayes_sbn.distributions import SignBernoulli as SignBernoulli
     from bayes_sbn.elbo import TraceEstimator_ELBO as TraceEstimator_ELBO
+    from bayes_sbn.elbo_parallel import DataParallel_ELBO as DataParallel_ELBO
     from bayes_sbn.ensemble import Ensemble as Ensemble
     from bayes_sbn.estimators import Estimator as Estimator
     from bayes_sbn.estimators import Site as Site
@@ -103,6 +108,9 @@ if TYPE_CHECKING:
     from bayes_sbn.signs_rearranged import permute as permute
     from bayes_sbn.signs_rearranged import reshape as reshape
     from bayes_sbn.training import fit as fit
+    from bayes_sbn.training_schedule import Plateau as Plateau
+    from bayes_sbn.training_temperature import choose_temperature as choose_temperature
+    from bayes_sbn.training_temperature import temperature_rule as temperature_rule
 
 
 def __getattr__(name: str) -> Any:

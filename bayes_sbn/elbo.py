@@ -4,8 +4,9 @@ r"""The evidence lower bound for stochastic binary networks, differentiated by e
 
 Three things make it lean: the KL of ±1 weights is analytic; activations follow their own
 conditional in the guide, ``q(h | w) = p(h | w)``, so that their KL vanishes pointwise and is
-skipped; and a site is scored only where its estimator asks for it.  Any other latent site keeps
-the Monte Carlo terms of Pyro's ``Trace_ELBO``.
+skipped; and a site is scored only where its estimator asks for it.  The KL of real weights, sites
+of a normal law or a point outside the plates of the data, is analytic too and costs T.  Any other
+latent site keeps the Monte Carlo terms of Pyro's ``Trace_ELBO``.
 
 At T = 1 this is the bound of the stock ELBOs.  Its value is E log p(y | states, weights), which
 lies below E_w log E_h p(y | h, w), which lies below log E p(y | h, w).
@@ -45,8 +46,9 @@ class TraceEstimator_ELBO(ELBO):
             ``"auto"`` is min(1, N h / (10 K ln 2)) for K ±1 weights and N data of h nats each
             (log of the number of classes, log 2 a binary label, 1 otherwise), fixed at the first
             call and readable as :attr:`temperature`.
-        weight_kl: whether the KL of the weights is part of the loss; if not, it is left to the
-            optimiser (:class:`bayes_sbn.optim.MirrorDescent` with ``"kl": "prox"``).
+        weight_kl: whether the KL of the ±1 weights is part of the loss; if not, it is left to the
+            optimiser (:class:`bayes_sbn.optim.MirrorDescent` with ``"kl": "prox"``).  That of real
+            weights always is.
         num_particles: draws averaged over.
         num_importance: how many copies of the activations the likelihood of a row is averaged over
             before its log is taken: a tighter bound (:mod:`bayes_sbn.elbo_importance`).  All
@@ -99,6 +101,8 @@ class TraceEstimator_ELBO(ELBO):
         )
         self.num_importance = num_importance
         self.temperature = temperature
+        self.temperature_factor = 1.0
+        """What the temperature is multiplied by, see :meth:`scale_temperature`."""
         self.weight_kl = weight_kl
         self.passes = 0
         """Network evaluations of the last call, reruns included."""
@@ -114,12 +118,17 @@ class TraceEstimator_ELBO(ELBO):
         Tensors, numbers and strings only; with the parameters, the optimiser's state and the
         generators' it continues a run bit for bit.
         """
-        return {"temperature": self.temperature, "estimators": self.estimators.state_dict()}
+        return {
+            "temperature": self.temperature,
+            "temperature_factor": self.temperature_factor,
+            "estimators": self.estimators.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from what :meth:`state_dict` returned; sites may be yet to be met."""
         self.estimators.load_state_dict(state_dict["estimators"])
         self.temperature = state_dict["temperature"]
+        self.temperature_factor = state_dict.get("temperature_factor", 1.0)
 
     def __call__(self, model: Any, guide: Any) -> ELBOModule:
         """A torch module whose parameters are those of the model, the guide and estimators."""
@@ -163,7 +172,8 @@ class TraceEstimator_ELBO(ELBO):
         enumeration = Enumeration(
             self.estimator, model, guide, args, kwargs, self.max_plate_nesting
         )
-        temperature = self.resolve_temperature(enumeration.first) if self.weight_kl else None
+        enumeration.first.temperature = self.resolve_temperature(enumeration.first)
+        temperature = enumeration.first.temperature if self.weight_kl else None
         for summand in enumeration.chunks(temperature, self._tell_leaves):
             warn_if_nan(summand, "loss")
             self.passes = enumeration.passes
@@ -220,10 +230,27 @@ class TraceEstimator_ELBO(ELBO):
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Run:
         handler = EstimatorMessenger(self.estimators, copies=self.num_importance)
-        return Run(handler, model, guide, args, kwargs, self.max_plate_nesting)
+        run = Run(handler, model, guide, args, kwargs, self.max_plate_nesting)
+        run.temperature = self.resolve_temperature(run)
+        return run
+
+    def scale_temperature(self, factor: float) -> None:
+        """Let one nat of KL cost ``factor`` times :attr:`temperature` from here on.
+
+        Factors do not add up: each is one of the temperature that was given, also of an ``"auto"``
+        that is yet to be worked out.  Annealing calls it once a step or epoch, as in
+        ``elbo.scale_temperature(min(1.0, step / 500))``.
+        """
+        is_number = isinstance(factor, (int, float)) and not isinstance(factor, bool)
+        if not (is_number and 0 <= factor < math.inf):
+            raise ValueError(
+                f"TraceEstimator_ELBO.scale_temperature({factor!r}): a factor of the temperature "
+                "is a finite number of at least 0."
+            )
+        self.temperature_factor = float(factor)
 
     def resolve_temperature(self, run: Run) -> float:
-        """The temperature as a number; ``"auto"`` is worked out from the first run, once."""
+        """What one nat of KL costs now; ``"auto"`` is worked out from the first run, once."""
         if isinstance(self.temperature, str):
             self.temperature = automatic_temperature(run.model_trace, run.guide_trace)
-        return float(self.temperature)
+        return self.temperature_factor * float(self.temperature)

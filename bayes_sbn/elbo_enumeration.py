@@ -2,9 +2,12 @@ r"""The exact loss by enumeration: every joint state of the ±1 sites, weighed b
 
     loss = sum_c sum_s q(s) c(s),        q(s) = prod_i (1 + s_i mu_i(s)) / 2,
 
-over the terms c of the loss (negative log-likelihoods, T times the KL of ±1 weights, log q - log p
+over the terms c of the loss (negative log-likelihoods, T times the KL of weights, log q - log p
 of units with a conditional of their own) and the states s of all that c may depend on.  Automatic
 differentiation of the sum gives the exact gradient: in the means of weights through ``mu_i``.
+
+The weights of a mixture are independent given their component: its states are listed outermost,
+each component's sum weighed by the component's probability.
 
 Rows of a plate are independent given what is outside of it.  If all sites outside come before the
 first ±1 site inside, no term sees two rows, and one sum over the states of *one* row serves all
@@ -20,14 +23,25 @@ from typing import Any
 
 import pyro
 import torch
+from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from bayes_sbn.distributions import SignBernoulli, SignDistribution
+from bayes_sbn.distributions import ConditionalSign, SignBernoulli, SignDistribution
+from bayes_sbn.elbo_joint import joint_sites
 from bayes_sbn.elbo_run import Run
-from bayes_sbn.elbo_sites import is_analytic, latent_terms, need_model_site, register_parameters
+from bayes_sbn.elbo_sites import (
+    base_law,
+    data_plates,
+    is_analytic,
+    is_real_weight,
+    latent_terms,
+    need_model_site,
+    real_divergence,
+    register_parameters,
+)
 from bayes_sbn.estimators import Exact
 from bayes_sbn.messenger import PARTICLE_PLATE, EstimatorMessenger
 from bayes_sbn.signs import tag_sign
@@ -40,11 +54,22 @@ class StatesMessenger(EstimatorMessenger):
         estimator: the enumeration.
         states: of every site, (number, *ones, *shape of its bits).
         rows: that plates drew in the first run.
+        choice: the state of auxiliary variables, the same for all particles.
     """
 
-    def __init__(self, estimator: Exact, states: dict[str, Tensor], rows: dict[str, Tensor]):
+    def __init__(
+        self,
+        estimator: Exact,
+        states: dict[str, Tensor],
+        rows: dict[str, Tensor],
+        choice: int = 0,
+    ) -> None:
         super().__init__(estimator)
-        self.states, self.rows = states, rows
+        self.states, self.rows, self.choice = states, rows, choice
+
+    def _pyro_auxiliary(self, msg: Any) -> None:
+        super()._pyro_auxiliary(msg)
+        msg["kwargs"]["state"] = self.choice
 
     def _pyro_sample(self, msg: Any) -> None:
         name, fn = msg["name"], msg["fn"]
@@ -56,7 +81,7 @@ class StatesMessenger(EstimatorMessenger):
             like = fn.parameter
             value = self.states.get(name, torch.ones(()))
             value = value.to(like.device, like.dtype).expand(fn.shape())
-            msg["value"] = tag_sign(value, name, None)
+            msg["value"] = fn.remembered_by(tag_sign(value, name, None))
 
 
 @dataclass(frozen=True)
@@ -104,6 +129,7 @@ class Enumeration:
         self.passes = 1
         """Network evaluations, each of a chunk of states."""
         self.rows = handler.subsamples
+        self.choices = _number_of_choices(self.first)
         self.laws = _latent_laws(self.first)
         self.shared = _shared_plates(self.first, set(self.laws))
         dims = [f.dim for site in self._sites() for f in site["cond_indep_stack"] if f.vectorized]
@@ -151,18 +177,25 @@ class Enumeration:
             tell: is called with each run whose gradients are wanted and its number of states.
         """
         total, size = 2**self.number, self.estimator.states_at_once
-        for start in range(0, total, size):
-            yield self._chunk(torch.arange(start, min(start + size, total)), temperature, tell)
+        for choice in range(self.choices):
+            for start in range(0, total, size):
+                index = torch.arange(start, min(start + size, total))
+                yield self._chunk(index, choice, temperature, tell)
 
     def _chunk(
-        self, index: Tensor, temperature: float | None, tell: Callable[[Run, int], None]
+        self,
+        index: Tensor,
+        choice: int,
+        temperature: float | None,
+        tell: Callable[[Run, int], None],
     ) -> Tensor:
-        handler = StatesMessenger(self.estimator, self._states(index), self.rows)
+        handler = StatesMessenger(self.estimator, self._states(index), self.rows, choice)
         dim = -1 - self.nesting
         model, guide = (
             pyro.plate(PARTICLE_PLATE, len(index), dim=dim)(fn) for fn in (self.model, self.guide)
         )
         run = Run(handler, model, guide, self.args, self.kwargs, self.nesting + 1)
+        run.temperature = self.first.temperature
         self.passes += run.passes
         self._check_batches(run, len(index))
         register_parameters(run.model_trace.nodes)
@@ -187,6 +220,8 @@ class Enumeration:
             part = (weight * torch.where(possible, term, 0.0)).sum()
             loss = part if loss is None else loss + part
         assert loss is not None
+        for sites in joint_sites(run.model_trace, run.guide_trace):
+            loss = loss * sites.law.probabilities()[choice]
         return loss
 
     def _check_batches(self, run: Run, number: int) -> None:
@@ -230,19 +265,37 @@ class Enumeration:
 
 def _latent_laws(run: Run) -> dict[str, Any]:
     """Every latent site with the law it is drawn from, the guide's where it has one."""
-    laws = {}
+    laws: dict[str, Any] = {}
+    points: set[str] = set()
     for trace in (run.guide_trace, run.model_trace):
         for name, site in trace.nodes.items():
-            if site["type"] != "sample" or site["is_observed"] or name in laws:
+            if site["type"] != "sample" or site["is_observed"] or name in laws or name in points:
+                continue
+            if isinstance(base_law(site["fn"]), Delta):
+                points.add(name)  # one state, which it draws itself
                 continue
             if not isinstance(site["fn"], SignDistribution):
                 raise TypeError(
                     f'TraceEstimator_ELBO("exact"): the latent site "{name}" has law '
-                    f"{type(site['fn']).__name__}, whose states cannot be listed; all of them must "
-                    'be ±1 (SignBernoulli, NoisySign). Use "psa" or "score" with such a site.'
+                    f"{type(base_law(site['fn'])).__name__}, whose states cannot be listed; all of "
+                    "them must be ±1 (SignBernoulli, NoisySign), or a point. Use "
+                    'AutoHybrid(model, real="point"), or "psa" or "score" with such a site.'
                 )
             laws[name] = site
     return laws
+
+
+def _number_of_choices(run: Run) -> int:
+    """How many states the auxiliary variable of the guide has; 1 without one."""
+    number = 1
+    for sites in joint_sites(run.model_trace, run.guide_trace):
+        if sites.law.states is None:
+            raise ValueError(
+                f'TraceEstimator_ELBO("exact"): {sites.law.name} is continuous, so that its states '
+                'cannot be listed. Estimate: "local" is unbiased, "psa" is cheap.'
+            )
+        number = sites.law.states
+    return number
 
 
 def _shared_plates(run: Run, latent: set[str]) -> frozenset[str]:
@@ -265,6 +318,7 @@ def _shared_plates(run: Run, latent: set[str]) -> frozenset[str]:
 def _terms(run: Run, temperature: float | None) -> Iterator[tuple[Any, Tensor]]:
     """The terms of the loss, each with the site whose plates it lies in."""
     model_nodes = run.model_trace.nodes
+    plates = data_plates(model_nodes)
     for name in run.observed:
         yield model_nodes[name], -model_nodes[name]["log_prob"]
     for name, guide_site in run.guide_trace.nodes.items():
@@ -273,9 +327,17 @@ def _terms(run: Run, temperature: float | None) -> Iterator[tuple[Any, Tensor]]:
         model_site = need_model_site(name, model_nodes)
         q, p = guide_site["fn"], model_site["fn"]
         if isinstance(q, SignBernoulli) and isinstance(p, SignBernoulli):
-            if temperature is not None:
+            if temperature is not None and not isinstance(q, ConditionalSign):
                 kl = scale_and_mask(kl_divergence(q, p), guide_site["scale"], guide_site["mask"])
                 yield guide_site, temperature * kl
+        elif is_real_weight(guide_site, plates):
+            kl = real_divergence(model_site, guide_site)
+            assert kl is not None  # of a point, the only real law that has states
+            yield guide_site, run.temperature * kl
         elif not is_analytic(model_site, guide_site):
             log_p, log_q, _ = latent_terms(model_site, guide_site)
             yield guide_site, log_q - log_p
+    for sites in joint_sites(run.model_trace, run.guide_trace):
+        if temperature is not None:
+            # in every state of the auxiliary variable, whose probabilities add up to 1
+            yield next(iter(sites.guide_sites.values())), temperature * sites.divergence()

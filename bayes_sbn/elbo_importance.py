@@ -21,9 +21,14 @@ from pyro.distributions import Unit
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
-from bayes_sbn.distributions import AffineLikelihood, FlipLikelihood, SignBernoulli
+from bayes_sbn.distributions import (
+    AffineLikelihood,
+    ConditionalSign,
+    FlipLikelihood,
+    SignBernoulli,
+)
 from bayes_sbn.elbo_run import Run
-from bayes_sbn.elbo_sites import is_analytic, particle_dim
+from bayes_sbn.elbo_sites import is_analytic, is_real_weight, particle_dim
 from bayes_sbn.elbo_terms import Particle
 
 CALL = "TraceEstimator_ELBO(num_importance=...)"
@@ -79,12 +84,21 @@ class AveragedParticle(Particle):
             if site["type"] != "sample":
                 continue
             rows = [f.name for f in site["cond_indep_stack"] if f.vectorized][:-1]
+            if isinstance(site["fn"], ConditionalSign) and site["fn"].joint.is_learned:
+                raise ValueError(
+                    f"{CALL}: the law of {site['fn'].joint.name} is learned from the cost of each "
+                    "draw, and a copy has none of its own. Write AutoSignMixture(..., "
+                    "learn_weights=False), or leave num_importance out."
+                )
             if isinstance(site["fn"], SignBernoulli):
                 if rows:
                     raise ValueError(
                         f'{CALL}: the ±1 site "{name}" is drawn in the plate "{rows[0]}", one for '
                         "each row; a bound of several samples takes weights that the rows share."
                     )
+                # draws of real weights are paths, which the copies share (EstimatorMessenger)
+            elif is_real_weight(site, self.data_plates) and site["fn"].has_rsample:
+                continue
             elif name not in model_nodes or not is_analytic(model_nodes[name], site):
                 raise ValueError(
                     f'{CALL}: site "{name}" does not follow the model\'s own conditional; a bound '
@@ -106,7 +120,7 @@ class AveragedParticle(Particle):
         flips = any(
             site["infer"]["drawn_by"].flip is not None
             for site in guide_nodes.values()
-            if site["type"] == "sample"
+            if site["type"] == "sample" and "drawn_by" in site["infer"]  # not a real weight
         )
         for name in self.run.observed:
             law = model_nodes[name]["fn"]

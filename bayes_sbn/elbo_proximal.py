@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bayes_sbn.distributions import SignBernoulli
 from bayes_sbn.dual import LeftKL, leaf_of, leave_kl
+from bayes_sbn.elbo_joint import joint_sites
 from bayes_sbn.elbo_run import Run
 
 
@@ -27,6 +28,14 @@ def tell_leaves(run: Run, temperature: Callable[[Run], float] | None, particles:
         temperature: tells what one nat costs, of a run; None if the loss has the KL.
         particles: the number side by side in the run, over which the loss is averaged.
     """
+    if temperature is not None:
+        for sites in joint_sites(run.model_trace, run.guide_trace):
+            guide = sites.law.name.partition(".")[0]
+            raise ValueError(
+                f"TraceEstimator_ELBO(weight_kl=False): the divergence of {guide} is no sum over "
+                "weights, so that no proximal step has it. Leave weight_kl out, and write "
+                'MirrorDescent without "kl": "prox".'
+            )
     found: dict[int, tuple[Tensor, LeftKL]] = {}
     for leaf, q, p, site in _weights(run):
         if temperature is None:

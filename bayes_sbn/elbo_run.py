@@ -17,7 +17,14 @@ from pyro.poutine.util import prune_subsample_sites
 from pyro.util import check_model_guide_match, check_site_shape
 from torch import Tensor
 
-from bayes_sbn.elbo_sites import is_analytic, latent_terms
+from bayes_sbn.elbo_sites import (
+    add_later_divergences,
+    data_plates,
+    is_analytic,
+    is_real_weight,
+    latent_terms,
+    real_divergence,
+)
 from bayes_sbn.estimators import Soften
 from bayes_sbn.messenger import EstimatorMessenger, RerunMessenger
 from bayes_sbn.messenger_relaxed import RelaxedRerunMessenger
@@ -50,6 +57,8 @@ class Run:
         self.max_plate_nesting = max_plate_nesting
         self.passes = 0
         """Network evaluations, reruns included."""
+        self.temperature = 1.0
+        """What one nat of the KL of real weights costs, which is always part of the loss."""
         self.handler = handler
         self.model_trace, self.guide_trace = self._execute()
         self.uniforms = dict(self.handler.uniforms)
@@ -61,6 +70,7 @@ class Run:
             for name, site in trace.nodes.items()
             if site["type"] == "sample" and not site["is_observed"]
         }
+        self.recorded.update(self.handler.auxiliary)
         self.recorded.update(self.handler.subsamples)  # automatic guides prune them from traces
         self.model_trace = prune_subsample_sites(self.model_trace)
         self.guide_trace = prune_subsample_sites(self.guide_trace)
@@ -105,7 +115,7 @@ class Run:
         """The cost per batch element of a site for other values of it, by the same uniforms."""
         others = self._uniforms_of_others(name, values)
         with torch.no_grad(), RerunMessenger(values, others, self.recorded):
-            return self._cost_again(frames)
+            return self._cost_again(name, frames)
 
     def relaxed_cost(
         self, name: str, frames: Any, values: Mapping[str, Tensor], soften: Soften
@@ -117,7 +127,7 @@ class Run:
         others = self._uniforms_of_others(name, values)
         value = values[name]
         with torch.enable_grad(), RelaxedRerunMessenger(name, value, soften, others, self.recorded):
-            return self._cost_again(frames)
+            return self._cost_again(name, frames)
 
     def _uniforms_of_others(self, name: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if set(values) != {name}:
@@ -126,14 +136,16 @@ class Run:
             )
         return {key: u for key, u in self.uniforms.items() if key != name}
 
-    def _cost_again(self, frames: Any) -> Tensor:
+    def _cost_again(self, name: str, frames: Any) -> Tensor:
         """Execute once more, under a handler that gives values, and add the costs up."""
         model_trace, guide_trace = self._execute()
         model_trace = prune_subsample_sites(model_trace)
         self.log_likelihoods(model_trace)
         guide_nodes = prune_subsample_sites(guide_trace).nodes
         stacks = get_plate_stacks(model_trace)
+        plates = data_plates(model_trace.nodes)
         cost = MultiFrameTensor()
+        add_later_divergences(cost, name, model_trace.nodes, guide_nodes, self.temperature)
         for key, site in model_trace.nodes.items():
             if site["type"] != "sample":
                 continue
@@ -146,8 +158,13 @@ class Run:
                         "divergence is paid by draws; a relaxed rerun has none of it. Give it "
                         'and the sites above it infer={"estimator": "disarm"}.'
                     )
+                factor = 1.0
+                if is_real_weight(guide_nodes[key], plates):
+                    if real_divergence(site, guide_nodes[key]) is not None:
+                        continue
+                    factor = self.temperature
                 log_p, log_q, _ = latent_terms(site, guide_nodes[key])
-                cost.add((stacks[key], log_q - log_p))
+                cost.add((stacks[key], factor * (log_q - log_p)))
         total: Tensor = cost.sum_to(frames)
         return total
 

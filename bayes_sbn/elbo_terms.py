@@ -1,7 +1,8 @@
 r"""The terms that one run adds to the loss, and the surrogate whose gradient is the estimate.
 
-    loss = - sum log p(y | .) + T KL(weights) + sum (log q - log p) of other latent sites.
+    loss = - sum log p(y | .) + T KL(weights) + sum (log q - log p) of other latent sites,
 
+the weights ±1 or real.
 Path estimators differentiate the loss itself; each other estimator adds a surrogate of its site,
 which sees the cost downstream of it per batch element.
 """
@@ -16,14 +17,19 @@ from pyro.infer.util import MultiFrameTensor, get_plate_stacks
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from bayes_sbn.distributions import SignBernoulli, SignDistribution
+from bayes_sbn.distributions import ConditionalSign, SignBernoulli, SignDistribution
+from bayes_sbn.elbo_joint import joint_sites
 from bayes_sbn.elbo_run import Downstream, Run
 from bayes_sbn.elbo_sites import (
+    add_later_divergences,
     announce_parameters,
+    data_plates,
     is_analytic,
+    is_real_weight,
     latent_terms,
     need_model_site,
     particle_dim,
+    real_divergence,
     register_parameters,
 )
 from bayes_sbn.estimators import Site
@@ -35,7 +41,8 @@ class Particle:
     Args:
         run: the execution.
         gradients: whether parameters and surrogates are wanted, or the value alone.
-        temperature: what one nat of the weights' KL costs; None leaves it out.
+        temperature: what one nat of the ±1 weights' KL costs; None leaves it out.  Of real weights
+            it is that of the run.
         particles: their number, where the terms of each are wanted apart.
     """
 
@@ -51,6 +58,7 @@ class Particle:
         self.run, self.gradients = run, gradients
         self.temperature = temperature
         self.stacks = get_plate_stacks(run.model_trace)
+        self.data_plates = data_plates(run.model_trace.nodes)
         self.cost = MultiFrameTensor()
         like = next(iter(run.model_trace.nodes[name]["log_prob"] for name in run.observed))
         self.loss: Tensor = torch.zeros((), dtype=like.dtype, device=like.device)
@@ -63,6 +71,7 @@ class Particle:
         latents = [name for name, site in guide_nodes.items() if site["type"] == "sample"]
         for name in latents:
             self._add_latent(name, need_model_site(name, model_nodes), guide_nodes[name])
+        self._add_joint()
         if self.gradients:
             register_parameters(model_nodes)
             register_parameters(guide_nodes)
@@ -94,13 +103,21 @@ class Particle:
     def _add_latent(self, name: str, model_site: Any, guide_site: Any) -> None:
         q, p = guide_site["fn"], model_site["fn"]
         if isinstance(q, SignBernoulli) and isinstance(p, SignBernoulli):
-            if self.temperature is not None:
+            if self.temperature is not None and not isinstance(q, ConditionalSign):
                 kl = scale_and_mask(kl_divergence(q, p), guide_site["scale"], guide_site["mask"])
                 self._add(self.temperature * kl)
             return
         if is_analytic(model_site, guide_site):
             return
+        factor = 1.0
+        if is_real_weight(guide_site, self.data_plates):
+            factor = self.run.temperature
+            kl = real_divergence(model_site, guide_site)
+            if kl is not None:
+                self._add(factor * kl)  # costs of sites above it have it: _cost_of
+                return
         log_p, log_q, entropy_term = latent_terms(model_site, guide_site)
+        log_p, log_q, entropy_term = factor * log_p, factor * log_q, factor * entropy_term
         # the value has log q; its gradient only if the draw is a path
         self.loss = self.loss - self._sum((log_p - log_q).detach())
         self.surrogate = self.surrogate - self._sum(log_p)
@@ -108,18 +125,28 @@ class Particle:
             self.surrogate = self.surrogate + self._sum(entropy_term)
         self.cost.add((self.stacks[name], (log_q - log_p).detach()))
 
+    def _add_joint(self) -> None:
+        """What sites have together: one divergence, and the law of their auxiliary variable."""
+        for sites in joint_sites(self.run.model_trace, self.run.guide_trace):
+            if self.temperature is not None:
+                self._add(self.temperature * sites.divergence())
+            cost = self.cost.sum_to(sites.law.frames)
+            term = sites.law.surrogate(cost) if self.gradients else None
+            if term is not None:
+                self.surrogate = self.surrogate + self._sum(term)
+
     def _add_surrogate(self, name: str, site: Any) -> None:
         estimator = site["infer"].get("drawn_by")
         stack = site["cond_indep_stack"]
         if estimator is None:
             if not isinstance(site["fn"], SignDistribution) and not site["fn"].has_rsample:
                 score = site["fn"].score_parts(site["value"]).score_function
-                term = self.cost.sum_to(stack) * scale_and_mask(score, mask=site["mask"])
+                term = self._cost_of(name, stack) * scale_and_mask(score, mask=site["mask"])
                 self.surrogate = self.surrogate + self._sum(term)
             return
         if estimator.is_path:
             return
-        cost = self.cost.sum_to(stack)
+        cost = self._cost_of(name, stack)
         term = estimator.surrogate(
             Site(
                 name,
@@ -133,3 +160,11 @@ class Particle:
         )
         if term is not None:
             self.surrogate = self.surrogate + self._sum(scale_and_mask(term, mask=site["mask"]))
+
+    def _cost_of(self, name: str, stack: Any) -> Tensor:
+        """The cost that a site may have a hand in, per element of its plates."""
+        cost: Tensor = self.cost.sum_to(stack)
+        later = MultiFrameTensor()
+        model_nodes, guide_nodes = self.run.model_trace.nodes, self.run.guide_trace.nodes
+        add_later_divergences(later, name, model_nodes, guide_nodes, self.run.temperature)
+        return cost + later.sum_to(stack).detach() if later else cost

@@ -1,10 +1,15 @@
 r"""Ensemble: draws of a posterior over binary networks, held packed, and what they predict.
 
-Draw s of an ensemble is one network of ±1 weights.  Its weights and the noise of its activations
+Draw s of an ensemble is one network of ±1 weights, beside which some layers may have real weights,
+16 bits each.  Its weights and the noise of its activations
 are functions of (seed, stream, draw, layer, unit, row) alone, by the definition in
 ``bayes_sbn.kernels.reference``: neither the batch, the blocks, the order of rows nor how the draws
 are shared out changes a bit.  A slice of an ensemble keeps the indices of its draws, so slices
 computed anywhere put together are the whole.
+
+Where layers take their statistics from data, each draw measures its own on the rows it was
+calibrated with (``bayes_sbn.kernels.reference.calibration``), and is an ordinary network from then
+on.
 """
 
 from __future__ import annotations
@@ -12,19 +17,26 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from bayes_sbn.bits import PackedBits, num_words
+from bayes_sbn.bits import PackedBits
+from bayes_sbn.kernels.reference.calibration import (
+    calibrated_units,
+    joined_units,
+    units_of_draws,
+)
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.inputs import Inputs, round_inputs
 from bayes_sbn.kernels.reference.network import (
+    DenseLayer,
     Network,
     Signs,
+    Units,
     block_size,
     draw_network,
     network_thresholds,
@@ -33,6 +45,7 @@ from bayes_sbn.kernels.reference.network import (
     signs_of_words,
     softmax64,
 )
+from bayes_sbn.kernels.reference.real_weights import Int16, RealDenseLayer
 from bayes_sbn.kernels.reference.sampling import Int64, UInt32
 from bayes_sbn.philox import fold_stream
 from bayes_sbn.predictions import Predictions
@@ -51,7 +64,8 @@ Number = TypeVar("Number", np.int64, np.float64)
 class Ensemble:
     """Binary networks drawn from a posterior; made by :meth:`bayes_sbn.Posterior.draw`.
 
-    Weights are drawn when they are first needed, and then kept packed, one bit each.
+    Weights are drawn when they are first needed, and then kept: ±1 weights packed, one bit each,
+    real weights as 16-bit integers.
 
     Args:
         network: the layers that are drawn from.
@@ -59,6 +73,8 @@ class Ensemble:
         seed: seed of every random bit, in ``[0, 2**64)``.
         stream: stream of the seed, in ``[0, 2**64)``.
         attrs: where the network comes from, handed on to the predictions.
+        calibration: the rows, int16 of shape (rows, inputs), by which the draws measure the
+            statistics of layers that have none; None where all layers have theirs.
     """
 
     def __init__(
@@ -69,14 +85,24 @@ class Ensemble:
         seed: int = 0,
         stream: int = 0,
         attrs: Mapping[str, object] | None = None,
+        calibration: Inputs | None = None,
     ) -> None:
+        needed = any(layer.eps is not None for layer in network.layers)
+        if needed != (calibration is not None):
+            raise ValueError(
+                "Ensemble(calibration=...): rows to calibrate with are for networks with layers "
+                "whose statistics each draw measures, and needed there. Make ensembles by "
+                "posterior.draw(200, seed=0), with calibrate=x where the posterior asks for it."
+            )
         self.network = network
+        self.calibration = calibration
         self.draws = np.array(draws, np.int64)
         self.draws.flags.writeable = False
         self.seed = operator.index(seed)
         self.stream = operator.index(stream)
         self.attrs = dict(attrs or {})
         self._key = fold_stream(self.seed, self.stream)
+        self._units: tuple[Units | None, ...] | None = None
 
     @property
     def num_inputs(self) -> int:
@@ -90,28 +116,75 @@ class Ensemble:
 
     @property
     def memory(self) -> int:
-        """Bytes of the packed weights of all draws."""
-        words = (layer.num_units * num_words(layer.num_inputs) for layer in self.network.layers)
-        return 4 * len(self) * sum(words)
+        """Bytes of the weights of all draws; real weights that all draws share count once."""
+        return sum(
+            layer.bytes_per_draw * (1 if _is_fixed(layer) else len(self))
+            for layer in self.network.layers
+        )
 
     @cached_property
-    def weights(self) -> tuple[PackedBits, ...]:
-        """The ±1 weights of each layer, one bit a weight: shape (draws, out, in)."""
-        size = sum(layer.thresholds.size for layer in self.network.layers)
-        step = max(1, _WEIGHTS_AT_A_TIME // size)
-        words = [
-            np.empty((len(self), layer.num_units, num_words(layer.num_inputs)), np.uint32)
-            for layer in self.network.layers
+    def weights(self) -> tuple[PackedBits | Int16, ...]:
+        """The weights of each layer, shape (draws, out, in).
+
+        ±1 weights have one bit each; real weights are int16, in steps of the layer's grid.
+        """
+        layers = self.network.layers
+        step = max(1, _WEIGHTS_AT_A_TIME // sum(la.num_units * la.num_inputs for la in layers))
+        drawn = draw_network(self.network, self._key, self.draws[:step])
+        kept: list[NDArray[Any]] = [
+            # a view of one copy for all draws, or room for each
+            np.broadcast_to(first[:1], (len(self), *first.shape[1:]))
+            if _is_fixed(layer)
+            else np.empty((len(self), *first.shape[1:]), first.dtype)
+            for first, layer in zip(drawn, layers, strict=True)
         ]
         for start in range(0, len(self), step):
             part = slice(start, start + step)
-            drawn = draw_network(self.network, self._key, self.draws[part])
-            for kept, new in zip(words, drawn, strict=True):
-                kept[part] = new
+            if start:
+                drawn = draw_network(self.network, self._key, self.draws[part])
+            for room, new, layer in zip(kept, drawn, layers, strict=True):
+                if not _is_fixed(layer):
+                    room[part] = new
         return tuple(
-            PackedBits(torch.from_numpy(w.view(np.int32)), layer.num_inputs)
-            for w, layer in zip(words, self.network.layers, strict=True)
+            room
+            if isinstance(layer, RealDenseLayer)
+            else PackedBits(torch.from_numpy(room.view(np.int32)), layer.num_inputs)
+            for room, layer in zip(kept, layers, strict=True)
         )
+
+    @property
+    def units(self) -> tuple[Units | None, ...]:
+        """Scale and bias, (draws, out), of each layer that the draws calibrated; else None.
+
+        Measured when they are first needed, and then kept.
+        """
+        return self._calibrated("predict()", MAX_MEMORY)
+
+    def _calibrated(self, call: str, max_memory: int) -> tuple[Units | None, ...]:
+        """The units, measured within so many bytes beside the weights."""
+        if self._units is None:
+            self._units = self._measured(call, max_memory)
+        return self._units
+
+    def _measured(self, call: str, max_memory: int) -> tuple[Units | None, ...]:
+        if self.calibration is None:
+            return (None,) * len(self.network.layers)
+        draws_at_once, rows_at_once = block_size(
+            call, self.network, len(self.calibration), max_memory, is_shared=False
+        )
+        parts = []
+        for start in range(0, len(self), draws_at_once):
+            part = slice(start, start + draws_at_once)
+            found = calibrated_units(
+                self.network,
+                [_unpacked(layer, part) for layer in self.weights],
+                self.calibration,
+                key=self._key,
+                draws=self.draws[part],
+                rows_at_once=rows_at_once,
+            )
+            parts.append(found)
+        return joined_units(parts)
 
     def __len__(self) -> int:
         """Number of draws."""
@@ -129,7 +202,12 @@ class Ensemble:
             position %= len(self)
             index = slice(position, position + 1)
         part = Ensemble(
-            self.network, self.draws[index], seed=self.seed, stream=self.stream, attrs=self.attrs
+            self.network,
+            self.draws[index],
+            seed=self.seed,
+            stream=self.stream,
+            attrs=self.attrs,
+            calibration=self.calibration,
         )
         if not len(part):
             raise ValueError(
@@ -139,8 +217,11 @@ class Ensemble:
         forward = index.step is None or index.step > 0  # torch has no views with negative steps
         if "weights" in self.__dict__ and forward:
             part.__dict__["weights"] = tuple(
-                PackedBits(bits.data[index], bits.length) for bits in self.weights
+                PackedBits(w.data[index], w.length) if isinstance(w, PackedBits) else w[index]
+                for w in self.weights
             )
+        if self._units is not None:
+            part._units = units_of_draws(self._units, index)
         return part
 
     def __iter__(self) -> Iterator[Ensemble]:
@@ -269,9 +350,10 @@ class Ensemble:
             for first_draw in range(0, len(self), draws_at_once):
                 part = slice(first_draw, first_draw + draws_at_once)
                 draws = self.draws[part]
-                weights = [_signs(bits, part) for bits in self.weights]
+                weights = [_unpacked(layer, part) for layer in self.weights]
+                units = units_of_draws(self._calibrated(call, max_memory), part)
                 thresholds = (
-                    network_thresholds(self.network, self._key, draws) if is_shared else None
+                    network_thresholds(self.network, self._key, draws, units) if is_shared else None
                 )
                 for first_row in range(0, len(inputs), rows_at_once):
                     rows = slice(first_row, first_row + rows_at_once)
@@ -283,6 +365,7 @@ class Ensemble:
                         draws=draws,
                         thresholds=thresholds,
                         first_row=row_offset + first_row,
+                        units=units,
                     )
                     result[part, rows] = finish(dots)
                     bar.update(dots.shape[0] * dots.shape[1])
@@ -327,6 +410,14 @@ def _name_of_draws(draws: Int64) -> str | list[int]:
     return [int(draw) for draw in draws]
 
 
-def _signs(bits: PackedBits, part: slice) -> Signs:
-    words: UInt32 = bits.data[part].numpy().view(np.uint32)
-    return signs_of_words(words, bits.length)
+def _is_fixed(layer: DenseLayer | RealDenseLayer) -> bool:
+    """Whether all draws see one copy of a layer's weights."""
+    return isinstance(layer, RealDenseLayer) and layer.is_fixed
+
+
+def _unpacked(weights: PackedBits | Int16, part: slice) -> Signs | Int16:
+    """The weights of some draws as numbers."""
+    if not isinstance(weights, PackedBits):
+        return weights[part]
+    words: UInt32 = weights.data[part].numpy().view(np.uint32)
+    return signs_of_words(words, weights.length)

@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from pyro.distributions import Delta
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from bayes_sbn.distributions import SignDistribution
+from bayes_sbn.elbo_sites import base_law
 from bayes_sbn.gradient_audit_moments import Moments
 
 STATES_AT_ONCE = 64
@@ -97,9 +99,16 @@ class CountMessenger(Messenger):
         if isinstance(fn, SignDistribution):
             self.bits += fn.shape().numel()
         elif not site_is_subsample(msg):
-            self.others.append(f'site "{msg["name"]}" is a {type(fn).__name__}')
+            law = base_law(fn)
+            if not isinstance(law, Delta):  # a point is not random
+                self.others.append(f'site "{msg["name"]}" is a {type(law).__name__}')
         elif fn.subsample_size is not None and fn.subsample_size < fn.size:
             self.others.append(f'plate "{msg["name"]}" draws its rows')
+
+    def _pyro_post_auxiliary(self, msg: Any) -> None:
+        if msg["name"] not in self.seen:
+            self.seen.add(msg["name"])
+            self.others.append(f"{msg['name']} is drawn by the guide")
 
 
 def depends_on_states_alone(step: Step, num_bits: int, generator: torch.Generator) -> bool:

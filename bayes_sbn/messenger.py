@@ -11,7 +11,7 @@ become finite sums.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,16 +36,26 @@ PARTICLE_PLATE = "num_particles_vectorized"
 """The name that Pyro gives the plate of vectorised particles."""
 
 
+UniformSource = Callable[[torch.Size, Tensor], Tensor]
+"""From a shape and a tensor of the wanted dtype and device to uniforms."""
+
+
 class DrawRule:
     """How one site is drawn: its estimator, fed with uniforms, and what its children are told."""
 
     def __init__(
-        self, name: str, estimator: Estimator, record: dict[str, Tensor], copies: int = 1
+        self,
+        name: str,
+        estimator: Estimator,
+        record: dict[str, Tensor],
+        copies: int = 1,
+        source: UniformSource = draw_uniforms,
     ) -> None:
         self.name = name
         self.estimator = estimator
         self.record = record
         self.copies = copies
+        self.source = source
 
     def __call__(self, fn: SignDistribution, uniform: Tensor | None = None) -> Tensor:
         """The value of the site, tagged; chance only where no uniforms are given."""
@@ -64,19 +74,20 @@ class DrawRule:
         if self.estimator.output == "sign":
             if not _is_own(self.estimator):
                 check_signs(value, f'estimator "{self.estimator.name}", site "{self.name}"')
-            return tag_sign(value, self.name, self._flip(fn, value))
+            return fn.remembered_by(tag_sign(value, self.name, self._flip(fn, value)))
         if self.estimator.output == "relaxed":
-            return tag_relaxed(value, RelaxedTag(self.name, self.estimator.name))
-        return tag_moments(value, self.name, self.estimator.name)
+            tag = RelaxedTag(self.name, self.estimator.name)
+            return fn.remembered_by(tag_relaxed(value, tag))
+        return fn.remembered_by(tag_moments(value, self.name, self.estimator.name))
 
     def _uniform(self, fn: SignDistribution) -> Tensor:
         """Fresh uniforms; weights outside the plates are shared by the copies of a group."""
         shape, batch = fn.shape(), fn.batch_shape
         is_weight = isinstance(fn, SignBernoulli) and len(batch) > 0 and batch[0] == batch.numel()
         if self.copies == 1 or not is_weight:
-            return draw_uniforms(shape, fn.parameter)
+            return self.source(shape, fn.parameter)
         groups = torch.Size([shape[0] // self.copies, *shape[1:]])
-        return draw_uniforms(groups, fn.parameter).repeat_interleave(self.copies, 0)
+        return self.source(groups, fn.parameter).repeat_interleave(self.copies, 0)
 
     def _flip(self, fn: SignDistribution, value: Tensor) -> FlipRule | None:
         """The estimator's rule for the children, with the probabilities that it asks for."""
@@ -84,6 +95,15 @@ class DrawRule:
         if flip is None or not flip.rao_blackwell:
             return flip
         return replace(flip, redraw=Redraw(value.detach(), lambda: fn.probs))
+
+
+def _shared_by_copies(fn: Any, copies: int) -> Tensor:
+    """A draw of a law outside the plates, the same in all copies of a group; others as they are."""
+    value: Tensor = fn.rsample()
+    batch = fn.batch_shape
+    if len(batch) == 0 or batch[0] != batch.numel():
+        return value
+    return value[::copies].repeat_interleave(copies, 0)
 
 
 def _is_own(estimator: Estimator) -> bool:
@@ -121,14 +141,20 @@ class EstimatorMessenger(Messenger):
         """The uniforms of the last run, by site."""
         self.subsamples: dict[str, Tensor] = {}
         """The rows that plates drew in the last run, by plate."""
+        self.auxiliary: dict[str, Tensor] = {}
+        """The auxiliary variables of guides in the last run, by name."""
 
     def __enter__(self) -> Any:
-        self.uniforms, self.subsamples = {}, {}
+        self.uniforms, self.subsamples, self.auxiliary = {}, {}, {}
         return super().__enter__()
 
     def _pyro_sample(self, msg: Any) -> None:
         fn = msg["fn"]
-        if msg["is_observed"] or msg["value"] is not None or not isinstance(fn, SignDistribution):
+        if msg["is_observed"] or msg["value"] is not None:
+            return
+        if not isinstance(fn, SignDistribution):
+            if self.copies > 1 and not site_is_subsample(msg) and fn.has_rsample:
+                msg["value"] = _shared_by_copies(fn, self.copies)
             return
         if msg["infer"].get("enumerate"):
             return
@@ -140,11 +166,24 @@ class EstimatorMessenger(Messenger):
                 f'site "{msg["name"]}", infer={{"estimator": ...}}: {error}'
             ) from None
         msg["infer"]["drawn_by"] = estimator
-        msg["fn"] = fn.with_rule(DrawRule(msg["name"], estimator, self.uniforms, self.copies))
+        rule = DrawRule(msg["name"], estimator, self.uniforms, self.copies, self._source(msg))
+        msg["fn"] = fn.with_rule(rule)
+
+    def _source(self, msg: Any) -> UniformSource:
+        """Where the uniforms of a site come from."""
+        del msg
+        return draw_uniforms
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if site_is_subsample(msg):
             self.subsamples[msg["name"]] = msg["value"]
+
+    def _pyro_auxiliary(self, msg: Any) -> None:
+        if self.copies > 1:
+            msg["kwargs"]["copies"] = self.copies
+
+    def _pyro_post_auxiliary(self, msg: Any) -> None:
+        self.auxiliary[msg["name"]] = msg["value"]
 
 
 class ForceMessenger(Messenger):
@@ -197,13 +236,18 @@ class ForceMessenger(Messenger):
         # by it, rather than taking the value, keeps what handlers know of the law's parents
         uniform = given if name in self.uniforms else torch.where(given > 0, -1.0, 2.0)
         uniform = uniform.to(given.dtype)
-        value = fn.draw(uniform) if fn.rule is None else fn.rule(fn, uniform)
+        value = fn.remembered_by(fn.draw(uniform)) if fn.rule is None else fn.rule(fn, uniform)
         if name in self.values and not bool((value.detach() == given).all()):
             raise ValueError(
                 f'{self.call}: the rule of site "{name}" needs more than its value; give its '
                 f"uniforms, {self.call}({{}}, uniforms={{{name!r}: ...}})."
             )
         msg["value"] = value
+
+    def _pyro_auxiliary(self, msg: Any) -> None:
+        if msg["name"] in self.values and msg["value"] is None:
+            self.unused.discard(msg["name"])
+            msg["value"] = self.values[msg["name"]]
 
     def _at_shape(
         self, name: str, given: Tensor, fn: SignDistribution, stack: tuple[Any, ...]
@@ -288,5 +332,10 @@ class RerunMessenger(ForceMessenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         super()._pyro_sample(msg)
+        if msg["value"] is None and msg["name"] in self.recorded:
+            msg["value"] = self.recorded[msg["name"]]
+
+    def _pyro_auxiliary(self, msg: Any) -> None:
+        super()._pyro_auxiliary(msg)
         if msg["value"] is None and msg["name"] in self.recorded:
             msg["value"] = self.recorded[msg["name"]]

@@ -52,14 +52,16 @@ class RelaxedRerunMessenger(RerunMessenger):
             return
         self.unused.discard(name)
         if name in self.values:
-            msg["value"] = tag_relaxed(self.leaf, RelaxedTag(name, "a relaxed rerun"))
+            value = tag_relaxed(self.leaf, RelaxedTag(name, "a relaxed rerun"))
+            msg["value"] = fn.remembered_by(value)
             return
         uniform = self.uniforms[name]
         smooth = self.soften(fn, uniform)
         if depends_on(smooth, self.leaf):
-            msg["value"] = tag_relaxed(smooth, RelaxedTag(name, "a relaxed rerun"))
+            value = tag_relaxed(smooth, RelaxedTag(name, "a relaxed rerun"))
         else:
-            msg["value"] = tag_sign(fn.draw(uniform), name, None)
+            value = tag_sign(fn.draw(uniform), name, None)
+        msg["value"] = fn.remembered_by(value)
 
 
 def depends_on(tensor: Tensor, leaf: Tensor) -> bool:

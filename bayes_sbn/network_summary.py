@@ -6,7 +6,10 @@ a ±1 weight on a real input adds or subtracts it; real weights multiply.  Of th
 
     entropy  -p log2 p - (1 - p) log2(1 - p),        divergence  KL(q || prior) / log 2,
 
-and the certainty of the signs, the mean of |mu|.
+and the certainty of the signs, the mean of |mu|; of real weights that have a posterior, its mean
+standard deviation.  Of a guide under which weights depend on each other these are numbers of its
+marginals: of a mixture, say, whose components contradict each other, the entropy is one bit a
+weight.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from bayes_sbn.affines import Affine, Convolution, Identity, Term
-from bayes_sbn.distributions import AffineLikelihood, NoisySign, SignBernoulli
+from bayes_sbn.distributions import AffineLikelihood, ConditionalSign, NoisySign, SignBernoulli
 from bayes_sbn.elbo_run import Run
+from bayes_sbn.elbo_sites import data_plates, is_real_weight
 from bayes_sbn.messenger import EstimatorMessenger
 
 WORD = 32
@@ -36,7 +40,7 @@ class LayerSummary:
     Args:
         name: of the site that the layer drives.
         kind: ``dense``, ``conv`` or ``identity``.
-        weight: the site of its ±1 weights, or what they are instead.
+        weight: the site of its weights, or what they are instead.
         shape: of the weights.
         units: how many.
         bits: how many ±1 weights.
@@ -47,6 +51,8 @@ class LayerSummary:
         entropy: of a weight, bits; None of real weights.
         divergence: of a weight from its prior, bits; None of real weights.
         certainty: the mean of ``|mu|``; None of real weights.
+        spread: the mean standard deviation of real weights, 0 of points; None of ±1 weights and
+            of parameters.
     """
 
     name: str
@@ -62,6 +68,7 @@ class LayerSummary:
     entropy: float | None
     divergence: float | None
     certainty: float | None
+    spread: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,12 +115,13 @@ class Summary:
 
     def __str__(self) -> str:
         head = ["layer", "kind", "weights", "shape", "units", "XNOR", "add", "multiply"]
-        rows = [[*head, "entropy", "KL", "certainty"]]
+        last = ["spread"] if any(layer.spread is not None for layer in self.layers) else []
+        rows = [[*head, "entropy", "KL", "certainty", *last]]
         for layer in self.layers:
             counts = (layer.units, layer.xnors, layer.additions, layer.multiplications)
             shape = " x ".join(map(str, layer.shape)) or "-"
-            certain = (layer.entropy, layer.divergence, layer.certainty)
-            decided = ["-" if v is None else f"{v:.3f}" for v in certain]
+            certain = [layer.entropy, layer.divergence, layer.certainty, layer.spread]
+            decided = ["-" if v is None else f"{v:.3f}" for v in certain[: 3 + len(last)]]
             named = [layer.name, layer.kind, layer.weight, shape]
             rows.append([*named, *(f"{n:,}" for n in counts), *decided])
         ratio = self.bytes_float / max(1, self.bytes_packed)
@@ -124,7 +132,7 @@ class Summary:
         ]
         if self.bits:
             lines.append(
-                f"A weight has {self.mean('entropy'):.3f} bits of entropy and diverges from its "
+                f"A ±1 weight has {self.mean('entropy'):.3f} bits of entropy and diverges from its "
                 f"prior by {self.mean('divergence'):.3f} bits; the mean |mu| is "
                 f"{self.mean('certainty'):.3f}. XNOR, add and multiply are for one row."
             )
@@ -138,7 +146,7 @@ def summary(model: Any, guide: Any, example: Sequence[Any] | None = None) -> Sum
 
     Args:
         model: a Pyro model of noisy signs and likelihoods on pre-activations.
-        guide: its posterior; ±1 weights are ``SignBernoulli`` sites.
+        guide: its posterior; ±1 weights are ``SignBernoulli`` sites, real ones normal or points.
         example: the arguments of one training step, a row or more: inputs and targets.  The models
             of this package have one of their own.
 
@@ -162,9 +170,15 @@ def summary(model: Any, guide: Any, example: Sequence[Any] | None = None) -> Sum
     with torch.no_grad():
         run = Run(EstimatorMessenger("st"), model, guide, tuple(example), {}, math.inf)
         posteriors = {
-            name: (site["fn"], run.model_trace.nodes[name]["fn"])
+            name: (_marginal(name, site["fn"]), run.model_trace.nodes[name]["fn"])
             for name, site in run.guide_trace.nodes.items()
             if site["type"] == "sample" and isinstance(site["fn"], SignBernoulli)
+        }
+        plates = data_plates(run.model_trace.nodes)
+        reals = {
+            name: site
+            for name, site in run.guide_trace.nodes.items()
+            if site["type"] == "sample" and is_real_weight(site, plates)
         }
         layers: list[LayerSummary] = []
         told: set[str] = set()
@@ -172,16 +186,21 @@ def summary(model: Any, guide: Any, example: Sequence[Any] | None = None) -> Sum
             if site["type"] != "sample":
                 continue
             if isinstance(site["fn"], (NoisySign, AffineLikelihood)):
-                layers += _layers(name, site["fn"].affine.terms, posteriors, told)
+                layers += _layers(name, site["fn"].affine.terms, posteriors, reals, told)
     return Summary(tuple(layers))
 
 
 def _layers(
-    name: str, terms: Sequence[Term], posteriors: dict[str, Any], told: set[str]
+    name: str,
+    terms: Sequence[Term],
+    posteriors: dict[str, Any],
+    reals: dict[str, Any],
+    told: set[str],
 ) -> Iterator[LayerSummary]:
     for term in terms:
         weight = term.weight.open
-        site = term.weight.site
+        drawn = next((key for key, real in reals.items() if real["value"] is weight), "")
+        site = term.weight.site or drawn
         is_sign, on_signs = term.weight.is_sign, term.inputs.is_sign
         units = term.unit_shape.numel()
         products = units if isinstance(term, Identity) else units * weight[0].numel()
@@ -196,17 +215,18 @@ def _layers(
         yield LayerSummary(
             name=name,
             kind=_kind(term),
-            weight=site if site in posteriors else _what(term),
+            weight=site if site in posteriors or drawn else _what(term),
             shape=shape,
             units=units,
             bits=number if is_sign and is_new else 0,
-            reals=rest + (0 if is_sign or isinstance(term, Identity) else number),
+            reals=rest + (0 if is_sign or isinstance(term, Identity) or not is_new else number),
             xnors=products if is_sign and on_signs else 0,
             additions=products if is_sign and not on_signs else 0,
             multiplications=0 if is_sign else products,
             entropy=entropy,
             divergence=divergence,
             certainty=certainty,
+            spread=float(reals[drawn]["fn"].stddev.mean()) if drawn else None,
         )
 
 
@@ -225,6 +245,13 @@ def _kind(term: Term) -> str:
 
 def _what(term: Term) -> str:
     return "none" if isinstance(term, Identity) else "±1" if term.weight.is_sign else "real"
+
+
+def _marginal(name: str, law: SignBernoulli) -> SignBernoulli:
+    """The law of the single weights of a site, where it is drawn from one given something else."""
+    if not isinstance(law, ConditionalSign):
+        return law
+    return law.joint.marginal(name).to_event(law.event_dim)
 
 
 def _decided(q: SignBernoulli, prior: SignBernoulli) -> tuple[float, float, float]:

@@ -1,15 +1,17 @@
-r"""Posterior: a fitted network of random ±1 weights as plain numbers.
+r"""Posterior: a fitted network of random ±1 weights, and perhaps real ones, as plain numbers.
 
 No Pyro and no autograd below this line.  A posterior holds, for each layer, the probabilities of
-its ±1 weights, scale, bias and noise, and what is needed to use and to judge them: the step of its
-16-bit inputs, the prior, the likelihood, the temperature of the fit.  Probabilities are kept as the
-sampler uses them, as multiples of :math:`2^{-32}`, so a posterior that was saved and loaded draws
-the same networks.
+its ±1 weights (or means and spreads of real ones), scale, bias and noise, and what is needed to use
+and to judge them: the step of its 16-bit inputs, the prior, the likelihood, the temperature of the
+fit.  Probabilities are kept as the sampler uses them, as multiples of :math:`2^{-32}`, so a
+posterior that was saved and loaded draws the same networks.
 
 Inputs of the first layer are rounded to integers from -32767 to 32767 times ``input_scale``, so
 that every pre-activation is an exact integer times a scale and no order of summation decides a bit.
 The grid belongs to the posterior and not to a batch; :meth:`Posterior.input_error` tells what the
-rounding costs (nothing for data on a dyadic grid, such as pixels divided by a power of two).
+rounding costs (nothing for data on a dyadic grid, such as pixels divided by a power of two).  Real
+weights are rounded to a 16-bit grid of their layer for the same reason:
+:meth:`Posterior.weight_error`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,16 +33,21 @@ from bayes_sbn import __version__
 from bayes_sbn.ensemble import Ensemble
 from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, input_values, round_inputs
 from bayes_sbn.kernels.reference.network import Network
+from bayes_sbn.posterior_calibration import calibration_rows
+from bayes_sbn.posterior_chain import LAYER_KINDS, Layer, check_chain
 from bayes_sbn.posterior_export import export
 from bayes_sbn.posterior_file import (
-    FORMAT_VERSION,
+    FIRST_VERSION,
+    REAL_LAYERS_VERSION,
+    RECALIBRATED_VERSION,
     Array,
     Json,
     read_posterior,
     refuse,
     write_posterior,
 )
-from bayes_sbn.posterior_layer import TENSORS, PosteriorLayer, check_chain, typed
+from bayes_sbn.posterior_layer import PosteriorLayer, typed
+from bayes_sbn.posterior_real_layer import RealPosteriorLayer
 
 LIKELIHOODS = ("categorical",)
 _LARGEST_PRE_ACTIVATION = 1e300  # differences of logits stay finite
@@ -50,7 +56,7 @@ _LARGEST_NUM_DRAWS = 1 << 32  # a draw is named by a 32-bit word of the counter
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Posterior:
-    """Probabilities of ±1 weights, layer by layer, and all else that a prediction needs; immutable.
+    """Laws of weights, layer by layer, and all else that a prediction needs; immutable.
 
     Args:
         layers: from the inputs to the logits; the last alone has no noise.
@@ -61,15 +67,12 @@ class Posterior:
         package_version: version of the package that made it.
     """
 
-    layers: tuple[PosteriorLayer, ...]
+    layers: tuple[Layer, ...]
     input_scale: float
     likelihood: str = "categorical"
     temperature: float | None = None
     attrs: Mapping[str, object] = field(default_factory=dict)
     package_version: str = __version__
-
-    format_version: ClassVar[int] = FORMAT_VERSION
-    """Version of the file format that :meth:`save` writes."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -111,13 +114,20 @@ class Posterior:
         step = found.input_scale if input_range is None else _input_step(input_range)
         return cls(found.layers, step, found.likelihood, temperature, attrs or {})
 
+    @property
+    def format_version(self) -> int:
+        """Version of the file format that :meth:`save` writes: the oldest that can hold it."""
+        if any(layer.is_recalibrated for layer in self.layers):
+            return RECALIBRATED_VERSION
+        return REAL_LAYERS_VERSION if self.num_real_weights else FIRST_VERSION
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the posterior to a file: whole, or not at all, whatever fails."""
         header, tensors = self._parts()
         header["attrs"] = dict(self.attrs)
         header["package_version"] = self.package_version
         header["digest"] = self.digest
-        write_posterior(path, header, tensors)
+        write_posterior(path, header, tensors, self.format_version)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Posterior:
@@ -138,8 +148,15 @@ class Posterior:
 
     # What it is used for.
 
-    def draw(self, num_draws: int, seed: int = 0, stream: int = 0) -> Ensemble:
-        """An ensemble of binary networks, one bit a weight.
+    def draw(
+        self,
+        num_draws: int,
+        seed: int = 0,
+        stream: int = 0,
+        *,
+        calibrate: ArrayLike | torch.Tensor | None = None,
+    ) -> Ensemble:
+        """An ensemble of binary networks, one bit a ±1 weight and 16 bits a real one.
 
         Draw s of a seed and stream is always the same network: ``draw(200)[:100]`` has the
         networks of ``draw(100)``.
@@ -148,26 +165,35 @@ class Posterior:
             num_draws: how many.
             seed: an integer in ``[0, 2**64)``.
             stream: an integer in ``[0, 2**64)``, for independent ensembles of one seed.
+            calibrate: rows, such as those of training, shape (rows, inputs), on which each draw
+                measures the statistics of its recalibrated layers; only where there are such.
+
+        Raises:
+            ValueError: a number is not allowed, or rows to calibrate with are missing or not used.
         """
         if not 1 <= operator.index(num_draws) <= _LARGEST_NUM_DRAWS:
             raise ValueError(
                 f"Posterior.draw({num_draws}): the number of draws lies between 1 and 2**32. "
                 "Write posterior.draw(200)."
             )
-        attrs = {"posterior": self.digest, "package_version": __version__}
+        attrs: dict[str, object] = {"posterior": self.digest, "package_version": __version__}
+        rows = calibration_rows(num_draws, self.layers, calibrate, self.input_scale)
+        if rows is not None:
+            attrs["calibration_rows"] = len(rows)
+            attrs["calibration"] = hashlib.sha256(rows.astype("<i2").tobytes()).hexdigest()
         draws = np.arange(num_draws, dtype=np.int64)
-        return Ensemble(self._network, draws, seed=seed, stream=stream, attrs=attrs)
+        return Ensemble(
+            self._network, draws, seed=seed, stream=stream, attrs=attrs, calibration=rows
+        )
 
     def mode(self) -> Posterior:
-        """The posterior with every weight fixed at its likelier sign (+1 where both are alike).
+        """The posterior with every weight fixed, at its likelier sign or at its mean.
+
+        Where both signs are alike it is +1.
 
         Its draws share their weights and still sample the noise of the activations.
         """
-        layers = (
-            replace(layer, probabilities=(layer.probabilities >= 0.5).astype(np.float64))
-            for layer in self.layers
-        )
-        return replace(self, layers=tuple(layers))
+        return replace(self, layers=tuple(layer.mode() for layer in self.layers))
 
     def input_error(self, x: ArrayLike | torch.Tensor) -> float:
         """The largest error that rounding these inputs to the 16-bit grid makes, in their units.
@@ -180,6 +206,18 @@ class Posterior:
         steps = round_inputs(call, x, self.num_inputs, self.input_scale)
         rounded = steps * self.input_scale
         return float(np.abs(values - rounded).max(initial=0.0))
+
+    def weight_error(self) -> dict[str, float]:
+        """The largest error that rounding to the 16-bit grid makes in a real weight, by layer.
+
+        Half a step of a weight that is drawn, what is rounded off of a point; layers of ±1 weights,
+        which are exact, are left out.
+        """
+        return {
+            layer.name: layer.weight_error
+            for layer in self.layers
+            if isinstance(layer, RealPosteriorLayer)
+        }
 
     # What it is.
 
@@ -199,13 +237,18 @@ class Posterior:
         return sum(layer.num_weights for layer in self.layers)
 
     @property
+    def num_real_weights(self) -> int:
+        """Number of real weights."""
+        return sum(layer.num_real_weights for layer in self.layers)
+
+    @property
     def entropy(self) -> float:
-        """Entropy of all weights, in bits."""
+        """Entropy of all ±1 weights, in bits."""
         return sum(layer.entropy for layer in self.layers)
 
     @property
     def bits_per_weight(self) -> float:
-        """Mean entropy of a weight, in bits: 0 for a fixed network, 1 for fair coins."""
+        """Mean entropy of a ±1 weight, in bits: 0 for a fixed network, 1 for fair coins."""
         return self.entropy / self.num_weights
 
     @property
@@ -230,20 +273,28 @@ class Posterior:
 
     def __repr__(self) -> str:
         temperature = "" if self.temperature is None else f", temperature {self.temperature:g}"
+        real = f", {self.num_real_weights:,} real weights" if self.num_real_weights else ""
         lines = [
             f"Posterior({self.likelihood}, {self.num_weights:,} ±1 weights of "
-            f"{self.bits_per_weight:.3f} bits, inputs within ±{self.input_limit:g}{temperature})",
+            f"{self.bits_per_weight:.3f} bits{real}, inputs within ±{self.input_limit:g}"
+            f"{temperature})",
             f"  {'layer':<16}{'in':>7}{'out':>7}  {'noise':<16}{'bits/weight':>11}"
             f"{'bytes/draw':>12}",
         ]
         for layer in self.layers:
             noise = "none" if layer.noise is None else f"{layer.noise}({layer.noise_scale:g})"
+            is_real = isinstance(layer, RealPosteriorLayer)
+            bits = "real" if is_real else f"{layer.entropy / layer.num_weights:.3f}"
             lines.append(
                 f"  {layer.name:<16}{layer.num_inputs:>7}{layer.num_units:>7}  {noise:<16}"
-                f"{layer.bits_per_weight:>11.3f}{layer.packed_bytes:>12,}"
+                f"{bits:>11}{layer.packed_bytes:>12,}"
             )
         total = sum(layer.packed_bytes for layer in self.layers)
-        return "\n".join([*lines, f"  {'total':<50}{self.bits_per_weight:>7.3f}{total:>12,}"])
+        lines.append(f"  {'total':<50}{self.bits_per_weight:>7.3f}{total:>12,}")
+        measured = [layer.name for layer in self.layers if layer.is_recalibrated]
+        if measured:
+            lines.append(f"  statistics measured by each draw: {', '.join(measured)}")
+        return "\n".join(lines)
 
     @cached_property
     def _network(self) -> Network:
@@ -270,12 +321,13 @@ def _from_parts(header: Json, tensors: Mapping[str, Array]) -> Posterior:
     entries = header["layers"]
     if not isinstance(entries, list):
         raise TypeError("its layers are not a list")
-    expected = {f"{i}.{name}" for i in range(len(entries)) for name in TENSORS}
+    kinds = [_kind_of(entry) for entry in entries]
+    expected = {f"{i}.{name}" for i, kind in enumerate(kinds) for name in kind.TENSORS}
     if set(tensors) != expected:
         raise ValueError("its tensors are not those of its layers")
     layers = [
-        PosteriorLayer.from_parts(entry, {name: tensors[f"{i}.{name}"] for name in TENSORS})
-        for i, entry in enumerate(entries)
+        kind.from_parts(entry, {name: tensors[f"{i}.{name}"] for name in kind.TENSORS})
+        for i, (kind, entry) in enumerate(zip(kinds, entries, strict=True))
     ]
     temperature = header["temperature"]
     return Posterior(
@@ -286,6 +338,16 @@ def _from_parts(header: Json, tensors: Mapping[str, Array]) -> Posterior:
         attrs=typed(header, "attrs", dict),
         package_version=typed(header, "package_version", str),
     )
+
+
+def _kind_of(entry: object) -> type[PosteriorLayer] | type[RealPosteriorLayer]:
+    """The class of a layer, by its entry, which is not trusted."""
+    if not isinstance(entry, dict):
+        raise TypeError(f"a layer is {type(entry).__name__} and not dict")
+    kind = entry.get("kind", "sign")
+    if not isinstance(kind, str) or kind not in LAYER_KINDS:
+        raise ValueError(f"a layer is of kind {kind!r}, which is none of {list(LAYER_KINDS)}")
+    return LAYER_KINDS[kind]
 
 
 def _check(posterior: Posterior) -> None:
@@ -307,10 +369,17 @@ def _check(posterior: Posterior) -> None:
             "not negative, or None if it is not known."
         )
     check_chain(layers)
+    if not posterior.num_weights:
+        raise ValueError(
+            "Posterior: none of the layers has ±1 weights. Predictions of a network of real "
+            "weights are made by other packages; give one layer at least ±1 weights."
+        )
     for index, layer in enumerate(layers):
         largest = layer.num_inputs * (posterior.input_limit if index == 0 else 1.0)
         with np.errstate(over="ignore"):
-            reach = np.abs(layer.scale) * largest + np.abs(layer.bias)
+            reach = layer.largest_weights * largest + np.abs(layer.bias)
+            if layer.normalisation_eps is not None:
+                reach = reach / math.sqrt(layer.normalisation_eps)
         if not (reach <= _LARGEST_PRE_ACTIVATION).all():
             raise ValueError(
                 f'Posterior: layer "{layer.name}" has a scale or bias so large that '

@@ -2,9 +2,14 @@ r"""How a fitted model and guide become plain numbers: the protocol that both mu
 
 * ``model.architecture()`` returns ``{"likelihood": str, "input_scale": float, "layers": [...]}``,
   each layer ``{"name", "weight_site", "scale", "bias", "noise", "noise_scale"}``: scale and bias
-  with a number for each unit, noise a name or None, from the inputs to the logits;
+  with a number for each unit, noise a name or None, from the inputs to the logits; a layer whose
+  statistics each draw measures has its ``"normalisation_eps"`` too;
 * ``guide.weight_probabilities()`` returns ``P(w = +1)`` of each weight site by name;
-* ``guide.prior_probabilities()`` returns the same of the prior.
+* ``guide.prior_probabilities()`` returns the same of the prior;
+* ``guide.export_advice``, if there, says what to export instead: the weights are not independent.
+* ``guide.real_weights()``, where there are real weights, returns mean and standard deviation (0 of
+  a point) of each of their sites by name, and ``guide.real_priors()`` the same of the prior, whose
+  means are 0; the scale of such a layer is 1.
 
 Whatever speaks it can be exported; nothing is looked for in Pyro's parameter store.
 """
@@ -19,7 +24,12 @@ import numpy as np
 import torch
 
 from bayes_sbn.kernels.reference.cdf64 import Float64
+from bayes_sbn.posterior_chain import Layer
 from bayes_sbn.posterior_layer import PosteriorLayer
+from bayes_sbn.posterior_real_layer import RealPosteriorLayer
+
+RealNumbers = tuple[Float64, ...]
+"""Mean and standard deviation of real weights, and the same of their prior."""
 
 _ARCHITECTURE = ("likelihood", "input_scale", "layers")
 _LAYER = ("name", "weight_site", "scale", "bias", "noise", "noise_scale")
@@ -44,11 +54,22 @@ class ExportableGuide(Protocol):
         """The prior ``P(w = +1)`` by weight site."""
 
 
+@runtime_checkable
+class HybridGuide(Protocol):
+    """A guide that has real weights too."""
+
+    def real_weights(self) -> Mapping[str, tuple[object, object]]:
+        """Mean and standard deviation by weight site."""
+
+    def real_priors(self) -> Mapping[str, tuple[object, object]]:
+        """The same of the prior."""
+
+
 @dataclass(frozen=True, eq=False)
 class Export:
     """What a model and its guide say of the posterior."""
 
-    layers: tuple[PosteriorLayer, ...]
+    layers: tuple[Layer, ...]
     input_scale: float
     likelihood: str
 
@@ -74,19 +95,35 @@ def export(model: object, guide: object) -> Export:
             f"such as bayes_sbn.guides.AutoSignBernoulli: received {_name(guide)}, which lacks "
             "weight_probabilities() or prior_probabilities() and cannot be exported."
         )
+    advice = getattr(guide, "export_advice", None)
+    if advice is not None:
+        raise TypeError(
+            f"Posterior.from_guide(): the weights of {_name(guide)} are not independent, and a "
+            f"Posterior is of independent weights. Make {advice}."
+        )
     architecture = model.architecture()
     _need("model.architecture()", architecture, _ARCHITECTURE)
     posteriors, priors = dict(guide.weight_probabilities()), guide.prior_probabilities()
+    reals: dict[str, RealNumbers] = {}
+    if isinstance(guide, HybridGuide):
+        prior_reals = guide.real_priors()
+        reals = {
+            name: (_numbers(loc), _numbers(spread), *map(_numbers, prior_reals[name]))
+            for name, (loc, spread) in guide.real_weights().items()
+        }
     entries = architecture["layers"]
     if not isinstance(entries, Sequence):
         raise TypeError(
             'Posterior.from_guide(): model.architecture()["layers"] is '
             f"{type(entries).__name__}; it is a list of layers."
         )
-    layers = []
+    layers: list[Layer] = []
     for site, entry in enumerate(entries):
         _need(f"layer {site} of model.architecture()", entry, _LAYER)
         weight_site, noise = str(entry["weight_site"]), entry["noise"]
+        if weight_site in reals:
+            layers.append(_real_layer(site, entry, *reals.pop(weight_site)))
+            continue
         if weight_site not in posteriors or weight_site not in priors:
             raise ValueError(
                 f'Posterior.from_guide(): the guide has no weights at site "{weight_site}" of '
@@ -103,15 +140,45 @@ def export(model: object, guide: object) -> Export:
                 noise=None if noise is None else str(noise),
                 noise_scale=1.0 if noise is None else float(_numbers(entry["noise_scale"])),
                 prior=_one_if_all_alike(_numbers(priors[weight_site])),
+                normalisation_eps=_number_or_none(entry.get("normalisation_eps")),
             )
         )
-    if posteriors:
+    left = [*posteriors, *reals]
+    if left:
         raise ValueError(
-            f"Posterior.from_guide(): the guide has weights at {', '.join(posteriors)}, which no "
+            f"Posterior.from_guide(): the guide has weights at {', '.join(left)}, which no "
             "layer of model.architecture() names. Give the model that the guide was made for."
         )
     step = float(_numbers(architecture["input_scale"]))
     return Export(tuple(layers), step, str(architecture["likelihood"]))
+
+
+def _real_layer(
+    site: int,
+    entry: Mapping[str, object],
+    loc: Float64,
+    spread: Float64,
+    prior_mean: Float64,
+    prior_scale: Float64,
+) -> RealPosteriorLayer:
+    """A layer of real weights; raise if its prior or its scale is one that a posterior lacks."""
+    noise, scale = entry["noise"], _numbers(entry["scale"])
+    if prior_mean.any() or not (scale == 1).all():
+        raise ValueError(
+            f'Posterior.from_guide(): layer "{entry["name"]}" has real weights with a prior whose '
+            "mean is not 0, or a scale beside them that is not 1. Scale the weights themselves, as "
+            "bayes_sbn.models.RealLinear does."
+        )
+    return RealPosteriorLayer(
+        name=str(entry["name"]),
+        site=site,
+        loc=loc,
+        spread=_one_if_all_alike(spread),
+        bias=_numbers(entry["bias"]),
+        noise=None if noise is None else str(noise),
+        noise_scale=1.0 if noise is None else float(_numbers(entry["noise_scale"])),
+        prior_scale=_one_if_all_alike(prior_scale),
+    )
 
 
 def _need(what: str, mapping: object, names: Sequence[str]) -> None:
@@ -131,6 +198,10 @@ def _numbers(values: object) -> Float64:
     if isinstance(values, torch.Tensor):
         return np.asarray(values.detach().to("cpu", torch.float64).numpy())
     return np.asarray(values, np.float64)
+
+
+def _number_or_none(value: object) -> float | None:
+    return None if value is None else float(_numbers(value))
 
 
 def _one_if_all_alike(prior: Float64) -> Float64:

@@ -36,7 +36,13 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
 MAGIC = b"\x93SBN\r\n\x1a\n"
-FORMAT_VERSION = 1
+FIRST_VERSION = 1
+REAL_LAYERS_VERSION = 2
+"""Version 2 has layers of real weights; in all else it is version 1."""
+RECALIBRATED_VERSION = 3
+"""Version 3 has layers whose statistics each draw measures; in all else it is version 2."""
+FORMAT_VERSIONS = (FIRST_VERSION, REAL_LAYERS_VERSION, RECALIBRATED_VERSION)
+"""The versions that are read."""
 
 Array = NDArray[np.generic]
 Json = dict[str, object]
@@ -48,7 +54,10 @@ _LARGEST_HEADER = 1 << 26  # 64 MiB of JSON; a real header has a kilobyte
 
 
 def write_posterior(
-    path: str | os.PathLike[str], header: Json, tensors: Mapping[str, Array]
+    path: str | os.PathLike[str],
+    header: Json,
+    tensors: Mapping[str, Array],
+    version: int = FIRST_VERSION,
 ) -> None:
     """Write a file whole, or leave the old one as it is.
 
@@ -56,10 +65,11 @@ def write_posterior(
         path: the target; a symbolic link is followed.
         header: what JSON can hold.
         tensors: arrays by name.
+        version: of the format.
     """
     text = json.dumps(header, allow_nan=False, sort_keys=True).encode()
     payload = safetensors_numpy.save(dict(tensors))
-    preamble = _PREAMBLE.pack(MAGIC, FORMAT_VERSION, len(text), len(payload))
+    preamble = _PREAMBLE.pack(MAGIC, version, len(text), len(payload))
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
@@ -88,11 +98,12 @@ def read_posterior(path: str | os.PathLike[str]) -> tuple[Json, dict[str, Array]
         if len(start) < _START:
             refuse(path, "it is truncated")
         _, version, header_bytes, payload_bytes = _PREAMBLE.unpack_from(start)
-        if version != FORMAT_VERSION:
+        if version not in FORMAT_VERSIONS:
             refuse(
                 path,
-                f"its format version is {version} and this package reads {FORMAT_VERSION}; load it "
-                "with the version of bayes_sbn that wrote it",
+                f"its format version is {version} and this package reads "
+                f"{', '.join(map(str, FORMAT_VERSIONS))}; load it with the version of bayes_sbn "
+                "that wrote it",
             )
         found = os.fstat(file.fileno()).st_size
         expected = _START + header_bytes + payload_bytes

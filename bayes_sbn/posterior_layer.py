@@ -2,40 +2,33 @@ r"""PosteriorLayer: one dense layer of a posterior, its ±1 weights independent 
 
 The pre-activation of unit j is ``a_j = scale_j * sum_i w_ji x_i + bias_j`` with
 ``P(w_ji = +1) = p_ji``; the activation is +1 with probability ``F(a_j)``, F the law of the noise.
+
+In a recalibrated layer (``normalisation_eps``) scale and bias are those of a normalisation,
+``a_j = gamma_j (sum_i w_ji x_i - m_j) / sqrt(v_j + eps) + beta_j``, whose statistics m and v each
+draw of the weights measures for itself.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bayes_sbn.bits import num_words
-from bayes_sbn.kernels.reference.cdf64 import CDF64, Float64
+from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.network import DenseLayer
 from bayes_sbn.kernels.reference.sampling import probability_thresholds
+from bayes_sbn.posterior_numbers import LayerNumbers
 
 T = TypeVar("T")
 
-TENSORS = {
-    "thresholds": "uint32",
-    "ones": "int64",
-    "scale": "float64",
-    "bias": "float64",
-    "prior": "float64",
-}
-"""The arrays of a layer in a file, and their types."""
-
-_LARGEST_SITE = 0xFFFF  # a site is named by 16 bits of the counter
-
 
 @dataclass(frozen=True, eq=False)
-class PosteriorLayer:
+class PosteriorLayer(LayerNumbers):
     """A layer of a posterior; immutable, checked when it is made.
 
     Args:
@@ -47,7 +40,17 @@ class PosteriorLayer:
         noise: name of the law of the activations' noise, or None for the output layer.
         noise_scale: scale of that law.
         prior: the prior ``P(w = +1)``, shape (out, in), or a single number for all weights.
+        normalisation_eps: what is added to the variances of a recalibrated layer; else None.
     """
+
+    TENSORS: ClassVar[dict[str, str]] = {
+        "thresholds": "uint32",
+        "ones": "int64",
+        "scale": "float64",
+        "bias": "float64",
+        "prior": "float64",
+    }
+    """The arrays of a layer in a file, and their types."""
 
     name: str
     site: int
@@ -57,46 +60,24 @@ class PosteriorLayer:
     noise: str | None = None
     noise_scale: float = 1.0
     prior: Float64 | float = 0.5
+    normalisation_eps: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.site <= _LARGEST_SITE:
-            raise ValueError(
-                f"{self._me()} has site {self.site}: a site is an integer from 0 to "
-                f"{_LARGEST_SITE}. Number the layers from 0."
-            )
+        self._check_site_and_noise()
         p = self._probabilities("probabilities", self.probabilities)
-        if p.ndim != 2 or 0 in p.shape:
-            raise ValueError(
-                f"{self._me()} has probabilities of shape {p.shape}: they are those of a dense "
-                "layer, of shape (out, in). Other layers cannot be exported."
-            )
+        self._check_matrix("probabilities", p)
         prior = self._probabilities("prior", self.prior)
         if prior.shape not in ((), p.shape):
             raise ValueError(
                 f"{self._me()} has a prior of shape {prior.shape}: it is a number or of shape "
                 f"{p.shape}, that of the probabilities."
             )
-        if self.noise is not None and self.noise not in CDF64:
-            raise ValueError(
-                f"{self._me()} has noise {self.noise!r}: it is one of "
-                f"{', '.join(map(repr, CDF64))}, or None for the output layer."
-            )
-        if not (math.isfinite(self.noise_scale) and self.noise_scale > 0):
-            raise ValueError(
-                f"{self._me()} has noise_scale {self.noise_scale}: it is a positive finite number."
-            )
-        object.__setattr__(self, "noise_scale", float(self.noise_scale))
+        self._check_normalisation()
         # p * 2**32 and the quotient are exact, so that only rint rounds
         self._set("probabilities", np.rint(p * 2.0**32) / 2.0**32)
         self._set("prior", prior)
         for name in ("scale", "bias"):
-            values = self._finite(name, getattr(self, name))
-            if values.shape != p.shape[:1]:
-                raise ValueError(
-                    f"{self._me()} has a {name} of shape {values.shape}: it has one for each of "
-                    f"the {p.shape[0]} units, shape ({p.shape[0]},)."
-                )
-            self._set(name, values)
+            self._set_for_units(name, len(p))
 
     @property
     def num_units(self) -> int:
@@ -114,6 +95,16 @@ class PosteriorLayer:
         return int(self.probabilities.size)
 
     @property
+    def is_recalibrated(self) -> bool:
+        """Whether each draw of the weights measures the statistics of the layer."""
+        return self.normalisation_eps is not None
+
+    @property
+    def num_real_weights(self) -> int:
+        """Number of real weights: none."""
+        return 0
+
+    @property
     def packed_bytes(self) -> int:
         """Bytes of one packed draw of the weights."""
         return 4 * self.num_units * num_words(self.num_inputs)
@@ -129,17 +120,29 @@ class PosteriorLayer:
         """Mean entropy of a weight, in bits: 0 for a fixed sign, 1 for a fair coin."""
         return self.entropy / self.num_weights
 
+    @property
+    def largest_weights(self) -> Float64:
+        """Per unit, a bound on the magnitude of what multiplies an input."""
+        return np.abs(self.scale)
+
+    def mode(self) -> PosteriorLayer:
+        """The layer with every weight at its likelier sign (+1 where both are alike)."""
+        return replace(self, probabilities=(self.probabilities >= 0.5).astype(np.float64))
+
     def to_entry(self) -> dict[str, object]:
         """What of the layer JSON can hold."""
-        return {
+        entry: dict[str, object] = {
             "name": self.name,
             "site": self.site,
             "noise": self.noise,
             "noise_scale": self.noise_scale,
         }
+        if self.is_recalibrated:
+            entry["normalisation_eps"] = self.normalisation_eps
+        return entry
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
-        """The layer's arrays, by the names of :data:`TENSORS`.
+        """The layer's arrays, by the names of :attr:`TENSORS`.
 
         A threshold has 33 bits: the low 32, and the places of those that equal ``2**32``.
         """
@@ -163,7 +166,7 @@ class PosteriorLayer:
             TypeError: something has the wrong type.
             ValueError: the numbers are not those of a layer.
         """
-        for name, kind in TENSORS.items():
+        for name, kind in cls.TENSORS.items():
             if tensors[name].dtype != kind:
                 raise TypeError(f"{name} is {tensors[name].dtype} and not {kind}")
         ones = tensors["ones"].astype(np.int64)
@@ -180,6 +183,9 @@ class PosteriorLayer:
             noise=None if entry["noise"] is None else typed(entry, "noise", str),
             noise_scale=typed(entry, "noise_scale", float),
             prior=tensors["prior"].astype(np.float64),
+            normalisation_eps=(
+                typed(entry, "normalisation_eps", float) if "normalisation_eps" in entry else None
+            ),
         )
 
     def kernel_layer(self) -> DenseLayer:
@@ -191,25 +197,24 @@ class PosteriorLayer:
             bias=self.bias,
             noise=self.noise,
             noise_scale=self.noise_scale,
+            eps=self.normalisation_eps,
         )
 
-    def _me(self) -> str:
-        return f'PosteriorLayer: layer "{self.name}"'
-
-    def _set(self, name: str, values: Float64) -> None:
-        # a copy that nothing else can write to; the dataclass is frozen to everyone but itself
-        values = np.array(values, np.float64)
-        values.flags.writeable = False
-        object.__setattr__(self, name, values)
-
-    def _finite(self, name: str, values: object) -> Float64:
-        array: NDArray[np.float64] = np.asarray(values, np.float64)
-        if not np.isfinite(array).all():
+    def _check_normalisation(self) -> None:
+        eps = self.normalisation_eps
+        if eps is None:
+            return
+        if self.noise is None:
             raise ValueError(
-                f"{self._me()} has {int((~np.isfinite(array)).sum())} values in {name} that are "
-                "NaN or infinite: the fit has diverged. Fit again with a smaller learning rate."
+                f"{self._me()} has a normalisation and no noise: the logits of the output layer "
+                "are not normalised. Leave normalisation_eps out."
             )
-        return array
+        if not (math.isfinite(eps) and eps > 0):
+            raise ValueError(
+                f"{self._me()} has normalisation_eps {eps}: it is a positive finite number, such "
+                "as 1e-5, or None for a layer with a scale and a bias of its own."
+            )
+        object.__setattr__(self, "normalisation_eps", float(eps))
 
     def _probabilities(self, name: str, values: object) -> Float64:
         array = self._finite(name, values)
@@ -219,35 +224,6 @@ class PosteriorLayer:
                 "P(w = +1) lie in [0, 1]. A mean mu of ±1 weights is (1 + mu) / 2."
             )
         return array
-
-
-def check_chain(layers: Sequence[PosteriorLayer]) -> None:
-    """Raise unless the layers make one network, from the inputs to the logits of classes."""
-    if not layers:
-        raise ValueError("Posterior(layers=()): a network has at least one layer.")
-    if len({layer.site for layer in layers}) < len(layers):
-        raise ValueError(
-            f"Posterior: the sites {[layer.site for layer in layers]} are not all different, so "
-            "layers would share their random bits. Number the layers from 0."
-        )
-    for lower, upper in itertools.pairwise(layers):
-        if lower.num_units != upper.num_inputs:
-            raise ValueError(
-                f'Posterior: layer "{lower.name}" has {lower.num_units} units but layer '
-                f'"{upper.name}" has {upper.num_inputs} inputs. Give the layers from the inputs to '
-                "the logits."
-            )
-    for layer in layers:
-        if (layer.noise is None) != (layer is layers[-1]):
-            raise ValueError(
-                f'Posterior: layer "{layer.name}" has noise {layer.noise!r}: the last layer has '
-                "noise None, and every other one a law, such as 'logistic'."
-            )
-    if layers[-1].num_units < 2:
-        raise ValueError(
-            f'Posterior: the last layer "{layers[-1].name}" has one unit: a categorical likelihood '
-            "has a unit for each of at least two classes."
-        )
 
 
 def typed(mapping: Mapping[str, object], name: str, kind: type[T]) -> T:

@@ -17,6 +17,9 @@ A *relaxed* draw is a real number between -1 and 1 in place of a state, in the a
 The *moments* of a ±1 variable are its mean, as its second moment is 1.  A value that is the mean of
 a site in place of a draw carries a :class:`MomentsTag`; only functions that know moments take it,
 and the visible tensor is closed to all others.
+
+Whatever its rule, a draw of ±1 weights remembers the mean of its law (:func:`expectation`), for
+what depends on the law and not on the draw: statistics that must not move with the bits.
 """
 
 from __future__ import annotations
@@ -276,6 +279,18 @@ def moments_tag(value: Tensor) -> MomentsTag | None:
     """The tag of the moments of a site, or None for any other tensor."""
     tag = getattr(value, "_sbn_moments", None)
     return tag if isinstance(tag, MomentsTag) else None
+
+
+def tag_expectation(value: Tensor, mean: Callable[[], Tensor]) -> Tensor:
+    """The same tensor, which remembers the mean of the law that it was drawn from."""
+    value._sbn_expectation = mean  # type: ignore[attr-defined]
+    return value
+
+
+def expectation(value: Tensor) -> Tensor | None:
+    """The mean of the law of ±1 weights by one draw of it, or None if the draw does not know."""
+    mean = getattr(value, "_sbn_expectation", None)
+    return None if mean is None else mean()
 
 
 def no_state(value: Tensor) -> str | None:

@@ -1,9 +1,12 @@
-r"""The temperature of the KL that fits a network to its data: ``T = min(1, N h / (10 K ln 2))``.
+r"""The temperature of the KL that fits a network to its data: ``T* = N h / (K ln 2)``, and tenths.
 
 N data can pay for N h nats, h the most that one of them tells: the log of the number of classes,
 log 2 a binary label, 1 nat a real output.  The prior asks K ln 2 nats for K ±1 weights.  Where it
-asks for more, the bound at T = 1 is best at the prior, and nothing is learned; a tenth of the ratio
-lets the data outweigh it and keeps the posterior wide.
+asks for more, the bound at T = 1 is best at the prior, and nothing is learned; a tenth of the
+ratio, ``min(1, T* / 10)``, lets the data outweigh it and keeps the posterior wide.
+
+Real weights do not count: a normal law may stay as wide as its prior where the data say nothing,
+and what it asks for has no bound such as ln 2 a bit.  Their KL costs the same T.
 """
 
 from __future__ import annotations
@@ -23,10 +26,15 @@ from bayes_sbn.messenger import PARTICLE_PLATE
 
 
 def automatic_temperature(model_trace: Any, guide_trace: Any) -> float:
-    """``min(1, N h / (10 K ln 2))``: a tenth of what the data can pay for K bits.
+    """``min(1, T* / 10)``; 1 where there are no ±1 weights."""
+    return min(1.0, rule_temperature(model_trace, guide_trace) / 10)
+
+
+def rule_temperature(model_trace: Any, guide_trace: Any) -> float:
+    """``T* = N h / (K ln 2)``: what the data can pay for a nat of what the prior asks.
 
     N data are worth h nats each: the log of the number of classes, log 2 a binary label, 1 nat
-    otherwise; the prior asks K ln 2 for K ±1 weights.
+    otherwise; the prior asks K ln 2 for K ±1 weights.  Infinite where there are none.
     """
     bits = sum(
         site["fn"].shape().numel() // _num_particles(site["cond_indep_stack"])
@@ -39,7 +47,7 @@ def automatic_temperature(model_trace: Any, guide_trace: Any) -> float:
             continue
         rows = math.prod(f.full_size or f.size for f in site["cond_indep_stack"] if _is_data(f))
         nats += rows * _nats(site["fn"])
-    return min(1.0, nats / (10 * bits * math.log(2))) if bits else 1.0
+    return nats / (bits * math.log(2)) if bits else math.inf
 
 
 def _nats(fn: Any) -> float:

@@ -17,13 +17,21 @@ from typing import Any
 import torch
 
 from bayes_sbn.elbo import TraceEstimator_ELBO
+from bayes_sbn.elbo_parallel import DataParallel_ELBO
+from bayes_sbn.elbo_ranks import Ranks, checksum
 from bayes_sbn.estimators import Estimator
 from bayes_sbn.optim import MirrorDescent
 from bayes_sbn.training_data import Batches, LoaderBatches, as_batches
 from bayes_sbn.training_epochs import Training
-from bayes_sbn.training_folder import TrainingFolder, described, fingerprint
+from bayes_sbn.training_folder import TrainingFolder, described, fingerprint, law_of_leaves
 from bayes_sbn.training_result import EpochRecord, Fit
-from bayes_sbn.training_schedule import Schedule, get_schedule
+from bayes_sbn.training_schedule import (
+    Plateau,
+    Schedule,
+    described_schedule,
+    get_annealing,
+    get_schedule,
+)
 
 DEFAULT_OPTIM = {"lr": 0.05, "real": ("Adam", {"lr": 0.01})}
 """Mirror descent for the ±1 weights, Adam for scales and biases."""
@@ -44,7 +52,8 @@ def fit(
     optim: Any = None,
     epochs: int = 50,
     batch_size: int = 128,
-    schedule: str | Schedule = "cosine",
+    schedule: str | Schedule | Plateau = "cosine",
+    annealing: str | Schedule = "constant",
     clip_norm: float | None = None,
     patience: int | None = None,
     keep: str | None = None,
@@ -65,12 +74,17 @@ def fit(
         validation: held-out rows in the same form, scored after each epoch by an ensemble of draws.
         estimator: gradient estimator, default ``"psa"``.
         temperature: what a nat of KL costs, default ``"auto"``.
-        elbo: the loss itself, in place of ``estimator`` and ``temperature``.
+        elbo: the loss itself, in place of ``estimator`` and ``temperature``; of several processes
+            :class:`bayes_sbn.DataParallel_ELBO`, each of which makes the same call.
         optim: a PyroOptim, default ``MirrorDescent({"lr": 0.05, "real": ("Adam", {"lr": 0.01})})``.
         epochs: passes over the data.
         batch_size: rows of a mini-batch of tensors.
-        schedule: factor of the step sizes by epoch: ``"cosine"``, ``"linear"``, ``"constant"`` or a
-            function of the fraction of epochs done.
+        schedule: factor of the step sizes by epoch: ``"cosine"``, ``"linear"``, ``"constant"``, a
+            function of the fraction of epochs done, or ``"plateau"``
+            (:class:`bayes_sbn.Plateau`), which follows the validation NLL.
+        annealing: factor of the temperature by epoch: ``"constant"``, ``"warm_up"`` (from 0 to 1
+            in the first half), ``"cooling"`` (from 10 to 1 in the first half), or a function of
+            the fraction of epochs done.
         clip_norm: largest norm of the gradient of the loss a row; None does not clip.
         patience: stop when the validation NLL has not fallen for so many epochs.
         keep: the parameters that are left: of the ``"last"`` epoch, or of the ``"best"`` by
@@ -102,19 +116,23 @@ def fit(
     )
     if clip_norm is not None and not 0 < clip_norm < math.inf:
         raise ValueError(f"fit(clip_norm={clip_norm}): a norm is a positive number, or None.")
-    _check_keep(keep, patience, validation)
+    _check_keep(keep, patience, validation, schedule)
     if after_epoch is not None and not callable(after_epoch):
         raise TypeError(
             f"fit(after_epoch=...): received a {type(after_epoch).__name__}; it is a function of "
             "the record of an epoch, such as lambda record: print(record.epoch, record.loss)."
         )
     elbo = _elbo(elbo, estimator, temperature)
+    ranks, own_draws = Ranks.alone(), False
+    if isinstance(elbo, DataParallel_ELBO):
+        ranks, own_draws = elbo.ranks, elbo.independent_draws and elbo.ranks.size > 1
     loss_options = {
         "estimator": repr(elbo.estimator),
         "temperature": elbo.temperature,
         "weight_kl": elbo.weight_kl,
         "num_particles": elbo.num_particles,
         "num_importance": elbo.num_importance,
+        **({"independent_draws": True} if own_draws else {}),
     }
     if generator is None:
         generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
@@ -139,33 +157,59 @@ def fit(
         optim=MirrorDescent(DEFAULT_OPTIM) if optim is None else optim,
         epochs=epochs,
         schedule=get_schedule(schedule),
+        annealing=get_annealing(annealing),
         clip_norm=clip_norm,
         patience=patience,
         validation_draws=validation_draws,
         after_epoch=after_epoch,
     )
-    if checkpoint is not None:
+    if checkpoint is not None or ranks.size > 1:
         settings = {
             "data": fingerprint(batches),
             "validation": fingerprint(held_out),
             "batch_size": batch_size,
             # step sizes that do not fall make more epochs the same fit
-            "epochs": None if schedule == "constant" else epochs,
-            "schedule": schedule if isinstance(schedule, str) else "a function",
+            "epochs": None if _is_open(schedule) and annealing == "constant" else epochs,
+            "schedule": described_schedule(schedule),
+            "annealing": described_schedule(annealing),
             "clip_norm": clip_norm,
             "validation_draws": validation_draws,
             **loss_options,
             "optim": described(training.svi.optim),
             **training.state.described(),
+            **law_of_leaves(guide),
         }
+        _need_same_call(
+            ranks,
+            settings,
+            epochs=epochs,
+            patience=patience,
+            keep=keep,
+            generator=checksum(generator.get_state()),
+            checkpoint=checkpoint is not None,
+            resume=resume,
+        )
+    if checkpoint is not None:
         _warn_of_order(batches)
-        training.keep_in(TrainingFolder(checkpoint, settings), resume=resume)
+        training.keep_in(TrainingFolder(checkpoint, settings, ranks), resume=resume)
+    if ranks.rank > 0:
+        progress = False
     stopped = training.run(progress)
     if keep == "best" or (keep is None and patience is not None):
         epoch = training.keep_best()
     else:
         epoch = len(training.history)
     return Fit(tuple(training.history), stopped, epoch, elbo, training.svi.optim)
+
+
+def _need_same_call(ranks: Ranks, settings: dict[str, Any], **others: Any) -> None:
+    """Raise on all processes of a fit if they were not told the same."""
+    ranks.need_same(
+        "fit(elbo=DataParallel_ELBO(...))",
+        {**settings, **{f"{name}=": value for name, value in others.items()}},
+        "Make the same call on every rank, after the same torch.manual_seed(0): a rank takes its "
+        "rows of each batch itself.",
+    )
 
 
 def _check_counts(**counts: int | None) -> None:
@@ -176,10 +220,18 @@ def _check_counts(**counts: int | None) -> None:
             raise ValueError(f"fit({name}={count!r}): it is an integer of at least 1.")
 
 
-def _check_keep(keep: str | None, patience: int | None, validation: Any) -> None:
+def _is_open(schedule: str | Schedule | Plateau) -> bool:
+    """Whether the step sizes of an epoch do not depend on how many epochs there are to be."""
+    return isinstance(schedule, Plateau) or schedule in ("constant", "plateau")
+
+
+def _check_keep(
+    keep: str | None, patience: int | None, validation: Any, schedule: str | Schedule | Plateau
+) -> None:
     if keep not in (None, "last", "best"):
         raise ValueError(f"fit(keep={keep!r}): the parameters that are left are 'last' or 'best'.")
-    for name, value in (("patience", patience), ("keep", keep)):
+    plateau = schedule if isinstance(schedule, Plateau) or schedule == "plateau" else None
+    for name, value in (("patience", patience), ("keep", keep), ("schedule", plateau)):
         if validation is None and value not in (None, "last"):
             raise ValueError(
                 f"fit({name}={value!r}) goes by the validation NLL, and there are no held-out "

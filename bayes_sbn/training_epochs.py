@@ -20,7 +20,7 @@ from bayes_sbn.elbo import TraceEstimator_ELBO
 from bayes_sbn.training_data import Batches
 from bayes_sbn.training_folder import TrainingFolder
 from bayes_sbn.training_result import EpochRecord, best_epoch
-from bayes_sbn.training_schedule import Schedule, factor_of
+from bayes_sbn.training_schedule import Plateau, Schedule, factor_of
 from bayes_sbn.training_state import State, TrainingState
 from bayes_sbn.training_step import GradientStep
 from bayes_sbn.training_validation import (
@@ -46,7 +46,8 @@ class Training:
         elbo: TraceEstimator_ELBO,
         optim: Any,
         epochs: int,
-        schedule: Schedule,
+        schedule: Schedule | Plateau,
+        annealing: Schedule,
         clip_norm: float | None,
         patience: int | None,
         validation_draws: int,
@@ -59,7 +60,7 @@ class Training:
             )
         self.model, self.guide = model, guide
         self.batches, self.held_out = batches, held_out
-        self.epochs, self.schedule = epochs, schedule
+        self.epochs, self.schedule, self.annealing = epochs, schedule, annealing
         self.patience, self.validation_draws = patience, validation_draws
         self.after_epoch = after_epoch
         first = batches.first()
@@ -67,6 +68,7 @@ class Training:
             model_trace, _ = traces(model, guide, first)
         self.num_rows = check_scaling(model_trace, first, batches.num_rows)
         self.few_rows = tuple(t[:2] for t in first)
+        self.elbo = elbo
         self.step = GradientStep(elbo, self.num_rows, clip_norm)
         for name, site in capture.trace.nodes.items():
             if site["type"] == "param":
@@ -112,6 +114,7 @@ class Training:
                 raise
             finally:
                 self._scale_steps(1.0)
+                self.elbo.scale_temperature(1.0)
         return "patience" if self._is_patience_out() else "epochs"
 
     def keep_best(self) -> int:
@@ -126,8 +129,9 @@ class Training:
         """One pass over the data, its record, and the state that it leaves."""
         started = time.perf_counter()
         epoch = len(self.history)
-        rate = factor_of(self.schedule, epoch, self.epochs)
+        rate = self._rate(epoch)
         self._scale_steps(rate)
+        self.elbo.scale_temperature(factor_of(self.annealing, epoch, self.epochs, of="annealing"))
         self.step.largest_norm = 0.0
         losses, rows, steps = 0.0, 0, self.steps
         for batch in self.batches:
@@ -144,15 +148,19 @@ class Training:
             loss=losses / rows,
             gradient_norm=self.step.largest_norm,
             rate=rate,
+            temperature=self.elbo.temperature_factor * float(self.elbo.temperature),
             kl_nats=divergence.nats,
             kl_bits=divergence.bits,
             kl_bits_per_weight=divergence.bits_per_weight,
             validation_nll=None if scores is None else scores.nll,
             validation_draw_nll=None if scores is None else scores.draw_nll,
             validation_elbo=(
-                None if scores is None else -scores.draw_nll - divergence.nats / self.num_rows
+                None
+                if scores is None
+                else -scores.draw_nll - (divergence.nats + divergence.real_nats) / self.num_rows
             ),
             seconds=time.perf_counter() - started,
+            kl_real_nats=divergence.real_nats,
         )
         self._finish(record)
         bar.set_postfix(_shown(record))
@@ -193,6 +201,12 @@ class Training:
             and best is not None
             and len(self.history) - best >= self.patience
         )
+
+    def _rate(self, epoch: int) -> float:
+        if isinstance(self.schedule, Plateau):
+            losses = [r.validation_nll for r in self.history if r.validation_nll is not None]
+            return self.schedule.rate(losses)
+        return factor_of(self.schedule, epoch, self.epochs)
 
     def _scale_steps(self, rate: float) -> None:
         optim = self.svi.optim

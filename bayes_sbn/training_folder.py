@@ -18,6 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bayes_sbn.dual import NATURAL
+from bayes_sbn.elbo_ranks import Ranks
+from bayes_sbn.noise import Noise
 from bayes_sbn.training_checkpoint import read_checkpoint, write_checkpoint, write_whole
 from bayes_sbn.training_data import Batches, TensorBatches
 from bayes_sbn.training_state import State
@@ -29,22 +32,38 @@ LOG = "log.jsonl"
 class TrainingFolder:
     """Where a fit leaves its state at the end of each epoch.
 
+    Of several processes the first one reads and writes, and tells the others what is there.
+
     Args:
         folder: made if it is not there.
         settings: what makes this fit this one, as plain values.
+        ranks: the processes of the fit.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        ranks: Ranks | None = None,
+    ) -> None:
         self.folder = Path(folder)
         self.settings = dict(settings)
+        self.ranks = Ranks.alone() if ranks is None else ranks
+        self.ranks.by_first(self._make)
+
+    def _make(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(
-                f"fit(checkpoint={str(folder)!r}) is a file; it is the folder of a fit's files."
+                f"fit(checkpoint={str(self.folder)!r}) is a file; it is the folder of a fit's "
+                "files."
             )
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> State | None:
         """The state to go on from, or None if there is no checkpoint."""
+        return self.ranks.by_first(self._read)
+
+    def _read(self) -> State | None:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return None
@@ -56,6 +75,9 @@ class TrainingFolder:
 
     def write(self, kept: State) -> None:
         """Keep the state at the end of an epoch."""
+        self.ranks.by_first(lambda: self._write(kept))
+
+    def _write(self, kept: State) -> None:
         content = {"settings": self.settings, "kept": kept}
         write_checkpoint(self.folder / CHECKPOINT, content)
         history = kept["history"]
@@ -93,6 +115,14 @@ def described(optim: Any) -> list[str]:
     names = ("dual_args", "real_name", "real_args", "pt_optim_args", "pt_clip_args")
     options = {name: getattr(optim, name, None) for name in names}
     return [type(optim).__name__, repr({n: o for n, o in options.items() if not callable(o)})]
+
+
+def law_of_leaves(guide: Any) -> dict[str, str]:
+    """The noise law whose quantiles a guide's leaves are, where that is not the default."""
+    noise = getattr(guide, "noise", None)
+    if not isinstance(noise, Noise) or noise == NATURAL:
+        return {}
+    return {"noise of the guide": f"{type(noise).__name__}(scale={float(noise.scale)})"}
 
 
 def _checksum(tensor: Tensor) -> str:

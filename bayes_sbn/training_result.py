@@ -21,13 +21,17 @@ class EpochRecord:
         loss: what was minimised, the mean over the epoch's steps while parameters moved.
         gradient_norm: the largest of the epoch's steps, of the loss a row, before clipping.
         rate: the factor of all step sizes.
+        temperature: what a nat of KL cost.
         kl_nats: divergence of the ±1 weights from their prior, at the end.
         kl_bits: the same in bits.
         kl_bits_per_weight: the same for each weight, or None without ±1 weights.
         validation_nll: of held-out rows by the ensemble, or None without them.
         validation_draw_nll: of a single draw, on average.
-        validation_elbo: the bound at temperature 1, ``-validation_draw_nll - kl_nats / rows``.
+        validation_elbo: the bound at temperature 1,
+            ``-validation_draw_nll - (kl_nats + kl_real_nats) / rows``.
         seconds: how long it took.
+        kl_real_nats: divergence of the real weights from their prior; of those that are points,
+            ``-log p`` at their place.  0 without real weights, NaN where there is no closed form.
     """
 
     epoch: int
@@ -35,6 +39,7 @@ class EpochRecord:
     loss: float
     gradient_norm: float
     rate: float
+    temperature: float
     kl_nats: float
     kl_bits: float
     kl_bits_per_weight: float | None
@@ -42,6 +47,7 @@ class EpochRecord:
     validation_draw_nll: float | None
     validation_elbo: float | None
     seconds: float
+    kl_real_nats: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain values."""
@@ -68,8 +74,8 @@ class Fit:
 
     @property
     def temperature(self) -> float:
-        """What a nat of KL cost; give it to ``Posterior.from_guide``."""
-        return float(self.elbo.temperature)
+        """What a nat of KL cost in the epoch that was kept; give it to ``Posterior.from_guide``."""
+        return self.history[self.epoch - 1].temperature
 
     @property
     def best_epoch(self) -> int | None:

@@ -7,8 +7,9 @@ activations together, hence
     draw_nll  = - mean_n (1/S) sum_s log p(y_n | x_n, draw s)            one of them, on average
     elbo      = - draw_nll - KL(q || p) / N                              the bound, nats a row
 
-with ``nll <= draw_nll`` by Jensen's inequality, and N the number of training rows.  The draws are
-those of the model itself, whatever estimator differentiates it.
+with ``nll <= draw_nll`` by Jensen's inequality, N the number of training rows, and the KL that of
+±1 and real weights together.  The draws are those of the model itself, whatever estimator
+differentiates it.
 """
 
 from __future__ import annotations
@@ -26,22 +27,26 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from bayes_sbn.distributions import SignBernoulli
+from bayes_sbn.distributions import ConditionalSign, SignBernoulli
+from bayes_sbn.elbo_joint import joint_sites
+from bayes_sbn.elbo_sites import data_plates, is_real_weight, real_divergence
 from bayes_sbn.messenger import PARTICLE_PLATE
 from bayes_sbn.training_data import Batch
 
 
 @dataclass(frozen=True)
 class WeightDivergence:
-    """The KL of the ±1 weights from their prior.
+    """The KL of the weights from their prior.
 
     Args:
-        nats: the sum over the weights.
-        num_weights: how many there are.
+        nats: the sum over the ±1 weights.
+        num_weights: how many of them there are.
+        real_nats: the sum over the real weights; ``-log p`` of those that are points.
     """
 
     nats: float
     num_weights: int
+    real_nats: float = 0.0
 
     @property
     def bits(self) -> float:
@@ -50,7 +55,7 @@ class WeightDivergence:
 
     @property
     def bits_per_weight(self) -> float | None:
-        """Bits of each weight, on average; None where there are no ±1 weights."""
+        """Bits of each ±1 weight, on average; None where there are no ±1 weights."""
         return self.bits / self.num_weights if self.num_weights else None
 
 
@@ -88,6 +93,24 @@ def undisturbed(*modules: Any) -> Iterator[None]:
             owner._buffers[name] = buffer.copy_(value)
 
 
+@contextmanager
+def evaluated(*modules: Any) -> Iterator[None]:
+    """Run modules in eval mode, as predictions will, and put their modes back."""
+    modes = [
+        (m, m.training)
+        for module in modules
+        if isinstance(module, torch.nn.Module)
+        for m in module.modules()
+    ]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def traces(model: Any, guide: Any, batch: Batch) -> tuple[Any, Any]:
     """The traces of one draw of guide and model, by their own laws: no estimator has a say."""
     unwrapped = poutine.unwrap(guide)
@@ -102,18 +125,28 @@ def traces(model: Any, guide: Any, batch: Batch) -> tuple[Any, Any]:
 
 
 def weight_divergence(model: Any, guide: Any, batch: Batch) -> WeightDivergence:
-    """The analytic KL of all latent ±1 weights of one run."""
+    """The analytic KL of all latent weights of one run, ±1 and real apart, or a guide's bound."""
     with undisturbed(model, guide):
         model_trace, guide_trace = traces(model, guide, batch)
-        nats, count = 0.0, 0
+        plates = data_plates(model_trace.nodes)
+        nats, count, real_nats = 0.0, 0, 0.0
         for name, site in guide_trace.nodes.items():
-            if site["type"] != "sample" or not isinstance(site["fn"], SignBernoulli):
+            if site["type"] != "sample":
+                continue
+            if not isinstance(site["fn"], SignBernoulli):
+                if is_real_weight(site, plates):
+                    real = real_divergence(model_trace.nodes[name], site)
+                    real_nats += math.nan if real is None else float(real.sum())
+                continue
+            count += int(site["fn"].shape().numel())
+            if isinstance(site["fn"], ConditionalSign):
                 continue
             prior = model_trace.nodes[name]["fn"]
             kl = scale_and_mask(kl_divergence(site["fn"], prior), site["scale"], site["mask"])
             nats += float(kl.sum())
-            count += int(site["fn"].shape().numel())
-    return WeightDivergence(nats, count)
+        for sites in joint_sites(model_trace, guide_trace):
+            nats += float(sites.divergence().sum())
+    return WeightDivergence(nats, count, real_nats)
 
 
 def held_out_scores(
@@ -128,7 +161,7 @@ def held_out_scores(
         num_draws: size of the ensemble.
     """
     nll, draw_nll, count = 0.0, 0.0, 0
-    with undisturbed(model, guide):
+    with undisturbed(model, guide), evaluated(model, guide):
         for batch in batches:
             draws = torch.stack(
                 [_log_likelihoods(traces(model, guide, batch)[0], batch) for _ in range(num_draws)]

@@ -16,7 +16,8 @@ import torch
 from pyro import poutine
 
 import bayes_sbn as sbn
-from bayes_sbn.noise import get_noise
+from bayes_sbn.dual import NATURAL, latent_of
+from bayes_sbn.noise import Noise, get_noise
 from tests.oracles import joint_paths
 from tests.problems import Problem
 
@@ -30,6 +31,7 @@ class PyroNetwork:
         *,
         num_data: int | None = None,
         gradient: str = "natural",
+        mirror: str | Noise = NATURAL,
         infer: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
         self.problem = problem
@@ -48,11 +50,12 @@ class PyroNetwork:
         self.guide: Any = self._nothing
         if random:
             self.guide = sbn.guides.AutoSignBernoulli(
-                self.model, example=(self.x, self.y), gradient=gradient
+                self.model, example=(self.x, self.y), gradient=gradient, noise=mirror
             )
             for name, layer in random.items():
                 leaf = self.guide.leaf(f"{name}.weight")
-                leaf.data.copy_(torch.atanh(torch.tensor(layer.weight_mean)))
+                lam = torch.atanh(torch.tensor(layer.weight_mean))
+                leaf.data.copy_(latent_of(lam, get_noise(mirror)))
 
     def _nothing(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """A guide for a network without random weights: its activations follow the model."""

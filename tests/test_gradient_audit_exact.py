@@ -7,6 +7,7 @@ import bayes_sbn as sbn
 from bayes_sbn.estimators import PathSampleAnalytic
 from bayes_sbn.gradient_audit_result import Audit
 from tests import problems
+from tests.hybrid_networks import data, hybrid
 from tests.oracle_estimators import (
     psa_gradient_of_path,
     score_gradient_of_path,
@@ -129,3 +130,15 @@ def test_a_model_that_vectorised_particles_break_is_enumerated_state_by_state():
         ours, theirs = single["psa"][block], whole["psa"][block]
         assert ours.variance.value == pytest.approx(theirs.variance.value, rel=1e-10)
         assert ours.bias == pytest.approx(theirs.bias, abs=1e-10)
+
+
+def test_points_beside_signs_are_enumerated_and_normal_weights_are_not():
+    x, y = data(2, 1)
+    model, guide = hybrid(kind="point", num_data=1)
+    found = sbn.audit(model, guide, (x, y), ["st"])
+    text = str(found)
+    assert "8 latent bits" in text
+    assert "bias against the exact gradient, over 2^8 states" in text
+    model, guide = hybrid(kind="normal", num_data=1)
+    text = str(sbn.audit(model, guide, (x, y), ["st"], repeats=4))
+    assert 'no enumeration: site "hidden.0.weight" is a Normal, site "output.weight" is a N' in text

@@ -124,3 +124,34 @@ def test_a_callable_needs_an_example():
         sbn.summary(residual, guide)
     with pytest.raises(TypeError, match="example is a Tensor"):
         sbn.summary(residual, guide, torch.ones(3))
+
+
+@pytest.mark.parametrize("kind", ["normal", "point"])
+def test_real_weights_are_listed_with_their_products_and_spread(kind):
+    model = sbn.models.BinaryMLP(8, [16, 4], 3, num_data=100, real=("first", "last"))
+    guide = sbn.guides.AutoHybrid(model, kind)
+    found = sbn.summary(model, guide)
+    first, middle, last = found.layers
+    assert [layer.weight for layer in found.layers] == [
+        "hidden.0.weight",
+        "hidden.1.weight",
+        "output.weight",
+    ]
+    assert (first.bits, first.reals, first.multiplications) == (0, 128 + 16, 128)
+    assert (middle.bits, middle.reals, middle.xnors) == (64, 8, 64)
+    assert (last.bits, last.reals, last.multiplications, last.xnors) == (0, 12 + 3, 12, 0)
+    assert (first.entropy, middle.spread) == (None, None)
+    for layer in (first, last):
+        _, spread = guide.real_weights()[layer.weight]
+        assert layer.spread == pytest.approx(float(spread.mean()), abs=1e-12)
+    assert (first.spread == 0) == (kind == "point")
+    assert found.bits == 64
+    head = str(found).splitlines()[0].split()
+    assert head[-1] == "spread"
+    assert "spread" not in str(sbn.summary(*plain_pair()))
+
+
+def plain_pair():
+    """A network of ±1 weights alone, and its guide."""
+    model = sbn.models.BinaryMLP(8, [4], 3, num_data=100)
+    return model, sbn.guides.AutoSignBernoulli(model)

@@ -60,6 +60,8 @@ def fused_weight_flips(
     s = pre.unit_scale
     if s.numel() == 1:  # one scale for all units: a part of the step
         return flip_sums(a.mT, g.mT, s * c, w, noise=noise.name)
+    if pre.has_rows and s.dim() > 1:  # one for each particle, as above
+        s = s.squeeze(-2)
     return flip_sums(a.mT, g.mT, c, w, scale=s, noise=noise.name)
 
 

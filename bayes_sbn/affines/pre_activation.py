@@ -46,11 +46,15 @@ class PreActivation:
     """How many of the last dims are units."""
 
     def __init__(self, source: PreActivation | None = None) -> None:
-        self.source = self if source is None else source
-        """The pre-activation that this one was expanded from: the same conditional."""
+        self._source = source  # None, not itself: a cycle would keep the tensors of a step alive
         self._tensors: dict[bool, Tensor] = {}  # by whether autograd recorded the evaluation
         self.share: tuple[Tensor, Tensor] | None = None
         """Of a head in an average over copies: the logs of a row's share in it, and of the rest."""
+
+    @property
+    def source(self) -> PreActivation:
+        """The pre-activation that this one was expanded from, or itself: the same conditional."""
+        return self if self._source is None else self._source
 
     @property
     def tensor(self) -> Tensor:
@@ -205,7 +209,7 @@ class Term(PreActivation):
         if self.source is not self:
             return cast(TermT, self.source.scaled(factor, offset).expand(self.batch_shape))
         other = copy.copy(self)
-        other.source, other._tensors = other, {}
+        other._tensors = {}
         other.scale = factor if self.scale is None else self.scale * factor
         other.bias = offset if self.bias is None else self.bias * factor + offset
         return other

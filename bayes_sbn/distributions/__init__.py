@@ -10,6 +10,7 @@ from bayes_sbn.distributions.likelihoods import (
 from bayes_sbn.distributions.noisy_sign import NoisySign
 from bayes_sbn.distributions.sign_bernoulli import SignBernoulli
 from bayes_sbn.distributions.sign_bernoulli_kl import kl_sign_bernoulli as _registers_the_kl  # noqa: F401
+from bayes_sbn.distributions.sign_conditional import ConditionalSign, JointLaw
 from bayes_sbn.distributions.sign_delta import SignDelta
 from bayes_sbn.distributions.support import SignDistribution, check_signs, signs
 
@@ -18,7 +19,9 @@ __all__ = [
     "AffineCategorical",
     "AffineLikelihood",
     "AffineNormal",
+    "ConditionalSign",
     "FlipLikelihood",
+    "JointLaw",
     "NoisySign",
     "SignBernoulli",
     "SignDelta",

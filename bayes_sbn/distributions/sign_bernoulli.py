@@ -9,9 +9,10 @@ With natural parameter ``lam = logit(p) / 2`` and mean ``mu = 2p - 1 = tanh(lam)
 ``log_prob`` has that value and, as a function of a differentiable x, the derivative of its
 multilinear extension, ``(log P(+1) - log P(-1)) / 2 = lam``.
 
-A law given by ``logits`` is differentiated in ``lam``; one given by ``probs``, ``mean`` or
-:meth:`SignBernoulli.from_natural` in its mean.  Its values are computed from ``lam``, and its
-derivatives stated, so that neither cancels or is NaN where P is 0 or 1:
+A law given by ``logits`` is differentiated in ``lam``; one given by ``probs``, ``mean``,
+:meth:`SignBernoulli.from_natural` or :meth:`SignBernoulli.from_latent` in its mean.  Its values are
+computed from ``lam``, and its derivatives stated, so that neither cancels or is NaN where P is 0 or
+1:
 
     d log P(x) / dmu = x / 2 P(x),     dKL/dmu = lam - lam0,
     dKL/dmu0 = -(q(+1) / p0(+1) - q(-1) / p0(-1)) / 2.
@@ -19,7 +20,6 @@ derivatives stated, so that neither cancels or is NaN where P is 0 or 1:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -33,15 +33,16 @@ from bayes_sbn.distributions.sign_divergence import (
     expected_log_prob,
     finite,
 )
+from bayes_sbn.distributions.sign_parameter import check_gradient, check_parameter
 from bayes_sbn.distributions.support import (
     SignDistribution,
     enumerate_signs,
     signs,
     sum_rightmost,
 )
-from bayes_sbn.dual import mean_node
-from bayes_sbn.noise import Logistic
-from bayes_sbn.signs import hard_with_path
+from bayes_sbn.dual import NATURAL, mean_node, natural_of
+from bayes_sbn.noise import Logistic, Noise
+from bayes_sbn.signs import hard_with_path, tag_expectation
 
 _ONE_PARAMETER = "SignBernoulli takes exactly one of logits=, probs=, mean="
 
@@ -89,7 +90,7 @@ class SignBernoulli(SignDistribution):
         else:
             value = torch.as_tensor(parameter, dtype=torch.get_default_dtype())
         if self._validate_args if validate_args is None else validate_args:
-            _check_parameter(name, value)
+            check_parameter(name, value)
         if name == "logits":
             self._set(value / 2, torch.tanh(value / 2), False, value.shape, 0)
         elif name == "probs":
@@ -107,15 +108,46 @@ class SignBernoulli(SignDistribution):
             gradient: ``"natural"``: the gradient of the leaf is that in the mean (the mirror
                 descent of :mod:`bayes_sbn.dual`); ``"euclidean"``: that in ``lam``.
         """
+        check_gradient(gradient)
         if gradient == "euclidean":
             return cls(logits=2 * natural, validate_args=False)
-        if gradient != "natural":
-            raise ValueError(f"gradient={gradient!r} is not known; it is 'natural' or 'euclidean'.")
         new = cls.__new__(cls)
         probs = natural.detach().mul(2).sigmoid_()
         new._set(natural.detach(), natural, True, natural.shape, 0)
         new._probs = probs
         super(SignBernoulli, new).__init__(natural.shape, torch.Size(), validate_args=False)
+        return new
+
+    @classmethod
+    def from_latent(
+        cls, latent: Tensor, noise: Noise, *, gradient: str = "natural"
+    ) -> SignBernoulli:
+        """The law of ``sign(latent - Z)`` with ``Z ~ F``, that is ``P(x = +1) = F(latent)``.
+
+        Args:
+            latent: the leaf ``eta = F^{-1}(p)``, which may lie off a bounded support.
+            noise: the law F.
+            gradient: ``"natural"``: the gradient of the leaf is that in the mean (the mirror
+                descent of :mod:`bayes_sbn.dual`); ``"euclidean"``: that in ``eta``, which is 0 off
+                a bounded support.
+
+        Example:
+            >>> import torch
+            >>> from bayes_sbn import SignBernoulli, noise
+            >>> SignBernoulli.from_latent(torch.tensor([0.5, -3.0]), noise.Uniform()).mean
+            tensor([ 0.5000, -1.0000])
+        """
+        if noise == NATURAL:
+            return cls.from_natural(latent, gradient=gradient)
+        check_gradient(gradient)
+        new = cls.__new__(cls)
+        lam = natural_of(latent, noise)
+        if gradient == "euclidean":
+            new._set(lam, noise.mean_sign(latent), True, latent.shape, 0)
+        else:
+            new._set(lam, latent, True, latent.shape, 0)
+            new._probs = noise.cdf(latent.detach())
+        super(SignBernoulli, new).__init__(latent.shape, torch.Size(), validate_args=False)
         return new
 
     def _set(
@@ -188,7 +220,7 @@ class SignBernoulli(SignDistribution):
 
     @property
     def leaf(self) -> Tensor | None:
-        """The trained leaf of a law made by :meth:`from_natural` in the mean, else None."""
+        """The trained leaf of a law made by ``from_natural`` or ``from_latent``, else None."""
         if self._probs is None:
             return None
         # a parameter in the course of a Pyro run is a view, which knows what it is a view of
@@ -226,6 +258,10 @@ class SignBernoulli(SignDistribution):
     def _slopes_in_mean(self) -> bool:
         """Whether values get their derivatives through the mean."""
         return self._in_mean and self._node.requires_grad and torch.is_grad_enabled()
+
+    def remembered_by(self, value: Tensor) -> Tensor:
+        """The same draw, which remembers the mean, before broadcasting and with its gradient."""
+        return tag_expectation(value, self._mean_node)
 
     def mean_path(self) -> Tensor:
         """The mean, through which path estimators differentiate a draw."""
@@ -281,22 +317,6 @@ class SignBernoulli(SignDistribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All joint states of the event, (2^n, *batch, *event); n at most 16."""
         return enumerate_signs(self, self._natural, expand)
-
-
-def _check_parameter(name: str, value: Tensor) -> None:
-    if not value.is_floating_point():
-        raise TypeError(
-            f"SignBernoulli({name}=...): the {name} are {value.dtype}; they must be floating "
-            f"point. Write {name}.to(torch.get_default_dtype())."
-        )
-    low, high = {"logits": (-math.inf, math.inf), "probs": (0, 1), "mean": (-1, 1)}[name]
-    wrong = torch.isnan(value) | (value < low) | (value > high)
-    if wrong.any():
-        place = tuple(int(i) for i in wrong.nonzero()[0])
-        raise ValueError(
-            f"SignBernoulli({name}=...): the value at {place} is {value[place].item()}; {name} "
-            f"lie in [{low}, {high}]."
-        )
 
 
 def zero_with_slope(mean: Tensor, slope: Tensor) -> Tensor:

@@ -41,8 +41,11 @@ class SignDelta(SignBernoulli):
     has_enumerate_support = False  # there is nothing to sum over
 
     def __init__(self, latent: Tensor) -> None:
-        probs = (latent.detach() >= 0).to(latent.dtype)
-        self._set(torch.logit(probs) / 2, latent, True, latent.shape, 0)
+        is_up = latent.detach() >= 0
+        probs = is_up.to(latent.dtype)
+        # by choice: torch's logarithm of many zeros takes longer than the rest of a step
+        natural = torch.full_like(probs, torch.inf).copysign_(probs - 0.5)
+        self._set(natural, latent, True, latent.shape, 0)
         self._probs = probs
         super(SignBernoulli, self).__init__(latent.shape, torch.Size(), validate_args=False)
 

@@ -116,6 +116,10 @@ class SignDistribution(TorchDistribution):
         new._rule = rule
         return new
 
+    def remembered_by(self, value: Tensor) -> Tensor:
+        """The same draw; one of weights remembers the mean of its law."""
+        return value
+
     def _copy_rule(self, other: SignDistribution) -> None:
         self._rule = other._rule
         self.has_rsample = other.has_rsample
@@ -143,7 +147,8 @@ class SignDistribution(TorchDistribution):
         with torch.no_grad():
             probs = self.probs
             shape = torch.Size(sample_shape) + probs.shape
-            return self.draw(torch.rand(shape, dtype=probs.dtype, device=probs.device))
+            value = self.draw(torch.rand(shape, dtype=probs.dtype, device=probs.device))
+            return self.remembered_by(value)
 
     def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """A draw with the gradient of the estimator whose rule the law has."""

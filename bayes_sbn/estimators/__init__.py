@@ -2,6 +2,7 @@
 
 from bayes_sbn.estimators.arm import ARM
 from bayes_sbn.estimators.arms import ARMS
+from bayes_sbn.estimators.bayes_binn import BayesBiNN
 from bayes_sbn.estimators.bitflip import BitFlip1
 from bayes_sbn.estimators.concrete import Concrete
 from bayes_sbn.estimators.decoupled_straight_through import DecoupledStraightThrough
@@ -23,6 +24,7 @@ from bayes_sbn.estimators.importance_straight_through import ImportanceStraightT
 from bayes_sbn.estimators.leave_one_out import LeaveOneOut
 from bayes_sbn.estimators.local_expectation import LocalExpectation
 from bayes_sbn.estimators.local_reparametrisation import LocalReparametrisation
+from bayes_sbn.estimators.mean_weights import MeanWeights
 from bayes_sbn.estimators.moment_propagation import MomentPropagation
 from bayes_sbn.estimators.muprop import MuProp
 from bayes_sbn.estimators.path_sample_analytic import PathSampleAnalytic
@@ -40,6 +42,7 @@ __all__ = [
     "ARM",
     "ARMS",
     "UGC",
+    "BayesBiNN",
     "BitFlip1",
     "Concrete",
     "DecoupledStraightThrough",
@@ -53,6 +56,7 @@ __all__ = [
     "LeaveOneOut",
     "LocalExpectation",
     "LocalReparametrisation",
+    "MeanWeights",
     "MomentPropagation",
     "MuProp",
     "PathSampleAnalytic",

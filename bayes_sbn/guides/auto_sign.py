@@ -9,7 +9,7 @@ both traces.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -25,18 +25,21 @@ from bayes_sbn.distributions import (
     SignBernoulli,
     SignDistribution,
 )
-from bayes_sbn.dual import leaf_of, register_leaf
+from bayes_sbn.dual import NATURAL, latent_of, leaf_of, register_leaf
 from bayes_sbn.guides.sites import (
+    is_sign_weight,
     real_site_error,
     refuse_subsampled,
     sites_of_module,
     sites_of_run,
 )
 from bayes_sbn.guides.unrolled import UnrolledGuide
+from bayes_sbn.noise import Noise
 
 INITIAL_SPREAD = 1.5
-"""Standard deviation of leaves at the start. Means near 0 drown in the noise of the weights; spread
-out, deep and wide networks learn quickly (the start decides more than any other setting)."""
+"""Standard deviation of natural parameters at the start. Means near 0 drown in the noise of the
+weights; spread out, deep and wide networks learn quickly (the start decides more than any other
+setting)."""
 
 
 class AutoSign(AutoMessenger):
@@ -49,7 +52,7 @@ class AutoSign(AutoMessenger):
         model: a Pyro model whose latent sites are ``SignBernoulli`` weights, outside subsampled
             plates, and ``NoisySign`` activations.
         example: arguments of one call of the model, to find the sites of a callable.
-        init_scale: standard deviation of the leaves at the start.
+        init_scale: standard deviation of the natural parameters at the start.
         generator: of the initial values; default torch's global one.
     """
 
@@ -72,9 +75,9 @@ class AutoSign(AutoMessenger):
         self._priors: dict[str, Tensor] = {}
         sites = None
         if example is not None:
-            sites = sites_of_run(self._name, model, example)
+            sites = sites_of_run(self._name, model, example, infers=self._infers)
         elif isinstance(model, PyroModule):
-            sites = dict(sites_of_module(self._name, model))
+            sites = dict(sites_of_module(self._name, model, self._infers))
         if sites is not None:
             self._make_parameters(sites)
 
@@ -92,17 +95,23 @@ class AutoSign(AutoMessenger):
             )
         self.posterior = torch.nn.Module()
         for name, prior in sites.items():
-            shape = prior.shape()
+            shape = self._leaf_shape(prior)
             like = prior.parameter
             start = (
                 torch.randn(shape, generator=self._generator, dtype=like.dtype) * self.init_scale
             )
-            _set_at(self.posterior, name, torch.nn.Parameter(start.to(like.device)))
+            start = latent_of(start, self._noise()).to(like.device)
+            parent, last = parent_of(self.posterior, name)
+            parent.register_parameter(last, torch.nn.Parameter(start))
             self._site_names.append(name)
             self._priors[name] = prior.probs.detach().clone()
         self._generator = None
         if isinstance(self.model, torch.nn.Module):
             self._refuse_shared_names(self.model)
+
+    def _leaf_shape(self, prior: SignBernoulli) -> torch.Size:
+        """The shape of the leaf of a site."""
+        return torch.Size(prior.shape())
 
     def _refuse_shared_names(self, model: torch.nn.Module) -> None:
         """Pyro captures parameters by name: of two of one name, only one would be trained."""
@@ -126,11 +135,43 @@ class AutoSign(AutoMessenger):
         leaf: torch.nn.Parameter = module.get_parameter(name)
         return leaf
 
+    def _checked_starts(self, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, str, Tensor]]:
+        """The call, for messages, site and real weights of each site that is to start at them."""
+        self._need_parameters("start_from")
+        for name, weight in weights.items():
+            shape = self.leaf(name).shape
+            call = f'{self._name}.start_from, site "{name}"'
+            if len(shape) < 2 or weight.shape != shape:
+                raise ValueError(
+                    f"{call}: the weights have shape {tuple(weight.shape)}; those of the site, "
+                    f"which need an axis of units and one of inputs, have {tuple(shape)}."
+                )
+            yield call, name, weight
+
     def _param_statement(self, name: str) -> Tensor:
         """The leaf of a site, announced to the handlers of ``pyro.param`` as a local parameter."""
-        leaf = self.leaf(name)
-        path = f"posterior.{name}"
-        register_leaf(leaf, path, is_dual=self._is_dual())
+        return self._announce(
+            self.leaf(name),
+            f"posterior.{name}",
+            is_dual=self._is_dual(),
+            noise=self._noise(),
+            is_point=self._is_point(),
+        )
+
+    def _announce(
+        self,
+        leaf: Tensor,
+        path: str,
+        *,
+        is_dual: bool,
+        noise: Noise = NATURAL,
+        is_point: bool = False,
+    ) -> Tensor:
+        """A parameter of the guide, shown to optimisers and to the handlers of ``pyro.param``."""
+        register_leaf(leaf, path, is_dual=is_dual, noise=noise, is_point=is_point)
+        return self._announced(leaf, path)
+
+    def _announced(self, leaf: Tensor, path: str) -> Tensor:
         value: Any = leaf.view_as(leaf)
         value.unconstrained = weakref.ref(leaf)
         announced = effectful(type="param")(lambda *_, **__: value)
@@ -152,7 +193,8 @@ class AutoSign(AutoMessenger):
     def prepare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Make the parameters if need be, and tell optimisers the names of all of them."""
         if not self.is_set_up:
-            self._make_parameters(sites_of_run(self._name, self.model, args, kwargs))
+            sites = sites_of_run(self._name, self.model, args, kwargs, self._infers)
+            self._make_parameters(sites)
         if isinstance(self.model, torch.nn.Module):
             if all(leaf_of(parameter) is not None for parameter in self.model.parameters()):
                 return
@@ -163,9 +205,30 @@ class AutoSign(AutoMessenger):
         """The posterior of weights with these leaves."""
         raise NotImplementedError(f"{self._name} has no law(leaf)")
 
+    def _site_law(self, name: str, leaf: Tensor) -> SignBernoulli:
+        """The law that a site is drawn from in this run."""
+        del name
+        return self.law(leaf)
+
+    def _infers(self, prior: Any) -> bool:
+        """Whether weights of this prior have parameters in the guide."""
+        return is_sign_weight(prior)
+
+    def covers(self, prior: Any) -> bool:
+        """Whether the guide has a law for a latent site, be it the model's own conditional."""
+        return isinstance(prior, SignDistribution) or self._infers(prior)
+
     def _is_dual(self) -> bool:
         """Whether the optimiser steps the leaves by mirror descent."""
         return True
+
+    def _noise(self) -> Noise:
+        """The law under which the leaves are duals of probabilities."""
+        return NATURAL
+
+    def _is_point(self) -> bool:
+        """Whether the weights are surely the signs of the leaves."""
+        return False
 
     @property
     def _name(self) -> str:
@@ -181,8 +244,7 @@ class AutoSign(AutoMessenger):
                     f"(it has {self._site_names}); let a run of the model tell its sites, with "
                     f"{self._name}(model, example=(x[:2],))."
                 )
-            leaf = self._param_statement(name)
-            return self.law(leaf).to_event(prior.event_dim)
+            return self._site_law(name, self._param_statement(name)).to_event(prior.event_dim)
         if isinstance(prior, (SignDistribution, AffineLikelihood, FlipLikelihood)):
             return prior  # activations, and data that nobody observed, follow the model
         raise real_site_error(self._name, name, prior)
@@ -204,7 +266,11 @@ class AutoSign(AutoMessenger):
     def prior_probabilities(self) -> dict[str, Tensor]:
         """The prior ``P(w = +1)`` of each ±1 weight site, in float64 on the CPU."""
         self._need_parameters("prior_probabilities")
-        return {name: p.to("cpu", torch.float64) for name, p in self._priors.items()}
+        priors = dict(self._priors)
+        if isinstance(self.model, PyroModule):  # it may have been given another prior since
+            declared = sites_of_module(self._name, self.model, self._infers)
+            priors.update((name, law.probs) for name, law in declared if name in priors)
+        return {name: p.detach().to("cpu", torch.float64) for name, p in priors.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As torch's; a guide that has no parameters yet says so."""
@@ -216,10 +282,11 @@ class AutoSign(AutoMessenger):
         return f"{self._name}({sites or 'not set up yet'})"
 
 
-def _set_at(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -> None:
-    *path, last = name.split(".")
-    for part in path:
+def parent_of(module: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str]:
+    """The submodule that holds the last name of a path, made if need be, and that name."""
+    *parts, last = path.split(".")
+    for part in parts:
         if part not in module._modules:
             module.add_module(part, torch.nn.Module())
         module = module.get_submodule(part)
-    module.register_parameter(last, parameter)
+    return module, last

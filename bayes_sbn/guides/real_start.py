@@ -9,6 +9,10 @@ with m < 1 the largest mean (Krishnan, Subedar & Tickoo 2020 start normal poster
 law F makes the unit's mean ``2F(a) - 1``: with ``a = g (sum_i v_ji x_i + c_j)``, where
 ``g = f'(0) / 2F'(0)``, it has the slope at 0 of the real activation f, and is f itself for
 tanh or the sigmoid and logistic noise, and for the hard tanh and uniform noise.
+
+Of deterministic weights only the signs are there.  The scale that leaves the least sum of squares
+``sum_i (v_ji - s_j sign v_ji)^2`` is ``s_j = mean_i |v_ji|`` (Rastegari et al. 2016), and the
+leaves keep the sizes of the weights, in units of their root mean square.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,16 +56,56 @@ def dual_start(call: str, weight: Tensor, largest_mean: float) -> tuple[Tensor, 
             f"{call}: largest_mean={largest_mean} is the largest |E[w]| of a ±1 weight at the "
             f"start; it lies between 0 and 1. Write largest_mean={LARGEST_MEAN}."
         )
+    rows = _finite_rows(call, weight)
+    scale = rows.abs().amax(1) / largest_mean
+    scale = torch.where(scale > 0, scale, 1 / math.sqrt(rows.shape[1]))
+    natural = torch.atanh(rows / scale.unsqueeze(1))
+    return natural.reshape(weight.shape), scale
+
+
+def sign_start(call: str, weight: Tensor, spread: float) -> tuple[Tensor, Tensor]:
+    """Latent weights whose signs are those of ``weight``, and the scales of units, along dim 0.
+
+    The latent weights of each unit have the root mean square ``spread``.  Units whose weights are
+    all 0 get latent weights 0, which are +1, and the scale 1 / inputs.
+    """
+    if not 0 < spread < math.inf:
+        raise ValueError(
+            f"{call}: spread={spread} is the root mean square of the latent weights of a unit at "
+            "the start, a positive number. Write spread=1.5."
+        )
+    rows = _finite_rows(call, weight)
+    size = rows.square().mean(1, keepdim=True).sqrt()
+    latent = rows * (spread / torch.where(size > 0, size, 1.0))
+    scale = rows.abs().mean(1)
+    return latent.reshape(weight.shape), torch.where(scale > 0, scale, 1 / rows.shape[1])
+
+
+def _finite_rows(call: str, weight: Tensor) -> Tensor:
     if not torch.isfinite(weight).all():
         raise ValueError(
             f"{call}: weights are NaN or infinite: the real network has diverged. Train it again "
             "with a smaller learning rate."
         )
-    rows = weight.detach().to(torch.float64).flatten(1)
-    scale = rows.abs().amax(1) / largest_mean
-    scale = torch.where(scale > 0, scale, 1 / math.sqrt(rows.shape[1]))
-    natural = torch.atanh(rows / scale.unsqueeze(1))
-    return natural.reshape(weight.shape), scale
+    return weight.detach().to(torch.float64).flatten(1)
+
+
+def set_units(
+    model: torch.nn.Module, layers: Mapping[str, RealLayer], scales: Mapping[str, Tensor]
+) -> None:
+    """Give the units of a model's layers the biases of real layers, and their scales where given.
+
+    Args:
+        model: whose layers they are.
+        layers: the real layers by weight site.
+        scales: by weight site.
+    """
+    for site, layer in layers.items():
+        units: Any = model.get_submodule(site.rpartition(".")[0])
+        like = units.bias.detach()
+        units.bias = layer.bias.to(like)
+        if site in scales:
+            units.scale = scales[site].to(like)
 
 
 def real_layers(call: str, network: torch.nn.Module, noise: Noise) -> list[RealLayer]:
@@ -153,6 +198,11 @@ def matched_layers(
             f"{call}: the model is a {type(model).__name__}, which does not state its layers and "
             "its noise as bayes_sbn.models.BinaryMLP does. For a model of your own write "
             "scales = guide.start_from({site: real_weights}) and set its scales to these."
+        )
+    if getattr(model, "normalisation", None) is not None:
+        raise ValueError(
+            f"{call}: the model has normalisation={model.normalisation!r}, which would undo the "  # type: ignore[attr-defined]
+            "scales of the real network. Start a model without it."
         )
     sites = [str(entry["weight_site"]) for entry in architecture()["layers"]]
     layers = real_layers(call, network, noise)

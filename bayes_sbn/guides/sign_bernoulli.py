@@ -2,7 +2,8 @@ r"""The mean-field Bernoulli posterior over ±1 weights.
 
     q(weights) = prod_i P(w_i = +1)^[w_i = +1] P(w_i = -1)^[w_i = -1],     lam_i = logit(p_i) / 2,
 
-one natural parameter a weight, trained in the dual (:mod:`bayes_sbn.dual`).
+one parameter a weight, trained in the dual (:mod:`bayes_sbn.dual`): the natural parameter lam_i, or
+``F^{-1}(p_i)`` for another noise law F.
 """
 
 from __future__ import annotations
@@ -15,8 +16,18 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from bayes_sbn.distributions import SignBernoulli
+from bayes_sbn.dual import NATURAL, latent_of
 from bayes_sbn.guides.auto_sign import INITIAL_SPREAD, AutoSign
-from bayes_sbn.guides.real_start import LARGEST_MEAN, dual_start, matched_layers
+from bayes_sbn.guides.real_start import LARGEST_MEAN, dual_start, matched_layers, set_units
+from bayes_sbn.noise import Noise, get_noise
+
+_LAW = "noise"
+"""The entry of a state that names the law of its leaves, where that is not the default."""
+
+
+def _text(noise: Noise) -> str:
+    """A law as it is written, equal for equal laws."""
+    return f"{type(noise).__name__}(scale={float(noise.scale)})"
 
 
 class AutoSignBernoulli(AutoSign):
@@ -32,6 +43,10 @@ class AutoSignBernoulli(AutoSign):
         init_scale: standard deviation of the natural parameters at the start.
         gradient: ``"natural"`` (the leaf's gradient is that in the mean, for
             :class:`bayes_sbn.optim.MirrorDescent`) or ``"euclidean"``.
+        noise: the law F whose quantile ``F^{-1}(p)`` each leaf is, by name or as a
+            :class:`bayes_sbn.noise.Noise`: mirror descent then has the divergence of F.  The
+            default is ``bayes_sbn.noise.Logistic(scale=0.5)``, the natural parameter, while
+            ``"logistic"``, of scale 1, is the logit.
         generator: of the initial values; default torch's global one.
 
     Example:
@@ -49,21 +64,51 @@ class AutoSignBernoulli(AutoSign):
         example: tuple[Any, ...] | None = None,
         init_scale: float = INITIAL_SPREAD,
         gradient: str = "natural",
+        noise: str | Noise = NATURAL,
         generator: torch.Generator | None = None,
     ) -> None:
         if gradient not in ("natural", "euclidean"):
             raise ValueError(
                 f"AutoSignBernoulli(gradient={gradient!r}): it is 'natural' or 'euclidean'."
             )
+        self._mirror = get_noise(noise)
         super().__init__(model, example=example, init_scale=init_scale, generator=generator)
         self.gradient = gradient
 
+    @property
+    def noise(self) -> Noise:
+        """The law F whose quantiles ``F^{-1}(p)`` the leaves are."""
+        return self._mirror
+
     def law(self, leaf: Tensor) -> SignBernoulli:
-        """The law with natural parameters ``leaf``."""
-        return SignBernoulli.from_natural(leaf, gradient=self.gradient)
+        """The law with ``P(w = +1) = F(leaf)``."""
+        return SignBernoulli.from_latent(leaf, self._mirror, gradient=self.gradient)
 
     def _is_dual(self) -> bool:
         return self.gradient == "natural"
+
+    def _noise(self) -> Noise:
+        return self._mirror
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self._mirror != NATURAL:
+            text = _text(self._mirror).encode()
+            destination[prefix + _LAW] = torch.tensor(list(text), dtype=torch.uint8)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Leaves are read only under the law that they were written under."""
+        said = state_dict.pop(prefix + _LAW, None)
+        law = _text(NATURAL) if said is None else bytes(said.tolist()).decode()
+        if law != _text(self._mirror):
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: the leaves of the state are quantiles of "
+                f"{law}, and those of this guide of {_text(self._mirror)}, which are other "
+                f"probabilities. Write {type(self).__name__}(model, noise=bayes_sbn.noise.{law})."
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @classmethod
     def from_real(
@@ -73,6 +118,7 @@ class AutoSignBernoulli(AutoSign):
         *,
         largest_mean: float = LARGEST_MEAN,
         gradient: str = "natural",
+        noise: str | Noise = NATURAL,
     ) -> Self:
         """A guide that starts at a trained real network; scales and biases of the model do too.
 
@@ -86,16 +132,14 @@ class AutoSignBernoulli(AutoSign):
                 ``Tanh``, ``Sigmoid`` or ``Hardtanh`` between them.
             largest_mean: the largest ``|E[w]|`` of each unit, below 1.
             gradient: as for the guide itself.
+            noise: likewise.
         """
-        guide = cls(model, gradient=gradient)
+        guide = cls(model, gradient=gradient, noise=noise)
         shapes = {name: prior.shape for name, prior in guide._priors.items()}
         layers = matched_layers(f"{cls.__name__}.from_real", model, network, shapes)
         weights = {site: layer.weight for site, layer in layers.items()}
         scales = guide.start_from(weights, largest_mean=largest_mean)
-        for site, layer in layers.items():
-            units = model.get_submodule(site.rpartition(".")[0])
-            like = units.bias.detach()
-            units.scale, units.bias = scales[site].to(like), layer.bias.to(like)
+        set_units(model, layers, scales)
         return guide
 
     def start_from(
@@ -110,18 +154,11 @@ class AutoSignBernoulli(AutoSign):
         Returns:
             The scales by site, (units,) in float64: ``scale * E[w]`` are the real weights.
         """
-        self._need_parameters("start_from")
-        starts = {}
-        for name, weight in weights.items():
-            leaf = self.leaf(name)
-            call = f'{type(self).__name__}.start_from, site "{name}"'
-            if leaf.dim() < 2 or weight.shape != leaf.shape:
-                raise ValueError(
-                    f"{call}: the weights have shape {tuple(weight.shape)}; those of the site, "
-                    f"which need an axis of units and one of inputs, have {tuple(leaf.shape)}."
-                )
-            starts[name] = dual_start(call, weight, largest_mean)
+        starts = {
+            name: dual_start(call, weight, largest_mean)
+            for call, name, weight in self._checked_starts(weights)
+        }
         for name, (natural, _) in starts.items():
             with torch.no_grad():
-                self.leaf(name).copy_(natural)
+                self.leaf(name).copy_(latent_of(natural, self._mirror))
         return {name: scale for name, (_, scale) in starts.items()}

@@ -9,11 +9,16 @@ signs (PSA), and remember small steps until they have added up to a flip.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Self
+
 import torch
+from pyro.nn import PyroModule
 from torch import Tensor
 
 from bayes_sbn.distributions import SignDelta
-from bayes_sbn.guides.auto_sign import AutoSign
+from bayes_sbn.guides.auto_sign import INITIAL_SPREAD, AutoSign
+from bayes_sbn.guides.real_start import matched_layers, set_units, sign_start
 
 
 class AutoSignDelta(AutoSign):
@@ -21,8 +26,9 @@ class AutoSignDelta(AutoSign):
 
     Parameters, their being there from the start, and the arguments are those of
     :class:`AutoSignBernoulli`.  :class:`bayes_sbn.optim.MirrorDescent` steps the leaves as it steps
-    natural parameters: ``v <- v - lr * gradient``, clamped.  A posterior of it has probabilities 0
-    and 1: all draws share their weights.
+    natural parameters: ``v <- v - lr * gradient``, clamped; :class:`bayes_sbn.optim.LatentWeights`
+    by any rule of torch, and :class:`bayes_sbn.optim.Bop` flips them.  A posterior of it has
+    probabilities 0 and 1: all draws share their weights.
 
     Estimators: ``"psa"``, ``"st"``, ``"local"``, ``"bitflip1"``, ``"exact"``, and those by moments;
     others need weights that are spread out, and say so.
@@ -42,9 +48,56 @@ class AutoSignDelta(AutoSign):
         tensor([0., 1.], dtype=torch.float64)
     """
 
+    @classmethod
+    def from_real(
+        cls, model: PyroModule, network: torch.nn.Module, *, spread: float = INITIAL_SPREAD
+    ) -> Self:
+        """A guide that starts at the signs of a trained real network; the model's units do too.
+
+        Scales are those that come nearest to the real weights, biases the real ones
+        (:mod:`bayes_sbn.guides.real_start`).
+
+        Args:
+            model: a network of dense ±1 layers such as :class:`bayes_sbn.models.BinaryMLP`, whose
+                scales and biases are overwritten.
+            network: a ``torch.nn.Sequential`` of as many ``Linear`` layers of the same shapes, with
+                ``Tanh``, ``Sigmoid`` or ``Hardtanh`` between them.
+            spread: root mean square of the leaves of each unit: what a flip costs in steps.
+        """
+        guide = cls(model)
+        shapes = {name: prior.shape for name, prior in guide._priors.items()}
+        layers = matched_layers(f"{cls.__name__}.from_real", model, network, shapes)
+        weights = {site: layer.weight for site, layer in layers.items()}
+        set_units(model, layers, guide.start_from(weights, spread=spread))
+        return guide
+
+    def start_from(
+        self, weights: Mapping[str, Tensor], *, spread: float = INITIAL_SPREAD
+    ) -> dict[str, Tensor]:
+        """Start sites at the signs of real weights; returns the scales that come nearest to them.
+
+        Args:
+            weights: real weights by site, of the sites' shapes; units are along dim 0.
+            spread: root mean square of the leaves of each unit.
+
+        Returns:
+            The scales by site, (units,) in float64: the mean size of each unit's weights.
+        """
+        starts = {
+            name: sign_start(call, weight, spread)
+            for call, name, weight in self._checked_starts(weights)
+        }
+        for name, (latent, _) in starts.items():
+            with torch.no_grad():
+                self.leaf(name).copy_(latent)
+        return {name: scale for name, (_, scale) in starts.items()}
+
     def law(self, leaf: Tensor) -> SignDelta:
         """All mass on the signs of ``leaf``."""
         return SignDelta(leaf)
+
+    def _is_point(self) -> bool:
+        return True
 
     def weight_probabilities(self) -> dict[str, Tensor]:
         """``P(w = +1)`` of each ±1 weight site, 0 or 1, in float64 on the CPU."""

@@ -13,13 +13,14 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
-from bayes_sbn.distributions import SignDistribution
-
 
 class SignGuide(Protocol):
-    """A guide that states the law of each latent ±1 site."""
+    """A guide that states the law of each latent site that it infers."""
 
     model: Callable[..., Any]
+
+    def covers(self, prior: Any) -> bool:
+        """Whether the guide has a law for a latent site, be it the model's own conditional."""
 
     def prepare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Make the parameters if need be."""
@@ -37,7 +38,7 @@ class _PosteriorMessenger(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         fn = msg["fn"]
-        if msg["is_observed"] or site_is_subsample(msg) or not isinstance(fn, SignDistribution):
+        if msg["is_observed"] or site_is_subsample(msg) or not self.guide.covers(fn):
             return
         posterior = self.guide.get_posterior(msg["name"], fn)
         msg["infer"]["follows_model"] = posterior is fn
@@ -53,13 +54,14 @@ class UnrolledGuide:
         self.guide = guide
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Sample all latent ±1 sites; observed and other sites stay hidden."""
+        """Sample all latent sites that the guide infers; observed and other sites stay hidden."""
         self.guide.prepare(args, kwargs)
-        with poutine.block(hide_fn=_is_not_sign), _PosteriorMessenger(self.guide):
+        with poutine.block(hide_fn=_is_hidden), _PosteriorMessenger(self.guide):
             self.guide.model(*args, **kwargs)
 
 
-def _is_not_sign(msg: Any) -> bool:
+def _is_hidden(msg: Any) -> bool:
+    """Whether no law of the guide stands at a site; those that have one carry the mark."""
     if msg["type"] != "sample" or site_is_subsample(msg):
         return False
-    return msg["is_observed"] or not isinstance(msg["fn"], SignDistribution)
+    return msg["is_observed"] or "follows_model" not in msg["infer"]

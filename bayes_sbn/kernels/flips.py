@@ -37,7 +37,7 @@ def flip_sums(
         g: what their differences are weighted with, of the shape of ``a``.
         c: half the step of a flip, ``(..., terms, columns)``.
         x: ±1 values, ``(..., rows, columns)``.
-        scale: s, a factor of the steps of each row, ``(rows,)``; 1 if not given.
+        scale: s, a factor of the steps of each row, ``(..., rows)``; 1 if not given.
         noise: the name of a law of scale 1, a key of :data:`bayes_sbn.noise.NOISES`.
 
     Returns:
@@ -56,7 +56,7 @@ def flip_sums(
         )
         raise ValueError(
             f"flip_sums() received {shapes}; they must be (..., rows, terms) twice, "
-            "(..., terms, columns), (..., rows, columns) and (rows,). Write a.unsqueeze(-2), "
+            "(..., terms, columns), (..., rows, columns) and (..., rows). Write a.unsqueeze(-2), "
             "x.unsqueeze(-2) for one row."
         )
     if len({t.dtype for t in (a, g, c, x, scale)}) > 1 or not a.is_floating_point():
@@ -68,7 +68,7 @@ def flip_sums(
         raise ValueError(
             f"flip_sums(noise={noise!r}): the noise must be one of {', '.join(map(repr, NOISES))}."
         )
-    batch = torch.broadcast_shapes(*(t.shape[:-2] for t in (a, c, x)))
+    batch = torch.broadcast_shapes(*(t.shape[:-2] for t in (a, c, x)), scale.shape[:-1])
     rows, terms, columns = (*a.shape[-2:], x.shape[-1])
     a, g, x = (t.expand(*batch, *t.shape[-2:]) for t in (a, g, x))
     scale = scale.expand(*batch, rows)
@@ -90,11 +90,13 @@ def flip_sums(
 
 def _fits(a: Tensor, g: Tensor, c: Tensor, x: Tensor, scale: Tensor) -> bool:
     """Whether rows, terms and columns agree, and the leading dims broadcast."""
-    if a.shape != g.shape or scale.shape != a.shape[-2:-1]:
+    if a.shape != g.shape or scale.shape[-1:] != a.shape[-2:-1]:
         return False
     if (a.shape[-2], a.shape[-1], c.shape[-1]) != (x.shape[-2], c.shape[-2], x.shape[-1]):
         return False
     leading = [t.shape[-3::-1] if t.ndim > 2 else () for t in (a, c, x)]
+    if scale.ndim > 1:
+        leading.append(scale.shape[-2::-1])
     sizes = [{s[dim] for s in leading if dim < len(s)} for dim in range(max(map(len, leading)))]
     return all(len(there - {1}) <= 1 for there in sizes)
 

@@ -99,7 +99,7 @@ class NativeLibrary:
         Raises:
             RuntimeError: on any other status, with the library's own words.
         """
-        status = int(self._library[function](ctypes.byref(arguments)))
+        status = int(getattr(self._library, function)(ctypes.byref(arguments)))
         if status != STATUS_OK and status not in accept:
             raise RuntimeError(self._library.bsbn_last_error().decode())
         return status

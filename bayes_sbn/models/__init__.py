@@ -2,5 +2,6 @@
 
 from bayes_sbn.models.binary_layer import BinaryLinear, WeightPrior
 from bayes_sbn.models.mlp import BinaryMLP
+from bayes_sbn.models.real_layer import RealLinear, RealWeightPrior
 
-__all__ = ["BinaryLinear", "BinaryMLP", "WeightPrior"]
+__all__ = ["BinaryLinear", "BinaryMLP", "RealLinear", "RealWeightPrior", "WeightPrior"]

@@ -1,13 +1,15 @@
 r"""A dense layer with ±1 weights: ``a_j = s_j sum_i w_ji x_i + b_j``.
 
-The weights are a ``PyroSample`` with a Bernoulli prior; the scale of each unit (positive) and its
-bias are real parameters.  The scale starts at ``1 / sqrt(inputs)``, so that pre-activations of ±1
-inputs start with unit variance and the injected noise neither drowns nor vanishes.
+The weights are a ``PyroSample`` with a Bernoulli prior, whose log-odds are a buffer; the scale of
+each unit (positive) and its bias are real parameters.  The scale starts at ``1 / sqrt(inputs)``, so
+that pre-activations of ±1 inputs start with unit variance and the injected noise neither drowns nor
+vanishes.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from pyro.distributions import constraints
@@ -19,18 +21,14 @@ from bayes_sbn.distributions import SignBernoulli
 
 
 class WeightPrior:
-    """``P(w = +1) = sigmoid(logit)`` for every weight of a layer; a picklable PyroSample prior."""
-
-    def __init__(self, logit: float = 0.0) -> None:
-        self.logit = logit
+    """``P(w = +1) = sigmoid(layer.prior_logit)``; a picklable PyroSample prior."""
 
     def __call__(self, layer: BinaryLinear) -> SignBernoulli:
         """The prior of the layer's weights."""
-        bias = layer._parameters["bias_unconstrained"]
-        assert bias is not None
-        one = torch.full((), self.logit, dtype=bias.dtype, device=bias.device)
+        logit = layer._buffers["prior_logit"]
+        assert logit is not None
         shape = torch.Size([layer.out_features, layer.in_features])
-        return SignBernoulli(logits=one, validate_args=False).expand(shape).to_event(2)
+        return SignBernoulli(logits=logit, validate_args=False).expand(shape).to_event(2)
 
 
 class BinaryLinear(PyroModule):
@@ -42,6 +40,7 @@ class BinaryLinear(PyroModule):
         prior_logit: log-odds of +1 in the prior.
     """
 
+    prior_logit: Tensor
     weight: Tensor
     scale: Tensor
     bias: Tensor
@@ -53,7 +52,19 @@ class BinaryLinear(PyroModule):
         start = torch.full((out_features,), 1 / math.sqrt(in_features))
         self.scale = PyroParam(start, constraint=constraints.positive)
         self.bias = PyroParam(torch.zeros(out_features))
-        self.weight = PyroSample(WeightPrior(prior_logit))
+        self.register_buffer("prior_logit", torch.full((), float(prior_logit)))
+        self.weight = PyroSample(WeightPrior())
+
+    def set_prior_logit(self, logit: Tensor) -> None:
+        """Another prior: log-odds of +1, of shape () or that of the weights."""
+        like = self.prior_logit
+        self._buffers["prior_logit"] = logit.detach().clone().to(like.device, like.dtype)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        saved = state_dict.get(f"{prefix}prior_logit")
+        if saved is not None and saved.shape in ((), (self.out_features, self.in_features)):
+            self.set_prior_logit(saved)  # one number or many, whatever this layer has so far
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, x: Tensor) -> Affine:
         """The lazy pre-activation."""

@@ -3,13 +3,18 @@ r"""A fully connected network of ±1 weights and ±1 activations with a categori
     x_0 = data,   x_k = sign(s_k * (W_k x_{k-1}) + b_k - Z_k),   y ~ Categorical(s * (W x_L) + b),
 
 all W in {-1, +1}, ``Z_k`` noise of the chosen law.  The scale of the last layer is the learnable
-scale of the logits, without which confidence is capped.
+scale of the logits, without which confidence is capped.  Layers named in ``real`` have real weights
+instead (:mod:`bayes_sbn.models.real_layer`), which need no scale: most often the first, whose
+inputs are real anyway, and the last.
+
+Hidden layers may be normalised (:mod:`bayes_sbn.models.normalisation`); the logits never are: what
+is normalised cannot be confident.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +25,18 @@ from torch import Tensor
 
 from bayes_sbn.distributions import AffineCategorical, NoisySign
 from bayes_sbn.models.binary_layer import BinaryLinear
+from bayes_sbn.models.normalisation import (
+    EPS,
+    NORMALISATIONS,
+    RECALIBRATED,
+    NormalisedLinear,
+    calibrate_layers,
+    is_complete,
+    no_statistics,
+    statistics_of_run,
+)
+from bayes_sbn.models.real_layer import RealLinear
+from bayes_sbn.models.weight_priors import set_priors
 from bayes_sbn.noise import Noise, get_noise
 from bayes_sbn.signs_of_data import tagged_if_signs
 
@@ -37,7 +54,15 @@ class BinaryMLP(PyroModule):
         num_classes: number of classes.
         num_data: number of training rows, by which mini-batches scale the likelihood.
         noise: law of the activations' noise, by name or as an object.
-        prior_logit: log-odds of +1 of every weight in the prior.
+        prior_logit: log-odds of +1 of every ±1 weight in the prior.
+        real: names of layers with real weights: ``"first"``, ``"last"``, or as in
+            ``"hidden.1"`` and ``"output"``; at least one layer keeps its ±1 weights.  Such a
+            network needs a guide that infers both, :class:`bayes_sbn.guides.AutoHybrid`.
+        real_prior_scale: standard deviation of the real weights in the prior; by default
+            1 / sqrt(inputs) of each layer.
+        normalisation: of the hidden layers, by statistics that are propagated from the laws of the
+            weights for each batch (``"analytic"``) or once (``"frozen"``), or measured anew for
+            each draw of the weights (``"recalibrated"``); None for none.
 
     Example:
         >>> import torch, bayes_sbn as sbn
@@ -46,6 +71,9 @@ class BinaryMLP(PyroModule):
     """
 
     input_range: Tensor
+
+    running_maxima = ("input_range",)
+    """Buffers that are the largest values so far, for processes that see different rows."""
 
     def __init__(
         self,
@@ -56,7 +84,15 @@ class BinaryMLP(PyroModule):
         num_data: int | None = None,
         noise: str | Noise = "logistic",
         prior_logit: float = 0.0,
+        real: Collection[str] = (),
+        real_prior_scale: float | None = None,
+        normalisation: str | None = None,
     ) -> None:
+        if normalisation is not None and normalisation not in NORMALISATIONS:
+            raise ValueError(
+                f"BinaryMLP(normalisation={normalisation!r}) is not known; it is one of "
+                f"{', '.join(map(repr, NORMALISATIONS))}, or None."
+            )
         if num_data is None:
             raise ValueError(
                 "BinaryMLP(num_data=...) is missing: the number of training rows, by which "
@@ -75,19 +111,34 @@ class BinaryMLP(PyroModule):
                 )
         if num_classes < 2:
             raise ValueError(f"BinaryMLP(num_classes={num_classes}): at least 2 classes.")
+        names = [*(f"hidden.{k}" for k in range(len(hidden))), "output"]
+        with_real = _real_layers(real, names)
+        if normalisation not in (None, RECALIBRATED) and with_real - {"output"}:
+            raise ValueError(
+                f"BinaryMLP(normalisation={normalisation!r}, real={sorted(with_real)}): moments do "
+                "not go through hidden layers of real weights. Type "
+                'normalisation="recalibrated", which measures the statistics of the ±1 layers.'
+            )
+
+        def layer(name: str, inputs: int, units: int) -> BinaryLinear | RealLinear:
+            if name in with_real:
+                return RealLinear(inputs, units, prior_scale=real_prior_scale)
+            if normalisation is not None and name != "output":
+                return NormalisedLinear(
+                    inputs, units, normalisation=normalisation, prior_logit=prior_logit
+                )
+            return BinaryLinear(inputs, units, prior_logit=prior_logit)
+
         with pyro.settings.context(module_local_params=True):
             super().__init__()
-            self.hidden = PyroModule[torch.nn.ModuleList](
-                [
-                    BinaryLinear(size, out, prior_logit=prior_logit)
-                    for size, out in pairwise(sizes[:-1])
-                ]
-            )
-            self.output = BinaryLinear(sizes[-2], num_classes, prior_logit=prior_logit)
+            layers = [layer(n, *ends) for n, ends in zip(names, pairwise(sizes), strict=True)]
+            self.hidden = PyroModule[torch.nn.ModuleList](layers[:-1])
+            self.output = layers[-1]
         self.in_features = in_features
         self.num_classes = num_classes
         self.num_data = num_data
         self.noise = get_noise(noise)
+        self.normalisation = normalisation
         self.register_buffer("input_range", torch.zeros(()))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -109,11 +160,54 @@ class BinaryMLP(PyroModule):
         for layer in [*self.hidden, self.output]:
             _ = layer.weight  # weights are drawn before the plate: the rows share them
         size = len(x) if y is None else self.num_data
+        statistics = statistics_of_run(
+            self.normalisation,
+            self.hidden,
+            self.noise,
+            x,
+            is_training=self.training,
+            is_step=y is not None and torch.is_grad_enabled(),
+        )
         with pyro.plate("data", size, subsample=x, dim=-1):
-            for k, layer in enumerate(self.hidden, 1):
-                x = pyro.sample(f"x{k}", NoisySign(layer(x), noise=self.noise))
+            for k, layer in enumerate(self.hidden):
+                pre = layer(x) if statistics is None else layer(x, statistics[k])
+                x = pyro.sample(f"x{k + 1}", NoisySign(pre, noise=self.noise))
             labels: Tensor = pyro.sample("y", AffineCategorical(self.output(x)), obs=y)
             return labels
+
+    def calibrate(self, guide: Any, x: Tensor) -> None:
+        """Give normalised layers the statistics that the posterior has on these rows.
+
+        By propagation from the laws of the weights, without a draw.  Of ``"frozen"`` layers they
+        are the constants from now on; of ``"analytic"`` ones what :meth:`architecture` and eval
+        mode use, in place of running averages over the batches of the fit.
+
+        Args:
+            guide: a guide of this model that states its ``weight_probabilities()``.
+            x: rows, of the training data, (rows, in_features).
+        """
+        self._check(x, None)
+        calibrate_layers(self.normalisation, self.hidden, self.noise, guide, x)
+
+    def set_prior(self, probabilities: Mapping[str, Tensor | float]) -> None:
+        """Give ±1 weights other priors, such as the posterior of earlier data.
+
+        Args:
+            probabilities: ``P(w = +1)`` by weight site, one number or one for each weight; sites
+                that are not named keep theirs.  ``guide.weight_probabilities()`` is such a dict.
+
+        Example:
+            >>> import bayes_sbn as sbn
+            >>> model = sbn.models.BinaryMLP(4, [8], 3, num_data=100)
+            >>> guide = sbn.guides.AutoSignBernoulli(model)
+            >>> model.set_prior(guide.weight_probabilities())
+        """
+        named = {
+            f"{name}.weight": layer
+            for name, layer in self.named_modules()
+            if isinstance(layer, BinaryLinear)
+        }
+        set_priors(f"{type(self).__name__}.set_prior", named, probabilities)
 
     def _check(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Raise if the data do not fit; returns the largest absolute input."""
@@ -158,34 +252,63 @@ class BinaryMLP(PyroModule):
         return largest
 
     def example(self) -> tuple[Tensor, Tensor]:
-        """The arguments of one step on a single row, for what needs no more than their shapes."""
+        """The arguments of one step on few rows, for what needs no more than their shapes."""
         like = self.output.bias
-        x = torch.zeros(1, self.in_features, dtype=like.dtype, device=like.device)
-        return x, torch.zeros(1, dtype=torch.long, device=like.device)
+        rows = 2 if self.normalisation == RECALIBRATED else 1  # one row has no variance
+        x = torch.zeros(rows, self.in_features, dtype=like.dtype, device=like.device)
+        return x, torch.zeros(rows, dtype=torch.long, device=like.device)
 
     def architecture(self) -> dict[str, Any]:
         """The network as plain numbers, from which a :class:`bayes_sbn.Posterior` is made."""
+        if not is_complete(self.normalisation, self.hidden):
+            raise RuntimeError(no_statistics("BinaryMLP.architecture()", self.normalisation))
         layers = []
         for name, layer in [
             *((f"hidden.{k}", m) for k, m in enumerate(self.hidden)),
             ("output", self.output),
         ]:
             noisy = name != "output"
-            layers.append(
-                {
-                    "name": name,
-                    "weight_site": f"{name}.weight",
-                    "scale": layer.scale.detach().clone(),
-                    "bias": layer.bias.detach().clone(),
-                    "noise": self.noise.name if noisy else None,
-                    "noise_scale": self.noise.scale if noisy else 1.0,
-                }
-            )
+            scale, bias = layer.scale, layer.bias
+            if isinstance(layer, NormalisedLinear):
+                scale, bias = layer.folded()
+            entry: dict[str, Any] = {
+                "name": name,
+                "weight_site": f"{name}.weight",
+                "scale": scale.detach().clone(),
+                "bias": bias.detach().clone(),
+                "noise": self.noise.name if noisy else None,
+                "noise_scale": self.noise.scale if noisy else 1.0,
+            }
+            if isinstance(layer, NormalisedLinear) and layer.normalisation == RECALIBRATED:
+                entry["normalisation_eps"] = EPS
+            layers.append(entry)
         return {
             "likelihood": "categorical",
             "input_scale": _grid_step(float(self.input_range)),
             "layers": layers,
         }
+
+
+def _real_layers(real: Collection[str], names: Sequence[str]) -> frozenset[str]:
+    """The layers named, of which there may not be all."""
+    advice = 'Write real=("first", "last").'
+    is_named = isinstance(real, Collection) and not isinstance(real, str)
+    if not (is_named and all(isinstance(name, str) for name in real)):
+        raise TypeError(f"BinaryMLP(real={real!r}): real is a collection of names. {advice}")
+    meant = {**{name: name for name in names}, "first": names[0], "last": names[-1]}
+    unknown = [name for name in real if name not in meant]
+    if unknown:
+        raise ValueError(
+            f"BinaryMLP(real={tuple(real)}): there is no layer {unknown[0]!r}; the layers are "
+            f"{', '.join(map(repr, names))}, also called 'first' and 'last' at the ends. {advice}"
+        )
+    found = frozenset(meant[name] for name in real)
+    if len(found) == len(names):
+        raise ValueError(
+            f"BinaryMLP(real={tuple(real)}): all {len(names)} layers would have real weights, and "
+            "no ±1 weights were left to infer. Leave a name out, or add a hidden layer."
+        )
+    return found
 
 
 def _grid_step(largest: float) -> float:

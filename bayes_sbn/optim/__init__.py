@@ -1,6 +1,19 @@
-"""Optimisers: mirror descent for ±1 weights."""
+"""Optimisers: mirror descent for ±1 weights, its rivals, and their base."""
 
-from bayes_sbn.optim import mirror_descent
-from bayes_sbn.optim.pyro_optim import MirrorDescent
+from bayes_sbn.optim import bayes_binn, bop, latent_weights, md_tanh, mirror_descent
+from bayes_sbn.optim.pyro_optim import BayesBiNN, Bop, LatentWeights, MDTanh, MirrorDescent
+from bayes_sbn.optim.sign_optim import SignOptim
 
-__all__ = ["MirrorDescent", "mirror_descent"]
+__all__ = [
+    "BayesBiNN",
+    "Bop",
+    "LatentWeights",
+    "MDTanh",
+    "MirrorDescent",
+    "SignOptim",
+    "bayes_binn",
+    "bop",
+    "latent_weights",
+    "md_tanh",
+    "mirror_descent",
+]

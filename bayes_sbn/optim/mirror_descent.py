@@ -1,11 +1,19 @@
 r"""Mirror descent on the means of ±1 weights, as a torch optimiser on their dual leaves.
 
-The proximal step on a probability p with the Bregman divergence of the entropy,
+The proximal step on a mean mu with the Bregman divergence of a potential Psi whose derivative is
+the quantile function of a noise law, ``Psi'(mu) = F^{-1}((1 + mu) / 2)``,
 
-    p+ = argmin_p <dL/dp, p> + (1 / eps) KL(p || p_t),
+    mu+ = argmin_mu <dL/dmu, mu> + (1 / eps) D_Psi(mu, mu_t),
 
-is in the dual a gradient step: ``logit p+ = logit p_t - eps dL/dp``; with ``lam = logit(p) / 2``
-and the mean ``mu = 2p - 1``,
+is a gradient step in the dual, ``eta+ = eta_t - eps dL/dmu`` with ``eta = F^{-1}(p)``, the leaf.
+For the default, logistic noise of scale 1/2, eta is the natural parameter lam and D_Psi the
+divergence of Kullback and Leibler.
+
+The proximal step on the probability p is then
+
+    p+ = argmin_p <dL/dp, p> + (1 / eps) KL(p || p_t):     logit p+ = logit p_t - eps dL/dp,
+
+and with ``lam = logit(p) / 2`` and the mean ``mu = 2p - 1``
 
     lam+ = lam - lr * dL/dmu        (plain; lr = eps).
 
@@ -24,9 +32,13 @@ out, and the proximal step has it exactly instead of linearised,
     lam+ = (lam + eps (T lam_0 - g)) / (1 + eps T),
 
 g the (averaged) gradient without the KL and eps the step size of the coordinate; no step size
-overshoots the prior, and the fixed point ``lam = lam_0 - g / T`` does not depend on eps.
+overshoots the prior, and the fixed point ``lam = lam_0 - g / T`` depends neither on eps nor on F
+(:mod:`bayes_sbn.optim.proximal_step`).
 
-After the step |lam| is clamped.
+After the step the leaf is clipped.  Bounded laws have two kinds of mirror descent: *agile*, the
+leaf is clipped to the support, hence ``F^{-1}(p)`` again (uniform noise: projected gradient); and
+*lazy*, or dual averaging, the leaf adds up all steps and only p saturates.  Unbounded laws have
+one; their leaves are clamped where P is 0 or 1 to the resolution of a float32 uniform.
 
 Reference:
     Khan, Rue. The Bayesian learning rule. Journal of Machine Learning Research 24, 2023.
@@ -41,23 +53,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bayes_sbn.dual import DUAL_LIMIT, LeftKL, leaf_of
+from bayes_sbn.dual import LeftKL, limit_of
+from bayes_sbn.noise import NOISES, Noise, get_noise
+from bayes_sbn.optim.proximal_step import proximal_step
+from bayes_sbn.optim.sign_rule import left_kl, noise_of
 
 
 class MirrorDescent(torch.optim.Optimizer):
     """Mirror descent for leaves whose gradient is that in the mean (see :mod:`bayes_sbn.dual`).
 
     Args:
-        params: leaves ``lam``, or groups of them.
+        params: leaves ``F^{-1}(p)``, ``lam`` by default, or groups of them.
         lr: step size.
         adaptive: Adam's rule in the dual; plain mirror descent otherwise.
         momentum: decay rate of the running average of gradients that plain steps follow, divided
             by ``1 - momentum^step`` as Adam's is; 0 follows the gradient itself.
         betas: decay rates of the two moments of Adam's rule.
         eps: added to the root of the second moment.
-        clamp: the largest |lam| after a step.
+        clamp: the largest |leaf| after a step; None for 8, and for other laws what corresponds
+            to it (:func:`bayes_sbn.dual.limit_of`), which is none for lazy steps of bounded laws.
         kl: ``"loss"``: the KL of the weights is part of the loss; ``"prox"``: the loss left it out
             (``TraceEstimator_ELBO(..., weight_kl=False)``) and the step has it exactly.
+        noise: the law F, by name or as a :class:`bayes_sbn.noise.Noise`; None for what the guide
+            says of its leaves, and the default of guides for leaves that no guide registered.
+        clipping: ``"agile"``: leaves are clipped to the support of bounded laws; ``"lazy"``: they
+            are not.
     """
 
     def __init__(
@@ -69,8 +89,10 @@ class MirrorDescent(torch.optim.Optimizer):
         momentum: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        clamp: float = DUAL_LIMIT,
+        clamp: float | None = None,
         kl: str = "loss",
+        noise: str | Noise | None = None,
+        clipping: str = "agile",
     ) -> None:
         if not (math.isfinite(lr) and lr >= 0):
             raise ValueError(f"MirrorDescent(lr={lr}): a step size is a number of at least 0.")
@@ -83,10 +105,22 @@ class MirrorDescent(torch.optim.Optimizer):
                 f"MirrorDescent(adaptive=True, momentum={momentum}): Adam's rule averages by "
                 f"betas. Write betas=({momentum}, 0.999), or adaptive=False for momentum alone."
             )
-        if not clamp > 0:
-            raise ValueError(f"MirrorDescent(clamp={clamp}): the largest |lam| is positive.")
+        if not (clamp is None or clamp > 0):
+            raise ValueError(f"MirrorDescent(clamp={clamp}): the largest |leaf| is positive.")
         if kl not in ("loss", "prox"):
             raise ValueError(f"MirrorDescent(kl={kl!r}): it is 'loss' or 'prox'.")
+        if clipping not in ("agile", "lazy"):
+            raise ValueError(
+                f"MirrorDescent(clipping={clipping!r}): it is 'agile' (leaves are clipped to the "
+                "support of a bounded law) or 'lazy' (they are not, and only P saturates)."
+            )
+        law = None if noise is None else get_noise(noise)
+        if law is not None and type(law) is not NOISES.get(law.name):
+            raise ValueError(
+                f"MirrorDescent(noise={law!r}): a rule is told one of the laws "
+                f"{', '.join(map(repr, NOISES))}. Give a law of your own to the guide, as in "
+                'AutoSignBernoulli(model, noise=law), and leave out "noise" here.'
+            )
         defaults = {
             "lr": lr,
             "adaptive": adaptive,
@@ -95,6 +129,9 @@ class MirrorDescent(torch.optim.Optimizer):
             "eps": eps,
             "clamp": clamp,
             "kl": kl,
+            # plain values, which files can hold
+            "noise": None if law is None else (law.name, float(law.scale)),
+            "clipping": clipping,
         }
         super().__init__(params, defaults)
 
@@ -104,6 +141,8 @@ class MirrorDescent(torch.optim.Optimizer):
         for group in self.param_groups:
             group.setdefault("momentum", 0.0)
             group.setdefault("kl", "loss")
+            group.setdefault("noise", None)
+            group.setdefault("clipping", "agile")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -113,14 +152,19 @@ class MirrorDescent(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         steps = [
-            (leaf, group, _left_kl(leaf, group["kl"]))
+            (
+                leaf,
+                group,
+                left_kl("MirrorDescent", leaf, group["kl"]),
+                noise_of("MirrorDescent", leaf, group["noise"]),
+            )
             for group in self.param_groups
             for leaf in group["params"]
             if leaf.grad is not None
         ]
-        for leaf, group, left in steps:
+        for leaf, group, left, noise in steps:
             if left is not None:
-                self._proximal_step(leaf, group, left)
+                self._proximal_step(leaf, group, left, noise)
             elif group["adaptive"]:
                 first, total = self._average(leaf, group["betas"][0])
                 leaf.addcdiv_(first, self._root(leaf, group), value=-group["lr"] / total)
@@ -130,15 +174,17 @@ class MirrorDescent(torch.optim.Optimizer):
             else:
                 assert leaf.grad is not None
                 leaf.sub_(leaf.grad, alpha=group["lr"])
-            leaf.clamp_(-group["clamp"], group["clamp"])
+            _clip(leaf, group, noise)
         return loss
 
-    def _proximal_step(self, leaf: Tensor, group: dict[str, Any], left: LeftKL) -> None:
+    def _proximal_step(
+        self, leaf: Tensor, group: dict[str, Any], left: LeftKL, noise: Noise
+    ) -> None:
         size, decay = group["lr"], group["betas"][0] if group["adaptive"] else group["momentum"]
         first, total = self._average(leaf, decay)
         if group["adaptive"]:
             size = size / self._root(leaf, group)
-        leaf.add_(size * (left.pull - first / total)).div_(1 + size * left.weight)
+        proximal_step(leaf, first / total, size, left, noise)
 
     def _average(self, leaf: Tensor, decay: float) -> tuple[Tensor, float]:
         """The running sum of a leaf's gradients with this one, and the sum of its weights."""
@@ -163,27 +209,14 @@ class MirrorDescent(torch.optim.Optimizer):
         return second.sqrt().div_(math.sqrt(1 - decay ** state["step"])).add_(group["eps"])
 
 
-def _left_kl(leaf: Tensor, kl: str) -> LeftKL | None:
-    """The KL that a step has to have, by what the last loss said of it."""
-    known = leaf_of(leaf)
-    left = None if known is None else known.left_kl
-    name = f"of shape {tuple(leaf.shape)}" if known is None else f'"{known.path}"'
-    if kl == "loss" and left is not None:
-        raise RuntimeError(
-            f'MirrorDescent(kl="loss"): the loss left the KL of the weights {name} to the '
-            'optimiser. Write MirrorDescent({..., "kl": "prox"}), or TraceEstimator_ELBO(...) '
-            "without weight_kl=False (with temperature=0.0 the KL costs nothing)."
-        )
-    if kl == "prox" and left is None:
-        raise RuntimeError(
-            f'MirrorDescent(kl="prox"): the loss did not leave the KL of the weights {name} to '
-            "the optimiser, which would count it twice or not at all. Write "
-            'TraceEstimator_ELBO(..., weight_kl=False), or MirrorDescent without "kl".'
-        )
-    if left is not None and left.prior_is_trained:
-        raise RuntimeError(
-            f'MirrorDescent(kl="prox"): the prior of the weights {name} is trained, and a KL that '
-            'is not in the loss gives it no gradient. Write MirrorDescent without "kl", and '
-            "TraceEstimator_ELBO without weight_kl=False."
-        )
-    return left
+def _clip(leaf: Tensor, group: dict[str, Any], noise: Noise) -> None:
+    """Clamp a leaf after its step, and to the support of a bounded law unless steps are lazy."""
+    limit = group["clamp"]
+    if noise.is_bounded and group["clipping"] == "lazy":
+        if limit is None:
+            return
+    elif limit is None:
+        limit = limit_of(noise)
+    elif noise.is_bounded:
+        limit = min(limit, noise.scale)
+    leaf.clamp_(-limit, limit)

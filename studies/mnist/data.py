@@ -38,11 +38,15 @@ def read_idx(path: Path) -> Tensor:
             f"{path}: neither it nor {packed.name} is there. Give the folder of the four official "
             "files of MNIST, --data PATH."
         )
-    kind, dims = content[2:3], content[3] if len(content) > 3 else 0
-    shape = struct.unpack(f">{dims}I", content[4 : 4 + 4 * dims])
-    values = np.frombuffer(content, np.uint8, offset=4 + 4 * dims)
-    if content[:2] != b"\0\0" or kind != b"\x08" or values.size != np.prod(shape):
-        raise ValueError(f"{path}: it is not an IDX file of unsigned bytes, or is truncated.")
+    start = 4 + 4 * content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else None
+    if start is None or len(content) < start:
+        raise ValueError(f"{path}: it is not an IDX file of unsigned bytes.")
+    shape = struct.unpack(f">{content[3]}I", content[4:start])
+    values = np.frombuffer(content, np.uint8, offset=start)
+    if values.size != np.prod(shape):
+        raise ValueError(
+            f"{path}: it is truncated or not an IDX file: {values.size} bytes for shape {shape}."
+        )
     return torch.from_numpy(values.reshape(shape).copy())
 
 

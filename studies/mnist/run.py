@@ -1,8 +1,8 @@
 r"""MNIST by a 784-1024-1024-10 network of ±1 weights and ±1 activations.
 
-    python -m studies.mnist.run --data PATH                    trains, scores, writes the results here
-    python -m studies.mnist.run --data PATH --held-out         chooses on 10 000 training images
-    python -m studies.mnist.run --quick                        a small network on scikit-learn's digits
+    python -m studies.mnist.run --data PATH               trains, scores, writes the results here
+    python -m studies.mnist.run --data PATH --held-out    for choosing: the last training images
+    python -m studies.mnist.run --quick                   a small network on scikit-learn's digits
 
 PATH is the folder of the four official files.  Two networks are trained alike: a posterior over the
 weights (``AutoSignBernoulli``) and the deterministic network of the same shape (``AutoSignDelta``).
@@ -148,7 +148,10 @@ def train(
             model, guide, temperature=settings.temperature, input_range=reach
         )
 
+    looks = None if checkpoint is None else checkpoint / f"{kind}.jsonl"
     curve: list[dict[str, float]] = []
+    if looks is not None and looks.exists():  # of the epochs that a killed run has done
+        curve = [json.loads(line) for line in looks.read_text("utf-8").splitlines()]
 
     def look(record: Any) -> None:
         if record.epoch % every and record.epoch != settings.epochs:
@@ -156,6 +159,10 @@ def train(
         found = scores(posterior().draw(8, seed=settings.seed), problem)
         bits = record.kl_bits_per_weight
         curve.append({"epoch": record.epoch, "loss": record.loss, "kl bits": bits, **found})
+        if looks is not None:
+            looks.parent.mkdir(parents=True, exist_ok=True)
+            with looks.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(curve[-1]) + "\n")
         print(
             f"{kind}, epoch {record.epoch}: loss {record.loss:.4f}, KL {bits:.3f} bits a weight, "
             f"8 draws: accuracy {found['accuracy']:.4f}, NLL {found['nll']:.4f}, "
@@ -178,7 +185,7 @@ def train(
     )
     seconds = {
         "fit seconds": sum(record.seconds for record in fit.history),
-        "seconds with scores": time.perf_counter() - started,
+        "seconds of this run": time.perf_counter() - started,
     }
     return posterior(), {"curve": curve, **seconds}
 

@@ -1,4 +1,4 @@
-"""Acceptance 12-17, 21: the divergence, the bounds, moments, and posteriors that say something."""
+"""Acceptance 12-17, 19, 21: divergence, bounds, moments, and posteriors that say something."""
 
 import itertools
 import math
@@ -11,9 +11,12 @@ from torch.distributions import kl_divergence
 
 import bayes_sbn as sbn
 from bayes_sbn.affines.moments import variance
+from bayes_sbn.kernels import unpack
 from bayes_sbn.signs import tag_moments, tag_sign
 from tests import oracles, problems
+from tests.calibration_oracle import CalibratedNetwork
 from tests.chance import numpy_generator
+from tests.kernels.reference.draw_oracle import key_of, shared_u48
 from tests.oracles import sign_states
 from tests.pyro_networks import PyroNetwork
 
@@ -91,6 +94,7 @@ def test_15_moments_of_sums_have_the_variance_of_what_is_random():
 @pytest.fixture(scope="module")
 def digits():
     """Networks fitted to digits at several temperatures; the second is the automatic one."""
+    before = torch.get_default_dtype(), torch.get_num_threads(), torch.get_rng_state()
     torch.set_default_dtype(torch.float32)
     torch.set_num_threads(1)
     images, labels = load_digits(return_X_y=True)
@@ -108,7 +112,9 @@ def digits():
             model, guide, (x[:1437], y[:1437]), temperature=factor * auto, epochs=25, progress=False
         )
         fits.append(sbn.Posterior.from_guide(model, guide, temperature=fit.temperature))
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(before[0])  # a module's fixtures come before what a test puts back
+    torch.set_num_threads(before[1])
+    torch.set_rng_state(before[2])
     return fits, x[1437:], labels[1437:]
 
 
@@ -130,6 +136,48 @@ def test_17_the_ensemble_is_not_its_mode_and_heat_widens_the_posterior(digits):
     mode = posterior.mode().draw(64).predict(x, progress=False).mean.argmax(1)
     assert (mean != mode).sum() >= 1
     assert (mean == labels).mean() > 0.85
+
+
+def test_19_recalibrated_statistics_are_those_of_a_direct_pass_and_bits_those_of_floats():
+    images, labels = load_digits(return_X_y=True)
+    x, y = torch.tensor(images / 8 - 1), torch.tensor(labels)
+    torch.manual_seed(0)
+    model = sbn.models.BinaryMLP(64, [12, 8], 10, num_data=60, normalisation="recalibrated")
+    guide = sbn.guides.AutoSignBernoulli(model)
+    sbn.fit(model, guide, (x[:60], y[:60]), epochs=3, batch_size=30, progress=False)
+    posterior = sbn.Posterior.from_guide(model, guide)
+    ensemble = posterior.draw(2, seed=4, calibrate=x[:60])
+    logits = ensemble.integer_logits(x[60:90])
+    steps = np.rint(x.numpy() / posterior.input_scale).astype(np.int64)
+    for draw in range(2):
+        plain = CalibratedNetwork(posterior, key_of(4, 0), draw, steps[:60])
+        weights = [unpack(bits)[draw].numpy().astype(np.float64) for bits in ensemble.weights]
+        # statistics after calibration: those of a direct pass over the rows
+        p = steps[:60] @ weights[0].T
+        found = [(float(mean), float(square)) for mean, square in plain.statistics[0]]
+        np.testing.assert_allclose(found, np.stack([p.mean(0), p.var(0)], 1), rtol=1e-12)
+        hidden = zip(posterior.layers[:2], ensemble.units[:2], plain.statistics[:2], strict=True)
+        for index, (layer, units, statistics) in enumerate(hidden):
+            step = posterior.input_scale if index == 0 else 1.0
+            mean, square = np.array([[float(v) for v in pair] for pair in statistics]).T
+            scale = layer.scale / np.sqrt(square * step**2 + layer.normalisation_eps)
+            np.testing.assert_allclose(units.scale[draw], scale, rtol=1e-14)
+            bias = layer.bias - scale * mean * step
+            np.testing.assert_allclose(units.bias[draw], bias, rtol=1e-12, atol=1e-12)
+        # packed bits: those of a network in floats whose normalisation is not folded
+        for row, inputs in enumerate(x[60:90].numpy()):
+            state, step = inputs, posterior.input_scale
+            for index, layer in enumerate(posterior.layers[:2]):
+                mean, square = np.array(
+                    [[float(v) for v in pair] for pair in plain.statistics[index]]
+                ).T * [[step], [step**2]]
+                product = weights[index] @ state
+                a = (product - mean) / np.sqrt(square + layer.normalisation_eps)
+                f = 1 / (1 + np.exp(-(layer.scale * a + layer.bias)))
+                key = key_of(4, 0)
+                u = [shared_u48(key, draw, layer.site, j) / 2**48 for j in range(len(f))]
+                state, step = np.where(u < f, 1.0, -1.0), 1.0
+            assert (logits[draw, row] == weights[2] @ state).all()
 
 
 def test_21_one_datum_updates_a_prior_to_its_exact_marginals():

@@ -223,3 +223,41 @@ def test_wrong_weights_are_errors_and_change_nothing():
         with pytest.raises(ValueError, match="lies between 0 and 1"):
             guide.start_from(good, largest_mean=wrong)
     assert all(torch.equal(before[n], p) for n, p in guide.named_parameters())
+
+
+def test_signs_of_a_real_network_have_the_nearest_scales():
+    network = torch.nn.Sequential(
+        torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3, bias=False)
+    )
+    with torch.no_grad():
+        network[0].weight[1] = 0.0
+    model = sbn.models.BinaryMLP(5, [4], 3, num_data=10)
+    guide = sbn.guides.AutoSignDelta.from_real(model, network, spread=0.7)
+    # the gain of tanh under logistic noise is 2
+    for layer, real, gain in ((model.hidden[0], network[0], 2.0), (model.output, network[2], 1.0)):
+        name = "hidden.0.weight" if layer is model.hidden[0] else "output.weight"
+        wanted = gain * real.weight.detach()
+        leaf = guide.leaf(name).detach()
+        signs = torch.where(leaf >= 0, 1.0, -1.0)
+        has_weights = wanted.abs().sum(1) > 0
+        assert torch.equal(signs[has_weights], torch.where(wanted >= 0, 1.0, -1.0)[has_weights])
+        sizes = leaf.square().mean(1).sqrt()
+        torch.testing.assert_close(sizes[has_weights], torch.full_like(sizes, 0.7)[has_weights])
+        scale = layer.scale.detach()
+        least, below, above = (
+            (wanted - (factor * scale).unsqueeze(1) * signs).square().sum(1)[has_weights]
+            for factor in (1.0, 0.99, 1.01)
+        )
+        assert bool(((least < below) & (least < above)).all())
+        bias = torch.zeros(3) if real.bias is None else gain * real.bias.detach()
+        torch.testing.assert_close(layer.bias.detach(), bias)
+    assert model.hidden[0].scale.detach()[1].item() == pytest.approx(1 / 5)
+    model(torch.randn(10, 5))
+
+
+def test_a_wrong_spread_of_latent_weights_is_an_error():
+    network = torch.nn.Sequential(torch.nn.Linear(5, 3))
+    model = sbn.models.BinaryMLP(5, [], 3, num_data=10)
+    for spread in (0.0, float("nan")):
+        with pytest.raises(ValueError, match=r"AutoSignDelta.start_from, .*: spread="):
+            sbn.guides.AutoSignDelta.from_real(model, network, spread=spread)

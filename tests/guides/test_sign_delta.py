@@ -20,7 +20,7 @@ PRIOR_LOGIT = 0.7
 EXACT_PSA = PathSampleAnalytic(real_inputs="exact")
 SITES = ("hidden.0.weight", "output.weight")
 SHIPPED = sorted(n for n, cls in REGISTRY.items() if cls.__module__.startswith("bayes_sbn."))
-WORKING = {"psa", "st", "local", "bitflip1", "exact", "ap2", "local_reparametrisation"}
+WORKING = {"psa", "st", "local", "bitflip1", "exact", "ap2", "local_reparametrisation", "mean"}
 
 
 def tiny(hidden=3, rows=2):

@@ -188,15 +188,16 @@ def test_leading_dims_broadcast(of_a, of_c, of_x, noise):
     torch.manual_seed(0)
     rows, terms, columns = 4, 5, 6
     a, g = torch.randn(*of_a, rows, terms), torch.randn(*of_a, rows, terms)
-    c, scale = torch.randn(*of_c, terms, columns), torch.randn(rows)
+    c, scale = torch.randn(*of_c, terms, columns), torch.randn(*of_x, rows)
     x = torch.where(torch.randn(*of_x, rows, columns) < 0, -1.0, 1.0)
     found = flip_sums(a, g, c, x, scale=scale, noise=noise)
     batch = torch.broadcast_shapes(of_a, of_c, of_x)
     assert found.shape == (*batch, rows, columns)
     full = [t.expand(*batch, *t.shape[-2:]) for t in (a, g, c, x)]
+    scale = scale.expand(*batch, rows)
     for place in np.ndindex(*batch):
         one = [t[place].unsqueeze(0) for t in full]
-        wanted, _ = literal(*one, scale.unsqueeze(0), noise)
+        wanted, _ = literal(*one, scale[place].unsqueeze(0), noise)
         torch.testing.assert_close(found[place], wanted[0], rtol=0, atol=1e-12)
 
 
@@ -220,8 +221,9 @@ def test_arguments_that_do_not_fit_are_refused():
     ]:
         with pytest.raises(ValueError, match=r"flip_sums\(\) received a \(.*for one row\."):
             flip_sums(*wrong)
-    with pytest.raises(ValueError, match=r"scale \(3,\)"):
-        flip_sums(a, a, c, x, scale=torch.ones(3))
+    for size in ((3,), (3, 2)):
+        with pytest.raises(ValueError, match=rf"scale \({size[0]},.*\)"):
+            flip_sums(a.expand(2, 2, 3), a.expand(2, 2, 3), c, x, scale=torch.ones(size))
     with pytest.raises(TypeError, match=r"x torch.float32, .* Write x\.to\(a\.dtype\)"):
         flip_sums(a, a, c, x.float())
     with pytest.raises(ValueError, match=r"noise='cauchy'\): the noise must be one of 'logistic'"):

@@ -13,6 +13,8 @@ import torch
 from pyro.infer import SVI
 
 import bayes_sbn as sbn
+from bayes_sbn.dual import NATURAL, latent_of, natural_of
+from bayes_sbn.noise import Noise
 from tests.chance import numpy_generator
 
 BITS = 4
@@ -22,13 +24,14 @@ TEMPERATURE = 0.4
 class SignRegression:
     """Logistic regression with ±1 weights, and its expected loss as a sum over all weights."""
 
-    def __init__(self) -> None:
+    def __init__(self, bits: int = BITS, temperature: float = TEMPERATURE) -> None:
+        self.temperature = temperature
         generator = numpy_generator("logistic regression")
-        self.x = generator.normal(0, 1, (9, BITS))
+        self.x = generator.normal(0, 1, (9, bits))
         self.y = (generator.uniform(0, 1, 9) < 0.5).astype(float)
-        self.prior = generator.normal(0, 0.5, BITS)
-        self.start = generator.normal(0, 1, BITS)
-        states = np.array(list(itertools.product([-1.0, 1.0], repeat=BITS)))
+        self.prior = generator.normal(0, 0.5, bits)
+        self.start = generator.normal(0, 1, bits)
+        states = np.array(list(itertools.product([-1.0, 1.0], repeat=bits)))
         a = states @ self.x.T
         self.states = states
         self.costs = (np.logaddexp(0, a) - self.y * a).sum(1)
@@ -52,9 +55,11 @@ class SignRegression:
         for sign in (-1, 1):
             q, p = (1 / (1 + np.exp(-2 * sign * v)) for v in (lam, self.prior))
             kl += float((q * np.log(q / p)).sum())
-        return self.expected(lam) + TEMPERATURE * kl
+        return self.expected(lam) + self.temperature * kl
 
-    def fit(self, options: dict, steps: int, *, weight_kl: bool = True) -> list[np.ndarray]:
+    def fit(
+        self, options: dict, steps: int, *, weight_kl: bool = True, noise: str | Noise = NATURAL
+    ) -> list[np.ndarray]:
         """The path of the natural parameters under ``SVI`` with the exact loss."""
         x, y, logits = torch.tensor(self.x), torch.tensor(self.y), torch.tensor(2 * self.prior)
 
@@ -63,12 +68,12 @@ class SignRegression:
             law = dist.Bernoulli(logits=(x * w.unsqueeze(-2)).sum(-1))
             pyro.sample("y", law.to_event(1), obs=y)
 
-        guide = sbn.guides.AutoSignBernoulli(model, example=())
-        guide.leaf("w").data.copy_(torch.tensor(self.start))
+        guide = sbn.guides.AutoSignBernoulli(model, example=(), noise=noise)
+        guide.leaf("w").data.copy_(latent_of(torch.tensor(self.start), guide.noise))
         optim = sbn.optim.MirrorDescent(options)
-        loss = sbn.TraceEstimator_ELBO("exact", temperature=TEMPERATURE, weight_kl=weight_kl)
+        loss = sbn.TraceEstimator_ELBO("exact", temperature=self.temperature, weight_kl=weight_kl)
         svi, path = SVI(model, guide, optim, loss=loss), [self.start]
         for _ in range(steps):
             svi.step()
-            path.append(guide.leaf("w").detach().numpy().copy())
+            path.append(natural_of(guide.leaf("w"), guide.noise).numpy().copy())
         return path

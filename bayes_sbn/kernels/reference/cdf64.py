@@ -123,7 +123,7 @@ def exp64(t: Float64) -> Float64:
     t = np.maximum(t, _SMALLEST_EXPONENT)
     n = np.rint(t * LOG2_E)
     r = (t - n * LN2_HIGH) - n * LN2_LOW
-    return np.ldexp(_horner(EXPONENTIAL, r), n.astype(np.int32))
+    return np.ldexp(horner(EXPONENTIAL, r), n.astype(np.int32))
 
 
 def logistic_cdf64(a: Float64, scale: float) -> Float64:
@@ -164,7 +164,8 @@ CDF64: dict[str, Callable[[Float64, float], Float64]] = {
 """F64 of each noise by name: ``CDF64[noise](a, scale)`` for a float64 array without NaN."""
 
 
-def _horner(coefficients: tuple[float, ...], x: Float64) -> Float64:
+def horner(coefficients: tuple[float, ...], x: Float64) -> Float64:
+    """A polynomial, highest power first: one rounded product and one rounded sum a step."""
     value = np.full_like(x, coefficients[0])
     for coefficient in coefficients[1:]:
         np.multiply(value, x, out=value)
@@ -183,7 +184,7 @@ def _laplace_tail(z: Float64) -> Float64:
 
 def _gaussian_tail(z: Float64) -> Float64:
     t = (z - _GAUSSIAN_CENTRE) / (z + _GAUSSIAN_CENTRE)
-    tail = exp64(-(0.5 * (z * z))) * _horner(GAUSSIAN_TAIL, t)
+    tail = exp64(-(0.5 * (z * z))) * horner(GAUSSIAN_TAIL, t)
     return np.where(z == 0.0, 0.5, tail)
 
 

@@ -7,12 +7,18 @@ Layer by layer, for draw s and row n,
 
 with weights ``w`` in {-1, +1} and uniforms of :mod:`bayes_sbn.kernels.reference.sampling`.  The
 first layer's inputs are 16-bit integers in steps of ``input_scale``, which multiplies its scale
-once: there ``scale_j`` stands for the rounded product ``scale_j * input_scale``.  The last layer
-has no noise; its dots are the integer logits.
+once: there ``scale_j`` stands for the rounded product ``scale_j * input_scale``.  A layer with real
+weights has 16-bit integers ``w`` in their place, and the step of their grid for a scale
+(:mod:`bayes_sbn.kernels.reference.real_weights`).  The last layer has no noise; its dots are the
+integer logits.
 
 Dots are computed by float32 matrix products where every partial sum is an integer below
-:math:`2^{24}`, else by float64 ones (below :math:`2^{53}`): no rounding takes place, so the order
-of summation, and with it the library, the blocks and the threads, cannot matter.
+:math:`2^{24}`, else by float64 ones (below :math:`2^{53}`), else by those of 64-bit integers: no
+rounding takes place, so the order of summation, and with it the library, the blocks and the
+threads, cannot matter.
+
+In a layer whose statistics each draw measures, scale and bias are of the draw
+(:mod:`bayes_sbn.kernels.reference.calibration`).
 
 Logits are ``scale * dot + bias`` in float64, and :func:`softmax64` defines the probabilities.
 """
@@ -22,12 +28,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_sbn.bits import num_words
 from bayes_sbn.kernels.reference.cdf64 import Float64, exp64
 from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, Inputs
+from bayes_sbn.kernels.reference.real_weights import LARGEST_STEP_COUNT, Int16, RealDenseLayer
 from bayes_sbn.kernels.reference.sampling import (
     Int64,
     Key,
@@ -44,9 +53,10 @@ from bayes_sbn.kernels.reference.sampling import (
 
 _ROWS_AT_A_TIME = 512
 _FLOAT32_IS_EXACT_BELOW = 1 << 24
+_FLOAT64_IS_EXACT_BELOW = 1 << 53
 
 Signs = NDArray[np.float32]
-Real = NDArray[np.float32] | NDArray[np.float64]
+Dots = NDArray[Any]  # float32, float64 or int64, whichever is narrow and exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +70,8 @@ class DenseLayer:
         bias: float64, shape (out,).
         noise: name of the activations' noise, or None for the last layer.
         noise_scale: scale of the noise.
+        eps: what is added to the variances, where each draw measures the statistics of the layer
+            and ``scale`` and ``bias`` come after the normalisation; else None.
     """
 
     site: int
@@ -68,6 +80,7 @@ class DenseLayer:
     bias: Float64
     noise: str | None
     noise_scale: float
+    eps: float | None = None
 
     @cached_property
     def planes(self) -> UInt32:
@@ -84,6 +97,22 @@ class DenseLayer:
         """Number of inputs."""
         return int(self.thresholds.shape[1])
 
+    @property
+    def bytes_per_draw(self) -> int:
+        """Bytes of one packed draw of the weights."""
+        return 4 * self.num_units * num_words(self.num_inputs)
+
+    def draw(self, key: Key, draws: Int64) -> UInt32:
+        """The packed weights of draws: words of shape (draws, out, words)."""
+        return draw_weights(key, self.site, draws, self.planes)
+
+
+class Units(NamedTuple):
+    """Scale and bias of the units of a layer in each of some draws, float64, (draws, out)."""
+
+    scale: Float64
+    bias: Float64
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -94,7 +123,7 @@ class Network:
         input_scale: the size of one step of the inputs.
     """
 
-    layers: tuple[DenseLayer, ...]
+    layers: tuple[DenseLayer | RealDenseLayer, ...]
     input_scale: float
 
     def scale(self, index: int) -> Float64:
@@ -102,15 +131,28 @@ class Network:
         layer = self.layers[index]
         return layer.scale * self.input_scale if index == 0 else layer.scale
 
+    def units(self, index: int, of_draws: Sequence[Units | None]) -> Units:
+        """What multiplies the integer dots of layer ``index``, and its bias.
+
+        Args:
+            index: of the layer.
+            of_draws: scale and bias of each draw, or None, of every layer; none for its own.
+        """
+        own = of_draws[index] if of_draws else None
+        if own is None:
+            return Units(self.scale(index), self.layers[index].bias)
+        return Units(own.scale * self.input_scale, own.bias) if index == 0 else own
+
     def largest_dot(self, index: int) -> int:
         """Bound on the magnitude of the dots of layer ``index``."""
-        num_inputs = self.layers[index].num_inputs
-        return num_inputs * LARGEST_INPUT if index == 0 else num_inputs
+        layer = self.layers[index]
+        weight = LARGEST_STEP_COUNT if isinstance(layer, RealDenseLayer) else 1
+        return layer.num_inputs * weight * (LARGEST_INPUT if index == 0 else 1)
 
 
-def draw_network(network: Network, key: Key, draws: Int64) -> list[UInt32]:
-    """Packed weights of every layer: words of shape (draws, out, words)."""
-    return [draw_weights(key, layer.site, draws, layer.planes) for layer in network.layers]
+def draw_network(network: Network, key: Key, draws: Int64) -> list[UInt32 | Int16]:
+    """Weights of every layer: ±1 packed, (draws, out, words), or real, (draws, out, in)."""
+    return [layer.draw(key, draws) for layer in network.layers]
 
 
 def signs_of_words(words: UInt32, length: int) -> Signs:
@@ -123,13 +165,14 @@ def signs_of_words(words: UInt32, length: int) -> Signs:
     return signs
 
 
-def network_thresholds(network: Network, key: Key, draws: Int64) -> list[Int64]:
+def network_thresholds(
+    network: Network, key: Key, draws: Int64, units: Sequence[Units | None] = ()
+) -> list[Int64]:
     """The integer thresholds of the hidden layers under shared noise, each (draws, out)."""
     return [
         shared_thresholds(
             shared_uniforms(key, layer.site, draws, layer.num_units),
-            network.scale(index),
-            layer.bias,
+            *network.units(index, units),
             layer.noise,
             layer.noise_scale,
             network.largest_dot(index),
@@ -141,52 +184,68 @@ def network_thresholds(network: Network, key: Key, draws: Int64) -> list[Int64]:
 
 def output_dots(
     network: Network,
-    weights: Sequence[Signs],
+    weights: Sequence[Signs | Int16],
     inputs: Inputs,
     *,
     key: Key,
     draws: Int64,
     thresholds: Sequence[Int64] | None,
     first_row: int,
+    units: Sequence[Units | None] = (),
+    until: int | None = None,
+    calibrates: bool = False,
 ) -> Int64:
-    """Integer logits of a block.
+    """Integer logits of a block, or the dots of a layer below.
 
     Args:
         network: the layers.
-        weights: ±1 weights of every layer, shape (draws, out, in).
+        weights: ±1 weights, or real ones in steps, of every layer, shape (draws, out, in).
         inputs: int16, shape (rows, in).
         key: of :func:`bayes_sbn.philox.fold_stream`.
         draws: indices of the draws.
         thresholds: those of the hidden layers for shared noise, or None for a noise of its own for
             each row.
         first_row: index of the first row, which keys the rows' own noise.
+        units: scale and bias of each draw, or None, of every layer; none for their own.
+        until: index of the layer whose dots are wanted, by default the last.
+        calibrates: whether they are rows by which draws measure their statistics.
 
     Returns:
-        int64, shape (draws, rows, classes).
+        int64, shape (draws, rows, classes), or (draws, rows, units of that layer).
     """
-    x: Real = _exact_inputs(inputs)
+    x: Signs | Inputs = inputs
     for index, layer in enumerate(network.layers):
-        dots = np.matmul(x, weights[index].astype(x.dtype, copy=False).swapaxes(1, 2))
-        if layer.noise is None:
+        dots = _exact_dots(x, weights[index])
+        if layer.noise is None or index == until:
             break
         if thresholds is not None:
             sign = orientation(layer.scale).astype(dots.dtype)
             # a float32 threshold beyond 2**24 may be rounded, but never to a dot's side of it
             positive = dots * sign >= thresholds[index].astype(dots.dtype)[:, None, :]
         else:
-            rule = activation_thresholds(
-                dots.astype(np.int64),
-                network.scale(index),
-                layer.bias,
-                layer.noise,
-                layer.noise_scale,
+            rule = _rule(dots.astype(np.int64), network.units(index, units), layer)
+            positive = draw_row_activations(
+                key, layer.site, draws, first_row, rule, calibrates=calibrates
             )
-            positive = draw_row_activations(key, layer.site, draws, first_row, rule)
-        x = positive.astype(np.float32)
-        x *= 2.0
-        x -= 1.0
+        signs = positive.astype(np.float32)
+        signs *= 2.0
+        signs -= 1.0
+        x = signs
     integers: Int64 = dots.astype(np.int64)
     return integers
+
+
+def _rule(dots: Int64, units: Units, layer: DenseLayer | RealDenseLayer) -> Int64:
+    """The thresholds of uniforms for the dots of a block, draw by draw where units are of draws."""
+    assert layer.noise is not None
+    if units.scale.ndim == 1:
+        return activation_thresholds(dots, *units, layer.noise, layer.noise_scale)
+    thresholds = np.empty(dots.shape, np.int64)
+    for draw, (scale, bias) in enumerate(zip(*units, strict=True)):
+        thresholds[draw] = activation_thresholds(
+            dots[draw], scale, bias, layer.noise, layer.noise_scale
+        )
+    return thresholds
 
 
 def output_logits(network: Network, dots: Int64) -> Float64:
@@ -240,23 +299,44 @@ def block_size(
 def _block_bytes(network: Network, *, is_shared: bool) -> tuple[int, int]:
     """Working memory of a block: bytes for each draw, and for each row of each draw.
 
-    A draw holds its unpacked weights (the first layer's perhaps in float64 too) and the words,
-    planes and uniforms they came from; a row of a draw holds the dots and activations of two
-    neighbouring layers and, with noise of its own, thresholds, uniforms and the generator's state.
+    A draw holds its unpacked weights (the first layer's and real ones perhaps in 8 bytes too) and
+    the words, planes and uniforms they came from; a row of a draw holds the dots and activations of
+    two neighbouring layers and, with noise of its own, thresholds, uniforms and the generator's
+    state.  Dots of real weights may take 8 bytes, three times over.
     """
-    weights = sum(layer.num_units * layer.num_inputs for layer in network.layers)
+    sizes = [layer.num_units * layer.num_inputs for layer in network.layers]
+    real = [isinstance(layer, RealDenseLayer) for layer in network.layers]
+    weights = sum(sizes)
+    wide = 24 if any(real) else 0
     first = network.layers[0].num_units * network.layers[0].num_inputs
     widest = max(layer.num_units for layer in network.layers)
+    per_draw = 5 * weights + 8 * first + 8 * sum(s for s, r in zip(sizes, real, strict=True) if r)
     if is_shared:
         # the search for thresholds holds about a dozen numbers of 8 bytes a unit
-        return 5 * weights + 8 * first + 100 * widest, 25 * widest
+        return per_draw + 100 * widest, (25 + wide) * widest
     # rows' own uniforms come in groups of 32 rows, of which a block may need a part of two
-    return 5 * weights + 8 * first + 62 * 24 * widest, 80 * widest
+    return per_draw + 62 * 24 * widest, (80 + wide) * widest
 
 
-def _exact_inputs(inputs: Inputs) -> Real:
-    """Inputs in the narrower floating point type in which their products with ±1 are exact."""
-    magnitudes = np.abs(inputs.astype(np.int64)).sum(axis=1)
-    if int(magnitudes.max(initial=0)) < _FLOAT32_IS_EXACT_BELOW:
-        return inputs.astype(np.float32)
-    return inputs.astype(np.float64)
+def _exact_dots(x: Signs | Inputs, weights: Signs | Int16) -> Dots:
+    """``x @ w`` for each draw, by the narrowest type in which it is exact."""
+    kinds: list[type] = [np.float32, np.float64, np.int64]
+    bound = _largest_sum(x) * _largest(weights)
+    kind = kinds[(bound >= _FLOAT32_IS_EXACT_BELOW) + (bound >= _FLOAT64_IS_EXACT_BELOW)]
+    w: Dots = weights.astype(kind, copy=False)
+    dots: Dots = np.matmul(x.astype(kind, copy=False), w.swapaxes(1, 2))
+    return dots
+
+
+def _largest_sum(x: Signs | Inputs) -> int:
+    """The largest sum of magnitudes of a row."""
+    if x.dtype == np.float32:
+        return int(x.shape[-1])
+    return int(np.abs(x.astype(np.int64)).sum(axis=-1).max(initial=0))
+
+
+def _largest(weights: Signs | Int16) -> int:
+    """The largest magnitude of weights."""
+    if weights.dtype == np.float32:
+        return 1
+    return max(int(weights.max(initial=0)), -int(weights.min(initial=0)))

@@ -20,6 +20,9 @@ threads, the order or the device.  The counter is
 * **Activations, one noise shared by all rows** (purpose 3, ``c0`` = 0).  ``u48 = (low half of
   output word 0) * 2**32 + (output word 1)``.
 
+* **Activations of calibration rows** (purposes 5 and 6), laid out as 1 and 2: the rows by which a
+  draw measures its statistics have a noise that no prediction sees.
+
 Either way the activation is +1 where ``u48 < rint(F64(a) * 2**48)``, with F64 of
 :mod:`bayes_sbn.kernels.reference.cdf64` and ``a = scale * dot + bias`` in float64, the product
 rounded before the sum; ``dot`` is an exact integer.  Each step is monotone in ``dot``, so for a
@@ -48,6 +51,8 @@ WEIGHTS = 0
 ROW_NOISE = 1
 ROW_NOISE_TIES = 2
 SHARED_NOISE = 3
+CALIBRATION_NOISE = 5  # 4 is that of real weights
+CALIBRATION_NOISE_TIES = 6
 
 PLANES = 32
 _PLANES_PER_GROUP = 4
@@ -133,8 +138,8 @@ def activation_thresholds(
 
     Args:
         dots: exact inner products, shape (..., out).
-        scale: float64, shape (out,).
-        bias: float64, shape (out,).
+        scale: float64, shape (out,), or of the shape of ``dots``.
+        bias: float64, of the shape of ``scale``.
         noise: name of the law.
         noise_scale: scale of the law.
 
@@ -143,24 +148,32 @@ def activation_thresholds(
     """
     cdf = CDF64[noise]
     rows = dots.reshape(-1, dots.shape[-1])
+    scales, biases = (np.broadcast_to(t, dots.shape).reshape(rows.shape) for t in (scale, bias))
     thresholds = np.empty(rows.shape, np.int64)
     step = max(1, _ELEMENTS_PER_PASS // max(1, dots.shape[-1]))
     with np.errstate(over="ignore"):  # a quotient that overflows is deep in a tail
         for start in range(0, len(rows), step):
-            a = scale * rows[start : start + step].astype(np.float64) + bias
-            thresholds[start : start + step] = np.rint(cdf(a, noise_scale) * 2.0**48)
+            part = slice(start, start + step)
+            a = scales[part] * rows[part].astype(np.float64) + biases[part]
+            thresholds[part] = np.rint(cdf(a, noise_scale) * 2.0**48)
     return thresholds.reshape(dots.shape)
 
 
 def row_uniforms16(
-    key: Key, site: int, draws: Int64, num_units: int, first_row: int, num_rows: int
+    key: Key,
+    site: int,
+    draws: Int64,
+    num_units: int,
+    first_row: int,
+    num_rows: int,
+    purpose: int = ROW_NOISE,
 ) -> UInt32:
     """``u16`` of each row's activations, shape (draws, rows, num_units)."""
     first_group = first_row // _ROWS_PER_GROUP
     groups = (first_row + num_rows - 1) // _ROWS_PER_GROUP - first_group + 1 if num_rows else 0
     c0 = np.arange(4 * first_group, 4 * (first_group + groups))[:, None]
     c2 = np.asarray(draws)[:, None, None]
-    output = philox4x32_numpy(c0, np.arange(num_units), c2, counter_word(site, ROW_NOISE), *key)
+    output = philox4x32_numpy(c0, np.arange(num_units), c2, counter_word(site, purpose), *key)
     # row within its group: 8 * (output word) + 2 * (c0 % 4) + (half)
     halves = np.empty((len(draws), groups, 4, 4, 2, num_units), np.uint32)
     for j, word in enumerate(output):
@@ -172,13 +185,26 @@ def row_uniforms16(
     return rows[:, start : start + num_rows]
 
 
-def row_uniforms32(key: Key, site: int, draws: Int64, units: Int64, rows: Int64) -> UInt32:
+def row_uniforms32(
+    key: Key,
+    site: int,
+    draws: Int64,
+    units: Int64,
+    rows: Int64,
+    purpose: int = ROW_NOISE_TIES,
+) -> UInt32:
     """``v32``, the low bits of rows' uniforms, at the broadcast (draw, unit, row)."""
-    return philox4x32_numpy(rows, units, draws, counter_word(site, ROW_NOISE_TIES), *key)[0]
+    return philox4x32_numpy(rows, units, draws, counter_word(site, purpose), *key)[0]
 
 
 def draw_row_activations(
-    key: Key, site: int, draws: Int64, first_row: int, thresholds: Int64
+    key: Key,
+    site: int,
+    draws: Int64,
+    first_row: int,
+    thresholds: Int64,
+    *,
+    calibrates: bool = False,
 ) -> Bool:
     """Activations with a noise of their own for each row; true is +1.
 
@@ -188,14 +214,18 @@ def draw_row_activations(
         draws: indices of the draws.
         first_row: index of the first row.
         thresholds: of :func:`activation_thresholds`, shape (draws, rows, out).
+        calibrates: whether they are rows by which draws measure their statistics.
     """
+    purpose, ties = ROW_NOISE, ROW_NOISE_TIES
+    if calibrates:
+        purpose, ties = CALIBRATION_NOISE, CALIBRATION_NOISE_TIES
     _, num_rows, num_units = thresholds.shape
-    u16 = row_uniforms16(key, site, draws, num_units, first_row, num_rows)
+    u16 = row_uniforms16(key, site, draws, num_units, first_row, num_rows, purpose)
     high = thresholds >> 32
     positive: Bool = u16 < high
     # u16 alone decides unless it equals the threshold's high part, once in 2**16 times
     s, r, unit = np.nonzero(u16 == high)
-    v32 = row_uniforms32(key, site, np.asarray(draws)[s], unit, first_row + r)
+    v32 = row_uniforms32(key, site, np.asarray(draws)[s], unit, first_row + r, ties)
     positive[s, r, unit] = v32 < (thresholds[s, r, unit] & 0xFFFFFFFF)
     return positive
 
@@ -224,8 +254,8 @@ def shared_thresholds(
 
     Args:
         u48: uniforms, shape (..., out).
-        scale: float64, shape (out,).
-        bias: float64, shape (out,).
+        scale: float64, shape (out,), or of the shape of ``u48``.
+        bias: float64, of the shape of ``scale``.
         noise: name of the law.
         noise_scale: scale of the law.
         largest_dot: bound on the magnitude of the inner products.

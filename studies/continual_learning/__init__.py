@@ -1,0 +1,1 @@
+"""Permuted digits, one permutation after another."""
