@@ -1,0 +1,1 @@
+"""Methods for ±1 weights, compared on three small data sets."""
