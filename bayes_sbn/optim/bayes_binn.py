@@ -26,16 +26,16 @@ Reference:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bayes_sbn.optim.sign_rule import left_kl, need_natural
+from bayes_sbn.optim.sign_rule import SignRule, need_natural
 
 
-class BayesBiNN(torch.optim.Optimizer):
+class BayesBiNN(SignRule):
     """The step of BayesBiNN, for leaves ``lam`` whose draws are its estimator's.
 
     Args:
@@ -58,31 +58,18 @@ class BayesBiNN(torch.optim.Optimizer):
             raise ValueError(f"BayesBiNN(momentum={momentum}): it lies in [0, 1).")
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of every leaf that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        steps = [
-            (leaf, group)
-            for group in self.param_groups
-            for leaf in group["params"]
-            if leaf.grad is not None
-        ]
-        for leaf, _ in steps:
-            need_natural("BayesBiNN", leaf)
-            left_kl("BayesBiNN", leaf, "loss")
-        for leaf, group in steps:
-            decay = group["momentum"]
-            if not decay:
-                leaf.sub_(leaf.grad, alpha=group["lr"])
-                continue
-            state = self.state[leaf]
-            if not state:
-                state["step"], state["first"] = 0, torch.zeros_like(leaf)
-            state["step"] += 1
-            state["first"].lerp_(leaf.grad, 1 - decay)
-            leaf.sub_(state["first"], alpha=group["lr"] / (1 - decay ** state["step"]))
-        return loss
+    def _check(self, leaf: Tensor, group: dict[str, Any]) -> None:
+        need_natural("BayesBiNN", leaf)
+        super()._check(leaf, group)
+
+    def _move(self, leaf: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        decay = group["momentum"]
+        if not decay:
+            leaf.sub_(gradient, alpha=group["lr"])
+            return
+        state = self.state[leaf]
+        if not state:
+            state["step"], state["first"] = 0, torch.zeros_like(leaf)
+        state["step"] += 1
+        state["first"].lerp_(gradient, 1 - decay)
+        leaf.sub_(state["first"], alpha=group["lr"] / (1 - decay ** state["step"]))

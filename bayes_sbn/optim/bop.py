@@ -19,16 +19,16 @@ Reference:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bayes_sbn.optim.sign_rule import left_kl, need_point
+from bayes_sbn.optim.sign_rule import SignRule, need_point
 
 
-class Bop(torch.optim.Optimizer):
+class Bop(SignRule):
     """Flips signs by a running average of gradients.
 
     The leaf of a weight holds the weight: its sign is read, and ±1 written.
@@ -50,32 +50,19 @@ class Bop(torch.optim.Optimizer):
             raise ValueError(f"Bop(lr={lr}): gamma, the rate of an average, lies in [0, 1].")
         super().__init__(params, {"lr": lr, "threshold": check_threshold(threshold)})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of every leaf that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        steps = [
-            (leaf, group)
-            for group in self.param_groups
-            for leaf in group["params"]
-            if leaf.grad is not None
-        ]
-        for leaf, _ in steps:
-            need_point("Bop", leaf)
-            left_kl("Bop", leaf, "loss")
-        for leaf, group in steps:
-            state = self.state[leaf]
-            if not state:
-                state["average"] = torch.zeros_like(leaf)
-            average: Tensor = state["average"]
-            average.lerp_(leaf.grad, group["lr"])
-            weight = torch.where(leaf >= 0, 1.0, -1.0).to(leaf.dtype)
-            flips = average * weight > group["threshold"]
-            leaf.copy_(torch.where(flips, -weight, weight))
-        return loss
+    def _check(self, leaf: Tensor, group: dict[str, Any]) -> None:
+        need_point("Bop", leaf)
+        super()._check(leaf, group)
+
+    def _move(self, leaf: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[leaf]
+        if not state:
+            state["average"] = torch.zeros_like(leaf)
+        average: Tensor = state["average"]
+        average.lerp_(gradient, group["lr"])
+        weight = torch.where(leaf >= 0, 1.0, -1.0).to(leaf.dtype)
+        flips = average * weight > group["threshold"]
+        leaf.copy_(torch.where(flips, -weight, weight))
 
 
 def check_threshold(threshold: float) -> float:

@@ -25,7 +25,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -33,13 +33,13 @@ from torch import Tensor
 
 from bayes_sbn.dual import leaf_of
 from bayes_sbn.noise import Uniform
-from bayes_sbn.optim.sign_rule import left_kl
+from bayes_sbn.optim.sign_rule import SignRule
 
 NEEDS_MORE = ("LBFGS", "SparseAdam", "Muon")
 """Rules of torch that ask for a closure, sparse gradients, or matrices."""
 
 
-class LatentWeights(torch.optim.Optimizer):
+class LatentWeights(SignRule):
     """A rule of ``torch.optim`` on latents, which are clipped after each step.
 
     Args:
@@ -82,29 +82,18 @@ class LatentWeights(torch.optim.Optimizer):
         state: dict[str, Any] = super().__getstate__()
         return {**state, "_inner": self._inner}
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of the rule, and the clip, of every latent that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        steps = [
-            (leaf, group)
-            for group in self.param_groups
-            for leaf in group["params"]
-            if leaf.grad is not None
-        ]
-        for leaf, _ in steps:
-            _check_leaf(leaf)
-            left_kl("LatentWeights", leaf, "loss")
+    def _check(self, leaf: Tensor, group: dict[str, Any]) -> None:
+        _check_leaf(leaf)
+        super()._check(leaf, group)
+
+    def _move_all(self, steps: list[tuple[Tensor, dict[str, Any]]]) -> None:
+        """One step of the rule, and the clip."""
         # groups and state are this optimiser's, which schedules and files know
         self._inner.param_groups, self._inner.state = self.param_groups, self.state
         self._inner.step()
         for leaf, group in steps:
             if group["clip"] is not None:
                 leaf.clamp_(-group["clip"], group["clip"])
-        return loss
 
 
 def _check_rule(rule: Any) -> tuple[str, dict[str, Any]]:

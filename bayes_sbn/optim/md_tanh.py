@@ -29,16 +29,16 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bayes_sbn.optim.sign_rule import left_kl, need_natural
+from bayes_sbn.optim.sign_rule import SignRule, need_natural
 
 
-class MDTanh(torch.optim.Optimizer):
+class MDTanh(SignRule):
     """Steps of the latents v of leaves ``lam = beta v``, and the growth of beta.
 
     Args:
@@ -101,35 +101,22 @@ class MDTanh(torch.optim.Optimizer):
                 return _beta(group, self.state[leaf].get("step", 0) if leaf in self.state else 0)
         raise KeyError(f"MDTanh.beta_of: no leaf of this optimiser, shape {tuple(leaf.shape)}.")
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of every leaf that has a gradient, and the growth of its beta."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        steps = [
-            (leaf, group)
-            for group in self.param_groups
-            for leaf in group["params"]
-            if leaf.grad is not None
-        ]
-        for leaf, _ in steps:
-            need_natural("MDTanh", leaf)
-            left_kl("MDTanh", leaf, "loss")
-        for leaf, group in steps:
-            state = self.state[leaf]
-            before = _beta(group, state.setdefault("step", 0))
-            gradient = leaf.grad
-            if group["through_tanh"]:
-                # 1 - tanh^2 as a product of probabilities, which does not cancel
-                slope = 4 * torch.sigmoid(2 * leaf) * torch.sigmoid(-2 * leaf)
-                gradient = gradient * slope * before
-            state["step"] += 1
-            direction = self._adam(state, group, gradient) if group["adaptive"] else gradient
-            leaf.sub_(direction, alpha=before * group["lr"])
-            leaf.mul_(_beta(group, state["step"]) / before)
-        return loss
+    def _check(self, leaf: Tensor, group: dict[str, Any]) -> None:
+        need_natural("MDTanh", leaf)
+        super()._check(leaf, group)
+
+    def _move(self, leaf: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Step a leaf, and let its beta grow."""
+        state = self.state[leaf]
+        before = _beta(group, state.setdefault("step", 0))
+        if group["through_tanh"]:
+            # 1 - tanh^2 as a product of probabilities, which does not cancel
+            slope = 4 * torch.sigmoid(2 * leaf) * torch.sigmoid(-2 * leaf)
+            gradient = gradient * slope * before
+        state["step"] += 1
+        direction = self._adam(state, group, gradient) if group["adaptive"] else gradient
+        leaf.sub_(direction, alpha=before * group["lr"])
+        leaf.mul_(_beta(group, state["step"]) / before)
 
     def _adam(self, state: dict[str, Any], group: dict[str, Any], gradient: Tensor) -> Tensor:
         """Adam's direction, with this gradient in its moments."""

@@ -47,7 +47,7 @@ Reference:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -56,10 +56,10 @@ from torch import Tensor
 from bayes_sbn.dual import LeftKL, limit_of
 from bayes_sbn.noise import NOISES, Noise, get_noise
 from bayes_sbn.optim.proximal_step import proximal_step
-from bayes_sbn.optim.sign_rule import left_kl, noise_of
+from bayes_sbn.optim.sign_rule import SignRule, left_kl, noise_of
 
 
-class MirrorDescent(torch.optim.Optimizer):
+class MirrorDescent(SignRule):
     """Mirror descent for leaves whose gradient is that in the mean (see :mod:`bayes_sbn.dual`).
 
     Args:
@@ -144,68 +144,53 @@ class MirrorDescent(torch.optim.Optimizer):
             group.setdefault("noise", None)
             group.setdefault("clipping", "agile")
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of every leaf that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        steps = [
-            (
-                leaf,
-                group,
-                left_kl("MirrorDescent", leaf, group["kl"]),
-                noise_of("MirrorDescent", leaf, group["noise"]),
-            )
-            for group in self.param_groups
-            for leaf in group["params"]
-            if leaf.grad is not None
-        ]
-        for leaf, group, left, noise in steps:
-            if left is not None:
-                self._proximal_step(leaf, group, left, noise)
-            elif group["adaptive"]:
-                first, total = self._average(leaf, group["betas"][0])
-                leaf.addcdiv_(first, self._root(leaf, group), value=-group["lr"] / total)
-            elif group["momentum"]:
-                first, total = self._average(leaf, group["momentum"])
-                leaf.sub_(first, alpha=group["lr"] / total)
-            else:
-                assert leaf.grad is not None
-                leaf.sub_(leaf.grad, alpha=group["lr"])
-            _clip(leaf, group, noise)
-        return loss
+    def _check(self, leaf: Tensor, group: dict[str, Any]) -> None:
+        left_kl("MirrorDescent", leaf, group["kl"])
+        noise_of("MirrorDescent", leaf, group["noise"])
+
+    def _move(self, leaf: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        left = left_kl("MirrorDescent", leaf, group["kl"])
+        noise = noise_of("MirrorDescent", leaf, group["noise"])
+        if left is not None:
+            self._proximal_step(leaf, gradient, group, left, noise)
+        elif group["adaptive"]:
+            first, total = self._average(leaf, gradient, group["betas"][0])
+            root = self._root(leaf, gradient, group)
+            leaf.addcdiv_(first, root, value=-group["lr"] / total)
+        elif group["momentum"]:
+            first, total = self._average(leaf, gradient, group["momentum"])
+            leaf.sub_(first, alpha=group["lr"] / total)
+        else:
+            leaf.sub_(gradient, alpha=group["lr"])
+        _clip(leaf, group, noise)
 
     def _proximal_step(
-        self, leaf: Tensor, group: dict[str, Any], left: LeftKL, noise: Noise
+        self, leaf: Tensor, gradient: Tensor, group: dict[str, Any], left: LeftKL, noise: Noise
     ) -> None:
         size, decay = group["lr"], group["betas"][0] if group["adaptive"] else group["momentum"]
-        first, total = self._average(leaf, decay)
+        first, total = self._average(leaf, gradient, decay)
         if group["adaptive"]:
-            size = size / self._root(leaf, group)
+            size = size / self._root(leaf, gradient, group)
         proximal_step(leaf, first / total, size, left, noise)
 
-    def _average(self, leaf: Tensor, decay: float) -> tuple[Tensor, float]:
+    def _average(self, leaf: Tensor, gradient: Tensor, decay: float) -> tuple[Tensor, float]:
         """The running sum of a leaf's gradients with this one, and the sum of its weights."""
         state = self.state[leaf]
         if not state:
             state["step"] = 0
             state["first"] = torch.zeros_like(leaf)
         state["step"] += 1
-        assert leaf.grad is not None
         first: Tensor = state["first"]
-        first.lerp_(leaf.grad, 1 - decay)
+        first.lerp_(gradient, 1 - decay)
         return first, 1 - decay ** state["step"]
 
-    def _root(self, leaf: Tensor, group: dict[str, Any]) -> Tensor:
+    def _root(self, leaf: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
         """The root of the second moment with this gradient; after the average."""
         state, decay = self.state[leaf], group["betas"][1]
         if "second" not in state:
             state["second"] = torch.zeros_like(leaf)
         second: Tensor = state["second"]
-        assert leaf.grad is not None
-        second.mul_(decay).addcmul_(leaf.grad, leaf.grad, value=1 - decay)
+        second.mul_(decay).addcmul_(gradient, gradient, value=1 - decay)
         return second.sqrt().div_(math.sqrt(1 - decay ** state["step"])).add_(group["eps"])
 
 

@@ -1,17 +1,59 @@
-r"""What a rule for ±1 weights asks of their leaves: the KL that the loss left, and their law.
+r"""A rule for ±1 weights: what its steps have in common, and what it asks of their leaves.
 
-Both are checked before anything moves, and the errors name the rule that asked.
+A step looks at every leaf that has a gradient, at the KL that the loss left to it and at its law,
+before it moves any; the errors name the rule that asked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from bayes_sbn.dual import NATURAL, LeftKL, leaf_of
 from bayes_sbn.noise import Noise, get_noise
 
 
-def left_kl(rule: str, leaf: Tensor, kl: str) -> LeftKL | None:
+class SignRule(torch.optim.Optimizer):
+    """A torch optimiser of the leaves of ±1 weights; subclasses say how one leaf moves."""
+
+    @torch.no_grad()
+    # torch states two signatures, with a closure and without, which one with a default covers
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step of every leaf that has a gradient: of all, or of none if one is refused."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        steps = [
+            (leaf, group)
+            for group in self.param_groups
+            for leaf in group["params"]
+            if leaf.grad is not None
+        ]
+        for leaf, group in steps:
+            self._check(leaf, group)
+        self._move_all(steps)
+        return loss
+
+    def _check(self, leaf: Tensor, group: dict[str, Any]) -> None:
+        """Raise where the rule is not for a leaf, or where it lacks the KL that the loss left."""
+        del group
+        left_kl(type(self).__name__, leaf)
+
+    def _move_all(self, steps: list[tuple[Tensor, dict[str, Any]]]) -> None:
+        for leaf, group in steps:
+            assert leaf.grad is not None  # as of all that are stepped
+            self._move(leaf, leaf.grad, group)
+
+    def _move(self, leaf: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Step one leaf in place."""
+        raise NotImplementedError(f"{type(self).__name__} has no step of a leaf")
+
+
+def left_kl(rule: str, leaf: Tensor, kl: str = "loss") -> LeftKL | None:
     """The KL that a step has to have, by what the last loss said of it.
 
     Args:
@@ -24,7 +66,7 @@ def left_kl(rule: str, leaf: Tensor, kl: str) -> LeftKL | None:
     name = _name(leaf)
     if kl == "loss" and left is not None:
         raise RuntimeError(
-            f'{rule}(kl="loss"): the loss left the KL of the weights {name} to the '
+            f"{rule}: the loss left the KL of the weights {name} to the "
             'optimiser. Write MirrorDescent({..., "kl": "prox"}), or TraceEstimator_ELBO(...) '
             "without weight_kl=False (with temperature=0.0 the KL costs nothing)."
         )
