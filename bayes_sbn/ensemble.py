@@ -16,49 +16,42 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
 
 from bayes_sbn.bits import PackedBits
-from bayes_sbn.kernels.reference.calibration import (
-    calibrated_units,
-    joined_units,
-    units_of_draws,
+from bayes_sbn.ensemble_blocks import (
+    Drawn,
+    Number,
+    checked_inputs,
+    measured_units,
+    run_blocks,
 )
+from bayes_sbn.kernels.reference.calibration import units_of_draws
 from bayes_sbn.kernels.reference.cdf64 import Float64
-from bayes_sbn.kernels.reference.inputs import Inputs, round_inputs
+from bayes_sbn.kernels.reference.inputs import Inputs
 from bayes_sbn.kernels.reference.network import (
     DenseLayer,
     Network,
-    Signs,
     Units,
-    block_size,
     draw_network,
-    network_thresholds,
-    output_dots,
     output_logits,
-    signs_of_words,
     softmax64,
 )
 from bayes_sbn.kernels.reference.real_weights import Int16, RealDenseLayer
-from bayes_sbn.kernels.reference.sampling import Int64, UInt32
+from bayes_sbn.kernels.reference.sampling import Int64
 from bayes_sbn.philox import fold_stream
 from bayes_sbn.predictions import Predictions
 
-BACKENDS = ("auto", "reference")
-NOISE_MODES = ("shared", "independent")
 MAX_MEMORY = 64 << 20
 """Default bound on the working memory of a prediction, in bytes: 64 MiB."""
 
-_NUM_INDICES = 1 << 32  # draws and rows are numbered by a 32-bit word of the counter
 _WEIGHTS_AT_A_TIME = 1 << 21
-
-Number = TypeVar("Number", np.int64, np.float64)
 
 
 class Ensemble:
@@ -163,28 +156,11 @@ class Ensemble:
     def _calibrated(self, call: str, max_memory: int) -> tuple[Units | None, ...]:
         """The units, measured within so many bytes beside the weights."""
         if self._units is None:
-            self._units = self._measured(call, max_memory)
+            self._units = measured_units(call, self._drawn(), self.calibration, max_memory)
         return self._units
 
-    def _measured(self, call: str, max_memory: int) -> tuple[Units | None, ...]:
-        if self.calibration is None:
-            return (None,) * len(self.network.layers)
-        draws_at_once, rows_at_once = block_size(
-            call, self.network, len(self.calibration), max_memory, is_shared=False
-        )
-        parts = []
-        for start in range(0, len(self), draws_at_once):
-            part = slice(start, start + draws_at_once)
-            found = calibrated_units(
-                self.network,
-                [_unpacked(layer, part) for layer in self.weights],
-                self.calibration,
-                key=self._key,
-                draws=self.draws[part],
-                rows_at_once=rows_at_once,
-            )
-            parts.append(found)
-        return joined_units(parts)
+    def _drawn(self) -> Drawn:
+        return Drawn(self.network, self._key, self.draws, self.weights)
 
     def __len__(self) -> int:
         """Number of draws."""
@@ -333,74 +309,20 @@ class Ensemble:
         max_memory: int,
     ) -> NDArray[Number]:
         """What ``finish`` makes of the integer logits, shape (draws, rows, classes)."""
-        inputs = self._check(call, x, backend, noise, row_offset)
-        # of no draws and no rows, for the dtype
-        empty = finish(np.empty((0, 0, self.num_classes), np.int64))
-        result = np.empty((len(self), len(inputs), self.num_classes), empty.dtype)
-        if not len(inputs):
-            return result
-        is_shared = noise == "shared"
-        draws_at_once, rows_at_once = block_size(
-            call, self.network, len(inputs), max_memory, is_shared=is_shared
+        inputs = checked_inputs(call, self.network, x, backend, noise, row_offset)
+        drawn = self._drawn()
+        if len(inputs):
+            drawn = replace(drawn, units=self._calibrated(call, max_memory))
+        return run_blocks(
+            call,
+            drawn,
+            inputs,
+            finish,
+            is_shared=noise == "shared",
+            row_offset=row_offset,
+            progress=progress,
+            max_memory=max_memory,
         )
-        # disable=None silences tqdm where standard error is not a terminal
-        disable = None if progress is None else not progress
-        total = len(self) * len(inputs)
-        with tqdm(total=total, desc=call, unit="row", leave=False, disable=disable) as bar:
-            for first_draw in range(0, len(self), draws_at_once):
-                part = slice(first_draw, first_draw + draws_at_once)
-                draws = self.draws[part]
-                weights = [_unpacked(layer, part) for layer in self.weights]
-                units = units_of_draws(self._calibrated(call, max_memory), part)
-                thresholds = (
-                    network_thresholds(self.network, self._key, draws, units) if is_shared else None
-                )
-                for first_row in range(0, len(inputs), rows_at_once):
-                    rows = slice(first_row, first_row + rows_at_once)
-                    dots = output_dots(
-                        self.network,
-                        weights,
-                        inputs[rows],
-                        key=self._key,
-                        draws=draws,
-                        thresholds=thresholds,
-                        first_row=row_offset + first_row,
-                        units=units,
-                    )
-                    result[part, rows] = finish(dots)
-                    bar.update(dots.shape[0] * dots.shape[1])
-        return result
-
-    def _check(
-        self,
-        call: str,
-        x: ArrayLike | torch.Tensor,
-        backend: str,
-        noise: str,
-        row_offset: int,
-    ) -> Inputs:
-        if backend == "native":
-            raise RuntimeError(
-                f"{call[:-1]}backend='native'): this version has no compiled ensemble kernel. "
-                "Write backend='auto', which has the same bits."
-            )
-        if backend not in BACKENDS:
-            raise ValueError(
-                f"{call[:-1]}backend={backend!r}): a backend is one of "
-                f"{', '.join(map(repr, BACKENDS))}. Write backend='auto'."
-            )
-        if noise not in NOISE_MODES:
-            raise ValueError(
-                f"{call[:-1]}noise={noise!r}): noise is 'shared' (by all rows of a draw) or "
-                "'independent' (for each row). The law of the noise is the posterior's."
-            )
-        inputs = round_inputs(call, x, self.num_inputs, self.network.input_scale)
-        if not 0 <= operator.index(row_offset) <= _NUM_INDICES - len(inputs):
-            raise ValueError(
-                f"{call[:-1]}row_offset={row_offset}) with {len(inputs)} rows: indices of rows lie "
-                "in [0, 2**32). Number the rows of your data set from 0."
-            )
-        return inputs
 
 
 def _name_of_draws(draws: Int64) -> str | list[int]:
@@ -413,11 +335,3 @@ def _name_of_draws(draws: Int64) -> str | list[int]:
 def _is_fixed(layer: DenseLayer | RealDenseLayer) -> bool:
     """Whether all draws see one copy of a layer's weights."""
     return isinstance(layer, RealDenseLayer) and layer.is_fixed
-
-
-def _unpacked(weights: PackedBits | Int16, part: slice) -> Signs | Int16:
-    """The weights of some draws as numbers."""
-    if not isinstance(weights, PackedBits):
-        return weights[part]
-    words: UInt32 = weights.data[part].numpy().view(np.uint32)
-    return signs_of_words(words, weights.length)

@@ -17,8 +17,6 @@ weights are rounded to a 16-bit grid of their layer for the same reason:
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import operator
 import os
 from collections.abc import Mapping
@@ -34,23 +32,23 @@ from bayes_sbn.ensemble import Ensemble
 from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, input_values, round_inputs
 from bayes_sbn.kernels.reference.network import Network
 from bayes_sbn.posterior_calibration import calibration_rows
-from bayes_sbn.posterior_chain import LAYER_KINDS, Layer, check_chain
-from bayes_sbn.posterior_export import export
+from bayes_sbn.posterior_chain import Layer, check_network, kind_of
+from bayes_sbn.posterior_export import export, input_step
 from bayes_sbn.posterior_file import (
     FIRST_VERSION,
     REAL_LAYERS_VERSION,
     RECALIBRATED_VERSION,
     Array,
     Json,
+    digest_of,
+    json_copy,
     read_posterior,
     refuse,
     write_posterior,
 )
-from bayes_sbn.posterior_layer import PosteriorLayer, typed
+from bayes_sbn.posterior_layer import typed
 from bayes_sbn.posterior_real_layer import RealPosteriorLayer
 
-LIKELIHOODS = ("categorical",)
-_LARGEST_PRE_ACTIVATION = 1e300  # differences of logits stay finite
 _LARGEST_NUM_DRAWS = 1 << 32  # a draw is named by a 32-bit word of the counter
 
 
@@ -76,11 +74,13 @@ class Posterior:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
-        object.__setattr__(self, "attrs", _json_copy(self.attrs))
+        object.__setattr__(self, "attrs", json_copy(self.attrs))
         object.__setattr__(self, "input_scale", float(self.input_scale))
         if self.temperature is not None:
             object.__setattr__(self, "temperature", float(self.temperature))
-        _check(self)
+        check_network(
+            self.layers, self.likelihood, self.input_scale, self.input_limit, self.temperature
+        )
 
     # Where a posterior comes from, and how it is kept.
 
@@ -111,7 +111,7 @@ class Posterior:
             ValueError: a parameter is NaN or infinite, or layers do not fit together.
         """
         found = export(model, guide)
-        step = found.input_scale if input_range is None else _input_step(input_range)
+        step = found.input_scale if input_range is None else input_step(input_range)
         return cls(found.layers, step, found.likelihood, temperature, attrs or {})
 
     @property
@@ -263,13 +263,7 @@ class Posterior:
         It covers the layers and all that a prediction depends on, and neither the attrs nor the
         version of the package.
         """
-        header, tensors = self._parts()
-        sha = hashlib.sha256(json.dumps(header, allow_nan=False, sort_keys=True).encode())
-        for name in sorted(tensors):
-            values = tensors[name]
-            sha.update(f"{name}{values.dtype.name}{values.shape}".encode())
-            sha.update(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
-        return sha.hexdigest()
+        return digest_of(*self._parts())
 
     def __repr__(self) -> str:
         temperature = "" if self.temperature is None else f", temperature {self.temperature:g}"
@@ -321,7 +315,7 @@ def _from_parts(header: Json, tensors: Mapping[str, Array]) -> Posterior:
     entries = header["layers"]
     if not isinstance(entries, list):
         raise TypeError("its layers are not a list")
-    kinds = [_kind_of(entry) for entry in entries]
+    kinds = [kind_of(entry) for entry in entries]
     expected = {f"{i}.{name}" for i, kind in enumerate(kinds) for name in kind.TENSORS}
     if set(tensors) != expected:
         raise ValueError("its tensors are not those of its layers")
@@ -338,74 +332,3 @@ def _from_parts(header: Json, tensors: Mapping[str, Array]) -> Posterior:
         attrs=typed(header, "attrs", dict),
         package_version=typed(header, "package_version", str),
     )
-
-
-def _kind_of(entry: object) -> type[PosteriorLayer] | type[RealPosteriorLayer]:
-    """The class of a layer, by its entry, which is not trusted."""
-    if not isinstance(entry, dict):
-        raise TypeError(f"a layer is {type(entry).__name__} and not dict")
-    kind = entry.get("kind", "sign")
-    if not isinstance(kind, str) or kind not in LAYER_KINDS:
-        raise ValueError(f"a layer is of kind {kind!r}, which is none of {list(LAYER_KINDS)}")
-    return LAYER_KINDS[kind]
-
-
-def _check(posterior: Posterior) -> None:
-    """Raise unless the layers make one network with a likelihood."""
-    layers, step, temperature = posterior.layers, posterior.input_scale, posterior.temperature
-    if posterior.likelihood not in LIKELIHOODS:
-        raise ValueError(
-            f"Posterior(likelihood={posterior.likelihood!r}): this version has "
-            f"{', '.join(map(repr, LIKELIHOODS))} only."
-        )
-    if not (math.isfinite(step) and step > 0):
-        raise ValueError(
-            f"Posterior(input_scale={step}): the step of the inputs is a positive finite number, "
-            "such as 2.0**-12 for inputs within ±8."
-        )
-    if temperature is not None and not (math.isfinite(temperature) and temperature >= 0):
-        raise ValueError(
-            f"Posterior(temperature={temperature}): the factor of the KL is a finite number, "
-            "not negative, or None if it is not known."
-        )
-    check_chain(layers)
-    if not posterior.num_weights:
-        raise ValueError(
-            "Posterior: none of the layers has ±1 weights. Predictions of a network of real "
-            "weights are made by other packages; give one layer at least ±1 weights."
-        )
-    for index, layer in enumerate(layers):
-        largest = layer.num_inputs * (posterior.input_limit if index == 0 else 1.0)
-        with np.errstate(over="ignore"):
-            reach = layer.largest_weights * largest + np.abs(layer.bias)
-            if layer.normalisation_eps is not None:
-                reach = reach / math.sqrt(layer.normalisation_eps)
-        if not (reach <= _LARGEST_PRE_ACTIVATION).all():
-            raise ValueError(
-                f'Posterior: layer "{layer.name}" has a scale or bias so large that '
-                "pre-activations overflow: the fit has diverged. Fit again with a smaller "
-                "learning rate."
-            )
-
-
-def _input_step(input_range: float) -> float:
-    """The least power of two of which 32767 reach the range."""
-    if not (math.isfinite(input_range) and input_range > 0):
-        raise ValueError(
-            f"Posterior.from_guide(input_range={input_range}): the largest magnitude of an input "
-            "is a positive finite number. Write input_range=float(abs(x).max())."
-        )
-    mantissa, exponent = math.frexp(input_range / LARGEST_INPUT)
-    return math.ldexp(1.0, exponent - 1 if mantissa == 0.5 else exponent)
-
-
-def _json_copy(attrs: Mapping[str, object]) -> Json:
-    try:
-        copy = json.loads(json.dumps(dict(attrs), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"Posterior(attrs=...): attrs are kept as JSON, which cannot hold these ({error}). Use "
-            "strings, finite numbers, lists and dicts, such as attrs={'data': 'digits'}."
-        ) from error
-    result: Json = copy
-    return result

@@ -1,9 +1,15 @@
-"""Layers that make one network: from the inputs, through noisy signs, to the logits of classes."""
+"""Layers that make one network, from the inputs through noisy signs to the logits of classes.
+
+And the numbers that go with them, checked together.
+"""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
+
+import numpy as np
 
 from bayes_sbn.posterior_layer import PosteriorLayer
 from bayes_sbn.posterior_real_layer import RealPosteriorLayer
@@ -16,6 +22,71 @@ LAYER_KINDS: dict[str, type[PosteriorLayer] | type[RealPosteriorLayer]] = {
     "real": RealPosteriorLayer,
 }
 """Kinds of layers by the name that a file has for them; without one it is ``sign``."""
+
+
+LIKELIHOODS = ("categorical",)
+_LARGEST_PRE_ACTIVATION = 1e300  # differences of logits stay finite
+
+
+def kind_of(entry: object) -> type[PosteriorLayer] | type[RealPosteriorLayer]:
+    """The class of a layer, by its entry in a file, which is not trusted."""
+    if not isinstance(entry, dict):
+        raise TypeError(f"a layer is {type(entry).__name__} and not dict")
+    kind = entry.get("kind", "sign")
+    if not isinstance(kind, str) or kind not in LAYER_KINDS:
+        raise ValueError(f"a layer is of kind {kind!r}, which is none of {list(LAYER_KINDS)}")
+    return LAYER_KINDS[kind]
+
+
+def check_network(
+    layers: Sequence[Layer],
+    likelihood: str,
+    input_scale: float,
+    input_limit: float,
+    temperature: float | None,
+) -> None:
+    """Raise unless the layers make one network with a likelihood.
+
+    Args:
+        layers: from the inputs to the logits.
+        likelihood: of the data.
+        input_scale: the step of the inputs.
+        input_limit: the largest magnitude of an input.
+        temperature: of the fit, or None.
+    """
+    if likelihood not in LIKELIHOODS:
+        raise ValueError(
+            f"Posterior(likelihood={likelihood!r}): this version has "
+            f"{', '.join(map(repr, LIKELIHOODS))} only."
+        )
+    if not (math.isfinite(input_scale) and input_scale > 0):
+        raise ValueError(
+            f"Posterior(input_scale={input_scale}): the step of the inputs is a positive finite "
+            "number, such as 2.0**-12 for inputs within ±8."
+        )
+    if temperature is not None and not (math.isfinite(temperature) and temperature >= 0):
+        raise ValueError(
+            f"Posterior(temperature={temperature}): the factor of the KL is a finite number, "
+            "not negative, or None if it is not known."
+        )
+    check_chain(layers)
+    if not any(isinstance(layer, PosteriorLayer) for layer in layers):
+        raise ValueError(
+            "Posterior: none of the layers has ±1 weights. Predictions of a network of real "
+            "weights are made by other packages; give one layer at least ±1 weights."
+        )
+    for index, layer in enumerate(layers):
+        largest = layer.num_inputs * (input_limit if index == 0 else 1.0)
+        with np.errstate(over="ignore"):
+            reach = layer.largest_weights * largest + np.abs(layer.bias)
+            if layer.normalisation_eps is not None:
+                reach = reach / math.sqrt(layer.normalisation_eps)
+        if not (reach <= _LARGEST_PRE_ACTIVATION).all():
+            raise ValueError(
+                f'Posterior: layer "{layer.name}" has a scale or bias so large that '
+                "pre-activations overflow: the fit has diverged. Fit again with a smaller "
+                "learning rate."
+            )
 
 
 def check_chain(layers: Sequence[Layer]) -> None:

@@ -16,6 +16,7 @@ Whatever speaks it can be exported; nothing is looked for in Pyro's parameter st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 
 from bayes_sbn.kernels.reference.cdf64 import Float64
+from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT
 from bayes_sbn.posterior_chain import Layer
 from bayes_sbn.posterior_layer import PosteriorLayer
 from bayes_sbn.posterior_real_layer import RealPosteriorLayer
@@ -209,3 +211,14 @@ def _one_if_all_alike(prior: Float64) -> Float64:
     if prior.size and (prior == prior.flat[0]).all():
         return np.asarray(prior.flat[0])
     return prior
+
+
+def input_step(input_range: float) -> float:
+    """The least power of two of which 32767 reach the range."""
+    if not (math.isfinite(input_range) and input_range > 0):
+        raise ValueError(
+            f"Posterior.from_guide(input_range={input_range}): the largest magnitude of an input "
+            "is a positive finite number. Write input_range=float(abs(x).max())."
+        )
+    mantissa, exponent = math.frexp(input_range / LARGEST_INPUT)
+    return math.ldexp(1.0, exponent - 1 if mantissa == 0.5 else exponent)

@@ -180,3 +180,26 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def digest_of(header: Json, tensors: Mapping[str, Array]) -> str:
+    """SHA-256 of a header and of the tensors with their names, types and shapes."""
+    sha = hashlib.sha256(json.dumps(header, allow_nan=False, sort_keys=True).encode())
+    for name in sorted(tensors):
+        values = tensors[name]
+        sha.update(f"{name}{values.dtype.name}{values.shape}".encode())
+        sha.update(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
+    return sha.hexdigest()
+
+
+def json_copy(attrs: Mapping[str, object]) -> Json:
+    """Attrs as JSON has them, a copy; raise if it cannot hold them."""
+    try:
+        copy = json.loads(json.dumps(dict(attrs), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"Posterior(attrs=...): attrs are kept as JSON, which cannot hold these ({error}). Use "
+            "strings, finite numbers, lists and dicts, such as attrs={'data': 'digits'}."
+        ) from error
+    result: Json = copy
+    return result

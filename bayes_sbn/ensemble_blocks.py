@@ -1,0 +1,179 @@
+r"""How an ensemble is run: its draws against rows, in blocks that fit in memory.
+
+The results of a draw and a row do not depend on the block that they are in, so blocks are as large
+as the bound on memory allows: draws outermost, whose weights are unpacked once for all rows.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
+
+from bayes_sbn.bits import PackedBits
+from bayes_sbn.kernels.reference.calibration import (
+    calibrated_units,
+    joined_units,
+    units_of_draws,
+)
+from bayes_sbn.kernels.reference.inputs import Inputs, round_inputs
+from bayes_sbn.kernels.reference.network import (
+    Network,
+    Signs,
+    Units,
+    block_size,
+    network_thresholds,
+    output_dots,
+    signs_of_words,
+)
+from bayes_sbn.kernels.reference.real_weights import Int16
+from bayes_sbn.kernels.reference.sampling import Int64, Key, UInt32
+
+BACKENDS = ("auto", "reference")
+NOISE_MODES = ("shared", "independent")
+
+_NUM_INDICES = 1 << 32  # rows are numbered by a 32-bit word of the counter
+
+Number = TypeVar("Number", np.int64, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """The draws of a network that are run.
+
+    Args:
+        network: whose draws they are.
+        key: of their random words.
+        draws: their indices.
+        weights: of each layer, packed bits or int16, (draws, out, in).
+        units: scale and bias of layers that the draws calibrated, (draws, out); else None.
+    """
+
+    network: Network
+    key: Key
+    draws: Int64
+    weights: Sequence[PackedBits | Int16]
+    units: tuple[Units | None, ...] = ()
+
+    def unpacked(self, part: slice) -> list[Signs | Int16]:
+        """The weights of some draws as numbers, by layer."""
+        return [_unpacked(weights, part) for weights in self.weights]
+
+
+def checked_inputs(
+    call: str,
+    network: Network,
+    x: ArrayLike | torch.Tensor,
+    backend: str,
+    noise: str,
+    row_offset: int,
+) -> Inputs:
+    """The rows on the grid of the inputs; raise if an argument of a prediction is not allowed."""
+    if backend == "native":
+        raise RuntimeError(
+            f"{call[:-1]}backend='native'): this version has no compiled ensemble kernel. "
+            "Write backend='auto', which has the same bits."
+        )
+    if backend not in BACKENDS:
+        raise ValueError(
+            f"{call[:-1]}backend={backend!r}): a backend is one of "
+            f"{', '.join(map(repr, BACKENDS))}. Write backend='auto'."
+        )
+    if noise not in NOISE_MODES:
+        raise ValueError(
+            f"{call[:-1]}noise={noise!r}): noise is 'shared' (by all rows of a draw) or "
+            "'independent' (for each row). The law of the noise is the posterior's."
+        )
+    inputs = round_inputs(call, x, network.layers[0].num_inputs, network.input_scale)
+    if not 0 <= operator.index(row_offset) <= _NUM_INDICES - len(inputs):
+        raise ValueError(
+            f"{call[:-1]}row_offset={row_offset}) with {len(inputs)} rows: indices of rows lie "
+            "in [0, 2**32). Number the rows of your data set from 0."
+        )
+    return inputs
+
+
+def measured_units(
+    call: str, drawn: Drawn, calibration: Inputs | None, max_memory: int
+) -> tuple[Units | None, ...]:
+    """Scale and bias of the layers whose statistics each draw measures on rows; else None."""
+    network = drawn.network
+    if calibration is None:
+        return (None,) * len(network.layers)
+    draws_at_once, rows_at_once = block_size(
+        call, network, len(calibration), max_memory, is_shared=False
+    )
+    parts = []
+    for start in range(0, len(drawn.draws), draws_at_once):
+        part = slice(start, start + draws_at_once)
+        found = calibrated_units(
+            network,
+            drawn.unpacked(part),
+            calibration,
+            key=drawn.key,
+            draws=drawn.draws[part],
+            rows_at_once=rows_at_once,
+        )
+        parts.append(found)
+    return joined_units(parts)
+
+
+def run_blocks(
+    call: str,
+    drawn: Drawn,
+    inputs: Inputs,
+    finish: Callable[[Int64], NDArray[Number]],
+    *,
+    is_shared: bool,
+    row_offset: int,
+    progress: bool | None,
+    max_memory: int,
+) -> NDArray[Number]:
+    """What ``finish`` makes of the integer logits, shape (draws, rows, classes)."""
+    network, num_draws = drawn.network, len(drawn.draws)
+    num_classes = network.layers[-1].num_units
+    # of no draws and no rows, for the dtype
+    empty = finish(np.empty((0, 0, num_classes), np.int64))
+    result = np.empty((num_draws, len(inputs), num_classes), empty.dtype)
+    if not len(inputs):
+        return result
+    draws_at_once, rows_at_once = block_size(
+        call, network, len(inputs), max_memory, is_shared=is_shared
+    )
+    # disable=None silences tqdm where standard error is not a terminal
+    disable = None if progress is None else not progress
+    total = num_draws * len(inputs)
+    with tqdm(total=total, desc=call, unit="row", leave=False, disable=disable) as bar:
+        for first_draw in range(0, num_draws, draws_at_once):
+            part = slice(first_draw, first_draw + draws_at_once)
+            draws, weights = drawn.draws[part], drawn.unpacked(part)
+            units = units_of_draws(drawn.units, part)
+            thresholds = network_thresholds(network, drawn.key, draws, units) if is_shared else None
+            for first_row in range(0, len(inputs), rows_at_once):
+                rows = slice(first_row, first_row + rows_at_once)
+                dots = output_dots(
+                    network,
+                    weights,
+                    inputs[rows],
+                    key=drawn.key,
+                    draws=draws,
+                    thresholds=thresholds,
+                    first_row=row_offset + first_row,
+                    units=units,
+                )
+                result[part, rows] = finish(dots)
+                bar.update(dots.shape[0] * dots.shape[1])
+    return result
+
+
+def _unpacked(weights: PackedBits | Int16, part: slice) -> Signs | Int16:
+    if not isinstance(weights, PackedBits):
+        return weights[part]
+    words: UInt32 = weights.data[part].numpy().view(np.uint32)
+    return signs_of_words(words, weights.length)
