@@ -1,7 +1,8 @@
 """Computations that one process and two processes both make, and what each of them came to.
 
 ``python -m tests.parallel_runs NAME RANK FOLDER`` is one of two processes; it leaves what its runs
-returned, or the message of the error that they raised, in ``FOLDER/NAME.RANK.pt``.
+returned, or the message of the error that they raised, in ``FOLDER/NAME.RANK.pt``.  In one file,
+though long: a started process imports it and finds every run there by its name.
 """
 
 import itertools

@@ -1,28 +1,25 @@
 """AutoSignLowRank: mean field at L = 0, exact expectations over factors, bounds, state, errors."""
 
-import copy
-import io
 import itertools
 import math
-import pickle
 
 import numpy as np
 import pyro
 import pytest
 import torch
 from pyro.infer import SVI
-from sklearn.datasets import load_digits
 
 import bayes_sbn as sbn
 from bayes_sbn.distributions.sign_low_rank import mean_variance
-from bayes_sbn.estimators.estimator import REGISTRY
+from tests.guides.joint_guides import (
+    SHIPPED,
+    assert_steps_move_all,
+    copies_of,
+    gradients,
+    shuffled_digits,
+)
 
 FACTORS = "AutoSignLowRank.factors"
-SHIPPED = sorted(
-    n
-    for n, cls in REGISTRY.items()
-    if cls.__module__.startswith("bayes_sbn.") and n != "exact"  # continuous factors
-)
 BITS = 7
 STATES = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=BITS)), dtype=torch.float64)
 
@@ -67,15 +64,6 @@ def log_law(guide):
     lam = guide.leaf("w").detach()[0] + places[:, None] * guide.loading("w").detach()[0, 0]
     each = torch.nn.functional.logsigmoid(2 * lam[:, None] * STATES).sum(-1)
     return torch.logsumexp(each + weights.log()[:, None], 0)
-
-
-def gradients(*modules):
-    found = {}
-    for module in modules:
-        for name, parameter in module.named_parameters():
-            found[name] = None if parameter.grad is None else parameter.grad.clone()
-            parameter.grad = None
-    return found
 
 
 @pytest.mark.parametrize("name", ["psa", "st", "score", "disarm"])
@@ -164,18 +152,10 @@ def test_correlated_weights_are_worth_more_than_mean_field():
     assert bounds[1] < float(log_joint(x, y).logsumexp(0))
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [n for n in SHIPPED if n != "exact"])  # continuous factors
 def test_every_estimator_steps_all_parameters(name):
     model, guide, x, y = network()
-    options = {"num_particles": 2, "vectorize_particles": True} if name == "loo" else {}
-    elbo = sbn.TraceEstimator_ELBO(name, **options)
-    before = copy.deepcopy(dict(guide.named_parameters()))
-    svi = SVI(model, guide, sbn.optim.MirrorDescent({"lr": 0.1}), loss=elbo)
-    for _ in range(2):
-        assert math.isfinite(svi.step(x, y))
-    for key, parameter in guide.named_parameters():
-        assert torch.isfinite(parameter).all()
-        assert not torch.equal(parameter, before[key]), key
+    assert_steps_move_all(name, model, guide, x, y)
 
 
 def test_particles_have_factors_of_their_own_and_copies_share_them():
@@ -209,21 +189,14 @@ def test_state_survives_a_file_pickling_and_copying():
         "posterior.output.weight",
     ]
     assert "loadings.output.weight" in optim.get_state()
-    buffer = io.BytesIO()
-    torch.save(guide.state_dict(), buffer)
-    buffer.seek(0)
-    fresh = sbn.guides.AutoSignLowRank(model, rank=2)
-    fresh.load_state_dict(torch.load(buffer, weights_only=True))
-    for other in (fresh, pickle.loads(pickle.dumps(guide)), copy.deepcopy(guide)):
+    for other in copies_of(guide, sbn.guides.AutoSignLowRank(model, rank=2)):
         for site, probs in guide.weight_probabilities().items():
             assert torch.equal(other.weight_probabilities()[site], probs)
 
 
 def test_a_low_rank_guide_learns_digits():
     torch.set_default_dtype(torch.float32)
-    images, labels = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(labels))
-    x, y = torch.tensor(images[order] / 8 - 1, dtype=torch.float32), labels[order]
+    x, y = shuffled_digits()
     model = sbn.models.BinaryMLP(64, [64], 10, num_data=1437)
     guide = sbn.guides.AutoSignLowRank(model, rank=2)
     sbn.fit(model, guide, (x[:1437], torch.tensor(y[:1437])), epochs=20, progress=False)
