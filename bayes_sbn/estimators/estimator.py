@@ -82,6 +82,16 @@ def are_uniforms(uniform: Tensor) -> bool:
     return not bool(((uniform < 0) | (uniform > 1)).any())
 
 
+def refuse_values(estimator: str, site: Site, uniform: Tensor) -> None:
+    """Raise where a draw was given by its value, of an estimator that draws nothing."""
+    if not are_uniforms(uniform):
+        raise ValueError(
+            f'estimator "{estimator}", site "{site.name}": the draw was given by its value, '
+            "but nothing is drawn. Leave the site out of force_draws, or choose another "
+            "estimator for it."
+        )
+
+
 def check_uniforms(estimator: str, site: Site, uniform: Tensor | None, needed: str) -> Tensor:
     """The uniforms; raise where a draw was given by its value, so that they are not known.
 

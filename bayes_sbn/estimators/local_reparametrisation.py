@@ -16,15 +16,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-
-from bayes_sbn.distributions import SignBernoulli, SignDistribution
-from bayes_sbn.estimators.estimator import Estimator, get_estimator, register_estimator
+from bayes_sbn.estimators.estimator import Estimator, register_estimator
 from bayes_sbn.estimators.moment_propagation import MomentPropagation
+from bayes_sbn.estimators.weights_alone import WeightsAlone
 
 
 @register_estimator("local_reparametrisation")
-class LocalReparametrisation(MomentPropagation, torch.nn.Module):
+class LocalReparametrisation(WeightsAlone, MomentPropagation):
     """Weights by their moments, activations by another estimator.
 
     Biased: as the sum over the weights of a unit is not normal, and by what the estimator of the
@@ -33,9 +31,6 @@ class LocalReparametrisation(MomentPropagation, torch.nn.Module):
     Costs: what the estimator of the activations does, and one more matrix product where inputs are
     real; draws of the weights are spared.  PSA's flips of inputs are those of real weights, the
     means, which are evaluated entry by entry: ``activations="st"`` is cheaper.
-
-    A torch module, of which an estimator of the activations with state is a part, so that what it
-    has learned is saved and trained with the rest.
 
     Args:
         activations: the estimator of all sites that are not weights, a registered name or an
@@ -47,12 +42,7 @@ class LocalReparametrisation(MomentPropagation, torch.nn.Module):
     reference: ClassVar[str] = "Kingma et al. 2015; Peters & Welling 2018 (±1 weights)"
 
     def __init__(self, activations: str | Estimator = "psa") -> None:
-        torch.nn.Module.__init__(self)
-        self.activations = get_estimator(activations)
-
-    def for_site(self, fn: SignDistribution) -> Estimator:
-        """Itself for weights, which are :class:`~bayes_sbn.SignBernoulli`."""
-        return self if isinstance(fn, SignBernoulli) else self.activations.for_site(fn)
+        super().__init__(activations)
 
     def __repr__(self) -> str:
         return f"LocalReparametrisation({self.activations!r})"

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bayes_sbn.estimators.estimator import Site, are_uniforms, register_estimator
+from bayes_sbn.estimators.estimator import Site, refuse_values, register_estimator
 from bayes_sbn.estimators.weights_alone import WeightsAlone
 
 
@@ -44,12 +44,7 @@ class MeanWeights(WeightsAlone):
 
     def draw(self, site: Site, uniform: Tensor) -> Tensor:
         """``E[w]``; the uniforms are not used."""
-        if not are_uniforms(uniform):
-            raise ValueError(
-                f'estimator "{self.name}", site "{site.name}": the draw was given by its value, '
-                "but nothing is drawn. Leave the site out of force_draws, or choose another "
-                "estimator for it."
-            )
+        refuse_values(self.name, site, uniform)
         return site.fn.mean_path()
 
     def __repr__(self) -> str:

@@ -26,7 +26,7 @@ from torch import Tensor
 from bayes_sbn.estimators.estimator import (
     Estimator,
     Site,
-    are_uniforms,
+    refuse_values,
     register_estimator,
 )
 
@@ -45,10 +45,5 @@ class MomentPropagation(Estimator):
 
     def draw(self, site: Site, uniform: Tensor) -> Tensor:
         """``E[x]``; the uniforms are not used."""
-        if not are_uniforms(uniform):
-            raise ValueError(
-                f'estimator "{self.name}", site "{site.name}": the draw was given by its value, '
-                "but nothing is drawn. Leave the site out of force_draws, or choose another "
-                "estimator for it."
-            )
+        refuse_values(self.name, site, uniform)
         return site.fn.mean_path()

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from bayes_sbn.dual import leaf_of
 from bayes_sbn.noise import Uniform
+from bayes_sbn.optim.named_optimizer import checked_name
 from bayes_sbn.optim.sign_rule import SignRule
 
 NEEDS_MORE = ("LBFGS", "SparseAdam", "Muon")
@@ -62,7 +63,7 @@ class LatentWeights(SignRule):
                 f"LatentWeights(clip={clip}): the largest |latent| is positive and finite; None "
                 "clips nothing."
             )
-        name, options = _check_rule(rule)
+        name, options = checked_name("LatentWeights", "rule", rule, NEEDS_MORE)
         if lr is not None:
             if "lr" in options:
                 raise ValueError(
@@ -94,25 +95,6 @@ class LatentWeights(SignRule):
         for leaf, group in steps:
             if group["clip"] is not None:
                 leaf.clamp_(-group["clip"], group["clip"])
-
-
-def _check_rule(rule: Any) -> tuple[str, dict[str, Any]]:
-    """The rule as name and options; raise unless torch has it and it steps by gradients alone."""
-    usage = 'write "rule": ("Adam", {"lr": 0.01})'
-    if not (isinstance(rule, (tuple, list)) and len(rule) == 2 and isinstance(rule[1], Mapping)):
-        raise TypeError(f"LatentWeights(rule={rule!r}): {usage}.")
-    name, options = rule
-    known = sorted(
-        key
-        for key, value in vars(torch.optim).items()
-        if isinstance(value, type)
-        and issubclass(value, torch.optim.Optimizer)
-        and value is not torch.optim.Optimizer
-        and key not in NEEDS_MORE
-    )
-    if name not in known:
-        raise ValueError(f"LatentWeights(rule=({name!r}, ...)): it is one of {', '.join(known)}.")
-    return name, dict(options)
 
 
 def _check_leaf(leaf: Tensor) -> None:

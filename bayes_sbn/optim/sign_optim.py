@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from bayes_sbn.dual import leaf_of
+from bayes_sbn.optim.named_optimizer import checked_name
 
 DEFAULT_REAL = ("Adam", {"lr": 0.01})
 """How scales, biases and other real parameters move unless told otherwise."""
@@ -205,26 +206,13 @@ def _is_dual(parameter: Tensor) -> bool:
 
 
 def _check_real(call: str, real: Any) -> tuple[str, dict[str, Any]]:
-    usage = 'write "real": ("Adam", {"lr": 0.01})'
-    if not (isinstance(real, (tuple, list)) and len(real) == 2 and isinstance(real[1], Mapping)):
-        raise TypeError(f'{call}({{"real": {real!r}}}): {usage}.')
-    name, options = real
-    known = sorted(
-        key
-        for key, value in vars(torch.optim).items()
-        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
-    )
-    if name not in known:
-        raise ValueError(
-            f'{call}({{"real": ({name!r}, ...)}}): torch.optim has no such optimiser; it '
-            f"has {', '.join(known)}."
-        )
+    name, options = checked_name(call, "real", real)
     probe = torch.nn.Parameter(torch.zeros(1))
     try:
         getattr(torch.optim, name)([probe], **options)
     except (TypeError, ValueError) as error:
         raise type(error)(f'{call}({{"real": ({name!r}, {options})}}): {error}') from None
-    return name, dict(options)
+    return name, options
 
 
 def _check_options(call: str, rule: type[torch.optim.Optimizer], options: dict[str, Any]) -> None:

@@ -142,8 +142,8 @@ def test_latents_of_another_law_are_refused():
     [
         ({"clip": 0.0}, ValueError, r"LatentWeights\(clip=0.0\)"),
         ({"rule": "Adam"}, TypeError, r'write "rule": \("Adam"'),
-        ({"rule": ("Adma", {})}, ValueError, r"'Adma', ...\)\): it is one of .*Adam"),
-        ({"rule": ("LBFGS", {})}, ValueError, r"'LBFGS', ...\)\): it is one of"),
+        ({"rule": ("Adma", {})}, ValueError, r"'Adma', ...\)}\): it is one of .*Adam"),
+        ({"rule": ("LBFGS", {})}, ValueError, r"'LBFGS', ...\)}\): it is one of"),
         ({"rule": ("Adam", {"speed": 1})}, TypeError, r"'Adam', {'speed': 1}\)\): .*speed"),
         ({"lr": 0.1, "rule": ("Adam", {"lr": 0.2})}, ValueError, "given twice"),
         ({"binarise": "sign"}, TypeError, r"The options are lr, rule, clip, and real"),
