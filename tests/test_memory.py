@@ -40,6 +40,27 @@ def test_a_step_leaves_no_tensors_in_cycles(estimator):
     assert not left_in_cycles(lambda: svi.step(x, y))
 
 
+GUIDES = {
+    "delta": (sbn.guides.AutoSignDelta, {}),
+    "hybrid": (sbn.guides.AutoHybrid, {"real": ("last",)}),
+    "mixture": (sbn.guides.AutoSignMixture, {}),
+    "low rank": (sbn.guides.AutoSignLowRank, {}),
+    "analytic": (sbn.guides.AutoSignBernoulli, {"normalisation": "analytic"}),
+    "recalibrated": (sbn.guides.AutoSignBernoulli, {"normalisation": "recalibrated"}),
+}
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_a_step_of_other_guides_and_networks_leaves_none_either(name):
+    make, options = GUIDES[name]
+    x, y = torch.randn(6, 3), torch.randint(2, (6,))
+    model = sbn.models.BinaryMLP(3, [5, 4], 2, num_data=6, **options)
+    elbo = sbn.TraceEstimator_ELBO("psa")
+    svi = SVI(model, make(model), sbn.optim.MirrorDescent({"lr": 0.05}), loss=elbo)
+    svi.step(x, y)
+    assert not left_in_cycles(lambda: svi.step(x, y))
+
+
 def test_a_cycle_is_noticed():
     def make():
         cycle = [torch.zeros(3)]

@@ -199,9 +199,10 @@ def matched_layers(
             "its noise as bayes_sbn.models.BinaryMLP does. For a model of your own write "
             "scales = guide.start_from({site: real_weights}) and set its scales to these."
         )
-    if getattr(model, "normalisation", None) is not None:
+    normalisation = getattr(model, "normalisation", None)
+    if normalisation is not None:
         raise ValueError(
-            f"{call}: the model has normalisation={model.normalisation!r}, which would undo the "  # type: ignore[attr-defined]
+            f"{call}: the model has normalisation={normalisation!r}, which would undo the "
             "scales of the real network. Start a model without it."
         )
     sites = [str(entry["weight_site"]) for entry in architecture()["layers"]]

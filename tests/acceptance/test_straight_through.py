@@ -89,19 +89,22 @@ def test_02_straight_through_is_exact_for_multilinear_losses(name):
     assert np.abs(wanted[np.abs(PRE_ACTIVATIONS) < 1]).max() > 0.05
 
 
+def total_of(x):
+    return x.sum(-1)
+
+
 def test_03_wrong_backwards_have_the_wrong_sign():
     # along a = (3, -1.1) t at t = 0.9, the sum of two bits falls: the identity says it rises
     t, slope = 0.9, np.array([3.0, -1.1])
-    total = lambda x: x.sum(-1)  # noqa: E731
-    assert exact(slope * t, "logistic", total) @ slope == pytest.approx(-0.0805, abs=1e-3)
-    found = expected_straight_through(slope * t, "logistic", total)
+    assert exact(slope * t, "logistic", total_of) @ slope == pytest.approx(-0.0805, abs=1e-3)
+    found = expected_straight_through(slope * t, "logistic", total_of)
     assert found @ slope == pytest.approx(-0.0805, abs=1e-3)
     assert np.ones(2) @ slope == pytest.approx(1.9)
     # logistic draws with the mask of the hard tanh: +0.3006 becomes -1
     a, slope = np.array([1.2, 0.9]), np.array([2.0, -1.0])
-    wanted = exact(a, "logistic", total) @ slope
+    wanted = exact(a, "logistic", total_of) @ slope
     assert wanted == pytest.approx(0.3006, abs=1e-3)
-    found = expected_straight_through(a, "logistic", total)
+    found = expected_straight_through(a, "logistic", total_of)
     assert found @ slope == pytest.approx(wanted, abs=1e-12)
     with pytest.warns(UserWarning, match="wrong sign"):
         masked = sbn.estimators.StraightThrough(proxy="uniform")
