@@ -1,7 +1,6 @@
 """Steps under every noise law: the proximal problem they solve, and agile and lazy clipping.
 
-The Bregman divergences are integrals of SciPy's quantile functions, in closed form, checked by
-quadrature, and share no code with the package.
+The Bregman divergences are those of ``tests.optim.proximal_oracle``, checked here by quadrature.
 """
 
 import copy
@@ -10,76 +9,26 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from scipy import integrate, stats
-from scipy.optimize import minimize, minimize_scalar
+from scipy import integrate
+from scipy.optimize import minimize
 
 import bayes_sbn as sbn
 from bayes_sbn.dual import NATURAL, LeftKL, latent_of, leaf_of, leave_kl, limit_of, register_leaf
 from bayes_sbn.noise import Gaussian, Laplace, Logistic, Triangular, Uniform, get_noise
 from bayes_sbn.optim.mirror_descent import MirrorDescent
 from tests.chance import numpy_generator
+from tests.optim.proximal_oracle import (
+    INTEGRALS,
+    LAWS,
+    mean_of,
+    proximal,
+)
 from tests.optim.sign_regression import SignRegression
 from tests.oracle_noise import NOISES
 
-LAWS = {
-    "logistic": stats.logistic,
-    "gaussian": stats.norm,
-    "laplace": stats.laplace,
-    "uniform": stats.uniform(-1, 2),
-    "triangular": stats.triang(0.5, loc=-1, scale=2),
-}
 PLAIN = {"adaptive": False}
 RULES = [PLAIN, {"adaptive": False, "momentum": 0.6}, {"adaptive": True, "betas": (0.6, 0.9)}]
 CASES = numpy_generator("cases of divergences").uniform(0, 1, (200, 5))
-
-
-def entropy(p):
-    return p * np.log(p) + (1 - p) * np.log1p(-p)
-
-
-def _triangular(p):
-    p = min(p, 1 - p)
-    return (2 * p) ** 1.5 / 3 - p
-
-
-INTEGRALS = {
-    # of the quantile function, up to a constant
-    "logistic": entropy,
-    "gaussian": lambda p: -stats.norm.pdf(stats.norm.ppf(p)),
-    "laplace": lambda p: min(p, 1 - p) * (np.log(2 * min(p, 1 - p)) - 1),
-    "uniform": lambda p: p * p - p,
-    "triangular": _triangular,
-}
-
-
-def potential(name, mu):
-    """``Psi(mu)`` with ``Psi' = F^-1((1 + mu) / 2)``: twice the integral over p."""
-    return 2 * INTEGRALS[name]((1 + mu) / 2)
-
-
-def kl(mu, mu0):
-    return sum((1 + s * mu) / 2 * (np.log1p(s * mu) - np.log1p(s * mu0)) for s in (-1, 1))
-
-
-def best_mean(objective):
-    """The mean in (-1, 1) with the least value, to the root of the derivative of a fine search."""
-    found = minimize_scalar(
-        objective, bounds=(-1 + 1e-13, 1 - 1e-13), method="bounded", options={"xatol": 1e-13}
-    )
-    return found.x
-
-
-def proximal(name, eta, g, lr, cost=0.0, mu0=0.0):
-    """The mean of the proximal step from the leaf eta, by minimisation."""
-    return best_mean(
-        lambda mu: (
-            g * mu + cost * (kl(mu, mu0) if cost else 0.0) + (potential(name, mu) - eta * mu) / lr
-        )
-    )
-
-
-def mean_of(name, eta):
-    return 2 * LAWS[name].cdf(eta) - 1
 
 
 def leaf_under(noise, start, *, cost=None, prior=0.0):
