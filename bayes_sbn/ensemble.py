@@ -1,11 +1,11 @@
 r"""Ensemble: draws of a posterior over binary networks, held packed, and what they predict.
 
 Draw s of an ensemble is one network of ±1 weights, beside which some layers may have real weights,
-16 bits each.  Its weights and the noise of its activations
-are functions of (seed, stream, draw, layer, unit, row) alone, by the definition in
-``bayes_sbn.kernels.reference``: neither the batch, the blocks, the order of rows nor how the draws
-are shared out changes a bit.  A slice of an ensemble keeps the indices of its draws, so slices
-computed anywhere put together are the whole.
+16 bits each; of a posterior of several components it is a network of one of them.  Its weights and
+the noise of its activations are functions of (seed, stream, draw, layer, unit, row) alone, by the
+definition in ``bayes_sbn.kernels.reference``: neither the batch, the blocks, the order of rows nor
+how the draws are shared out changes a bit.  A slice of an ensemble keeps the indices of its draws,
+so slices computed anywhere put together are the whole.
 
 Where layers take their statistics from data, each draw measures its own on the rows it was
 calibrated with (``bayes_sbn.kernels.reference.calibration``), and is an ordinary network from then
@@ -34,9 +34,10 @@ from bayes_sbn.ensemble_blocks import (
 )
 from bayes_sbn.kernels.reference.calibration import units_of_draws
 from bayes_sbn.kernels.reference.cdf64 import Float64
+from bayes_sbn.kernels.reference.components import Mixture
 from bayes_sbn.kernels.reference.inputs import Inputs
 from bayes_sbn.kernels.reference.network import (
-    DenseLayer,
+    KernelLayer,
     Network,
     Units,
     draw_network,
@@ -61,7 +62,7 @@ class Ensemble:
     real weights as 16-bit integers.
 
     Args:
-        network: the layers that are drawn from.
+        mixture: the network that is drawn from, or several and their weights.
         draws: indices of the draws.
         seed: seed of every random bit, in ``[0, 2**64)``.
         stream: stream of the seed, in ``[0, 2**64)``.
@@ -72,7 +73,7 @@ class Ensemble:
 
     def __init__(
         self,
-        network: Network,
+        mixture: Mixture,
         draws: Int64,
         *,
         seed: int = 0,
@@ -80,14 +81,15 @@ class Ensemble:
         attrs: Mapping[str, object] | None = None,
         calibration: Inputs | None = None,
     ) -> None:
-        needed = any(layer.eps is not None for layer in network.layers)
+        layers = [layer for network in mixture.networks for layer in network.layers]
+        needed = any(layer.eps is not None for layer in layers)
         if needed != (calibration is not None):
             raise ValueError(
                 "Ensemble(calibration=...): rows to calibrate with are for networks with layers "
                 "whose statistics each draw measures, and needed there. Make ensembles by "
                 "posterior.draw(200, seed=0), with calibrate=x where the posterior asks for it."
             )
-        self.network = network
+        self.mixture = mixture
         self.calibration = calibration
         self.draws = np.array(draws, np.int64)
         self.draws.flags.writeable = False
@@ -95,25 +97,38 @@ class Ensemble:
         self.stream = operator.index(stream)
         self.attrs = dict(attrs or {})
         self._key = fold_stream(self.seed, self.stream)
+        self.components = mixture.components(self._key, self.draws)
+        self.components.flags.writeable = False
         self._units: tuple[Units | None, ...] | None = None
 
     @property
     def num_inputs(self) -> int:
         """Number of input features."""
-        return self.network.layers[0].num_inputs
+        return self._shapes[0].num_inputs
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
-        return self.network.layers[-1].num_units
+        return self._shapes[-1].num_units
+
+    @property
+    def _shapes(self) -> tuple[KernelLayer, ...]:
+        """The layers of a component, whose sizes are those of all."""
+        return self.mixture.networks[0].layers
 
     @property
     def memory(self) -> int:
         """Bytes of the weights of all draws; real weights that all draws share count once."""
         return sum(
-            layer.bytes_per_draw * (1 if _is_fixed(layer) else len(self))
-            for layer in self.network.layers
+            layer.bytes_per_draw * (1 if self._is_shared(site) else len(self))
+            for site, layer in enumerate(self._shapes)
         )
+
+    def _is_shared(self, site: int) -> bool:
+        """Whether all draws see one copy of a layer's weights."""
+        layer = self._shapes[site]
+        is_alone = len(self.mixture.networks) == 1
+        return is_alone and isinstance(layer, RealDenseLayer) and layer.is_fixed
 
     @cached_property
     def weights(self) -> tuple[PackedBits | Int16, ...]:
@@ -121,29 +136,31 @@ class Ensemble:
 
         ±1 weights have one bit each; real weights are int16, in steps of the layer's grid.
         """
-        layers = self.network.layers
-        step = max(1, _WEIGHTS_AT_A_TIME // sum(la.num_units * la.num_inputs for la in layers))
-        drawn = draw_network(self.network, self._key, self.draws[:step])
-        kept: list[NDArray[Any]] = [
-            # a view of one copy for all draws, or room for each
-            np.broadcast_to(first[:1], (len(self), *first.shape[1:]))
-            if _is_fixed(layer)
-            else np.empty((len(self), *first.shape[1:]), first.dtype)
-            for first, layer in zip(drawn, layers, strict=True)
-        ]
-        for start in range(0, len(self), step):
-            part = slice(start, start + step)
-            if start:
-                drawn = draw_network(self.network, self._key, self.draws[part])
-            for room, new, layer in zip(kept, drawn, layers, strict=True):
-                if not _is_fixed(layer):
-                    room[part] = new
+        size = sum(layer.num_units * layer.num_inputs for layer in self._shapes)
+        step = max(1, _WEIGHTS_AT_A_TIME // size)
+        kept: list[NDArray[Any]] = []
+        for network, positions in self.mixture.of_each(self.components):
+            for start in range(0, len(positions), step):
+                part = positions[start : start + step]
+                drawn = draw_network(network, self._key, self.draws[part])
+                if not kept:
+                    kept = [self._room(site, first) for site, first in enumerate(drawn)]
+                for site, (room, new) in enumerate(zip(kept, drawn, strict=True)):
+                    if not self._is_shared(site):
+                        room[part] = new
         return tuple(
             room
             if isinstance(layer, RealDenseLayer)
             else PackedBits(torch.from_numpy(room.view(np.int32)), layer.num_inputs)
-            for room, layer in zip(kept, layers, strict=True)
+            for room, layer in zip(kept, self._shapes, strict=True)
         )
+
+    def _room(self, site: int, first: NDArray[Any]) -> NDArray[Any]:
+        """Room for the weights of all draws, or a view of one copy for all of them."""
+        shape = (len(self), *first.shape[1:])
+        if self._is_shared(site):
+            return np.broadcast_to(first[:1], shape)
+        return np.empty(shape, first.dtype)
 
     @property
     def units(self) -> tuple[Units | None, ...]:
@@ -159,8 +176,12 @@ class Ensemble:
             self._units = measured_units(call, self._drawn(), self.calibration, max_memory)
         return self._units
 
-    def _drawn(self) -> Drawn:
-        return Drawn(self.network, self._key, self.draws, self.weights)
+    def _drawn(self) -> list[Drawn]:
+        """The draws of each network that occurs."""
+        return [
+            Drawn(network, positions, self._key, self.draws, self.weights)
+            for network, positions in self.mixture.of_each(self.components)
+        ]
 
     def __len__(self) -> int:
         """Number of draws."""
@@ -178,7 +199,7 @@ class Ensemble:
             position %= len(self)
             index = slice(position, position + 1)
         part = Ensemble(
-            self.network,
+            self.mixture,
             self.draws[index],
             seed=self.seed,
             stream=self.stream,
@@ -205,7 +226,7 @@ class Ensemble:
         return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
-        sizes = [self.num_inputs, *(layer.num_units for layer in self.network.layers)]
+        sizes = [self.num_inputs, *(layer.num_units for layer in self._shapes)]
         return (
             f"Ensemble({len(self)} draws of {'-'.join(map(str, sizes))}, seed={self.seed}, "
             f"stream={self.stream}, {self.memory:,} bytes packed)"
@@ -241,8 +262,8 @@ class Ensemble:
             ValueError: a shape, value or option is not allowed; the message says what is.
         """
 
-        def probabilities(dots: Int64) -> Float64:
-            return softmax64(output_logits(self.network, dots))
+        def probabilities(network: Network, dots: Int64) -> Float64:
+            return softmax64(output_logits(network, dots))
 
         probs = self._run(
             "predict()", x, probabilities, backend, noise, row_offset, progress, max_memory
@@ -273,7 +294,8 @@ class Ensemble:
         Arguments as in :meth:`predict`.
         """
 
-        def unchanged(dots: Int64) -> Int64:
+        def unchanged(network: Network, dots: Int64) -> Int64:
+            del network
             return dots
 
         return self._run(
@@ -291,31 +313,30 @@ class Ensemble:
         max_memory: int = MAX_MEMORY,
     ) -> Float64:
         """The logits, float64, shape (draws, rows, classes).  Arguments as in :meth:`predict`."""
-
-        def logits(dots: Int64) -> Float64:
-            return output_logits(self.network, dots)
-
-        return self._run("logits()", x, logits, backend, noise, row_offset, progress, max_memory)
+        return self._run(
+            "logits()", x, output_logits, backend, noise, row_offset, progress, max_memory
+        )
 
     def _run(
         self,
         call: str,
         x: ArrayLike | torch.Tensor,
-        finish: Callable[[Int64], NDArray[Number]],
+        finish: Callable[[Network, Int64], NDArray[Number]],
         backend: str,
         noise: str,
         row_offset: int,
         progress: bool | None,
         max_memory: int,
     ) -> NDArray[Number]:
-        """What ``finish`` makes of the integer logits, shape (draws, rows, classes)."""
-        inputs = checked_inputs(call, self.network, x, backend, noise, row_offset)
-        drawn = self._drawn()
+        """What ``finish`` makes of a network's integer logits, shape (draws, rows, classes)."""
+        inputs = checked_inputs(call, self.mixture.networks[0], x, backend, noise, row_offset)
+        parts = self._drawn()
         if len(inputs):
-            drawn = replace(drawn, units=self._calibrated(call, max_memory))
+            units = self._calibrated(call, max_memory)
+            parts = [replace(drawn, units=units) for drawn in parts]
         return run_blocks(
             call,
-            drawn,
+            parts,
             inputs,
             finish,
             is_shared=noise == "shared",
@@ -330,8 +351,3 @@ def _name_of_draws(draws: Int64) -> str | list[int]:
     if (np.diff(draws) == 1).all():
         return f"{draws[0]}..{draws[-1]}"
     return [int(draw) for draw in draws]
-
-
-def _is_fixed(layer: DenseLayer | RealDenseLayer) -> bool:
-    """Whether all draws see one copy of a layer's weights."""
-    return isinstance(layer, RealDenseLayer) and layer.is_fixed

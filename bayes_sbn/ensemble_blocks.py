@@ -2,6 +2,7 @@ r"""How an ensemble is run: its draws against rows, in blocks that fit in memory
 
 The results of a draw and a row do not depend on the block that they are in, so blocks are as large
 as the bound on memory allows: draws outermost, whose weights are unpacked once for all rows.
+Draws of a mixture are run network by network.
 """
 
 from __future__ import annotations
@@ -45,25 +46,27 @@ Number = TypeVar("Number", np.int64, np.float64)
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """The draws of a network that are run.
+    """Those draws of an ensemble that are of one network, to be run.
 
     Args:
         network: whose draws they are.
-        key: of their random words.
-        draws: their indices.
+        positions: which draws of the ensemble they are.
+        key: of the random words.
+        draws: indices of all draws of the ensemble.
         weights: of each layer, packed bits or int16, (draws, out, in).
         units: scale and bias of layers that the draws calibrated, (draws, out); else None.
     """
 
     network: Network
+    positions: Int64
     key: Key
     draws: Int64
     weights: Sequence[PackedBits | Int16]
     units: tuple[Units | None, ...] = ()
 
-    def unpacked(self, part: slice) -> list[Signs | Int16]:
+    def unpacked(self, positions: Int64) -> list[Signs | Int16]:
         """The weights of some draws as numbers, by layer."""
-        return [_unpacked(weights, part) for weights in self.weights]
+        return [_unpacked(weights, positions) for weights in self.weights]
 
 
 def checked_inputs(
@@ -100,80 +103,85 @@ def checked_inputs(
 
 
 def measured_units(
-    call: str, drawn: Drawn, calibration: Inputs | None, max_memory: int
+    call: str, parts: Sequence[Drawn], calibration: Inputs | None, max_memory: int
 ) -> tuple[Units | None, ...]:
     """Scale and bias of the layers whose statistics each draw measures on rows; else None."""
-    network = drawn.network
     if calibration is None:
-        return (None,) * len(network.layers)
-    draws_at_once, rows_at_once = block_size(
-        call, network, len(calibration), max_memory, is_shared=False
-    )
-    parts = []
-    for start in range(0, len(drawn.draws), draws_at_once):
-        part = slice(start, start + draws_at_once)
-        found = calibrated_units(
-            network,
-            drawn.unpacked(part),
-            calibration,
-            key=drawn.key,
-            draws=drawn.draws[part],
-            rows_at_once=rows_at_once,
+        return (None,) * len(parts[0].network.layers)
+    found, at = [], []
+    for drawn in parts:
+        draws_at_once, rows_at_once = block_size(
+            call, drawn.network, len(calibration), max_memory, is_shared=False
         )
-        parts.append(found)
-    return joined_units(parts)
+        for start in range(0, len(drawn.positions), draws_at_once):
+            positions = drawn.positions[start : start + draws_at_once]
+            units = calibrated_units(
+                drawn.network,
+                drawn.unpacked(positions),
+                calibration,
+                key=drawn.key,
+                draws=drawn.draws[positions],
+                rows_at_once=rows_at_once,
+            )
+            found.append(units)
+            at.append(positions)
+    return units_of_draws(joined_units(found), np.argsort(np.concatenate(at)))
 
 
 def run_blocks(
     call: str,
-    drawn: Drawn,
+    parts: Sequence[Drawn],
     inputs: Inputs,
-    finish: Callable[[Int64], NDArray[Number]],
+    finish: Callable[[Network, Int64], NDArray[Number]],
     *,
     is_shared: bool,
     row_offset: int,
     progress: bool | None,
     max_memory: int,
 ) -> NDArray[Number]:
-    """What ``finish`` makes of the integer logits, shape (draws, rows, classes)."""
-    network, num_draws = drawn.network, len(drawn.draws)
-    num_classes = network.layers[-1].num_units
+    """What ``finish`` makes of a network's integer logits, shape (draws, rows, classes)."""
+    num_draws = len(parts[0].draws)
+    num_classes = parts[0].network.layers[-1].num_units
     # of no draws and no rows, for the dtype
-    empty = finish(np.empty((0, 0, num_classes), np.int64))
+    empty = finish(parts[0].network, np.empty((0, 0, num_classes), np.int64))
     result = np.empty((num_draws, len(inputs), num_classes), empty.dtype)
     if not len(inputs):
         return result
-    draws_at_once, rows_at_once = block_size(
-        call, network, len(inputs), max_memory, is_shared=is_shared
-    )
     # disable=None silences tqdm where standard error is not a terminal
     disable = None if progress is None else not progress
     total = num_draws * len(inputs)
     with tqdm(total=total, desc=call, unit="row", leave=False, disable=disable) as bar:
-        for first_draw in range(0, num_draws, draws_at_once):
-            part = slice(first_draw, first_draw + draws_at_once)
-            draws, weights = drawn.draws[part], drawn.unpacked(part)
-            units = units_of_draws(drawn.units, part)
-            thresholds = network_thresholds(network, drawn.key, draws, units) if is_shared else None
-            for first_row in range(0, len(inputs), rows_at_once):
-                rows = slice(first_row, first_row + rows_at_once)
-                dots = output_dots(
-                    network,
-                    weights,
-                    inputs[rows],
-                    key=drawn.key,
-                    draws=draws,
-                    thresholds=thresholds,
-                    first_row=row_offset + first_row,
-                    units=units,
+        for drawn in parts:
+            network = drawn.network
+            draws_at_once, rows_at_once = block_size(
+                call, network, len(inputs), max_memory, is_shared=is_shared
+            )
+            for first_draw in range(0, len(drawn.positions), draws_at_once):
+                positions = drawn.positions[first_draw : first_draw + draws_at_once]
+                draws, weights = drawn.draws[positions], drawn.unpacked(positions)
+                units = units_of_draws(drawn.units, positions)
+                thresholds = (
+                    network_thresholds(network, drawn.key, draws, units) if is_shared else None
                 )
-                result[part, rows] = finish(dots)
-                bar.update(dots.shape[0] * dots.shape[1])
+                for first_row in range(0, len(inputs), rows_at_once):
+                    rows = slice(first_row, first_row + rows_at_once)
+                    dots = output_dots(
+                        network,
+                        weights,
+                        inputs[rows],
+                        key=drawn.key,
+                        draws=draws,
+                        thresholds=thresholds,
+                        first_row=row_offset + first_row,
+                        units=units,
+                    )
+                    result[positions, rows] = finish(network, dots)
+                    bar.update(dots.shape[0] * dots.shape[1])
     return result
 
 
-def _unpacked(weights: PackedBits | Int16, part: slice) -> Signs | Int16:
+def _unpacked(weights: PackedBits | Int16, positions: Int64) -> Signs | Int16:
     if not isinstance(weights, PackedBits):
-        return weights[part]
-    words: UInt32 = weights.data[part].numpy().view(np.uint32)
+        return weights[positions]
+    words: UInt32 = weights.data.numpy()[positions].view(np.uint32)
     return signs_of_words(words, weights.length)

@@ -41,7 +41,9 @@ REAL_LAYERS_VERSION = 2
 """Version 2 has layers of real weights; in all else it is version 1."""
 RECALIBRATED_VERSION = 3
 """Version 3 has layers whose statistics each draw measures; in all else it is version 2."""
-FORMAT_VERSIONS = (FIRST_VERSION, REAL_LAYERS_VERSION, RECALIBRATED_VERSION)
+COMPONENTS_VERSION = 4
+"""Version 4 has several components, and weights that share factors; in all else it is version 3."""
+FORMAT_VERSIONS = (FIRST_VERSION, REAL_LAYERS_VERSION, RECALIBRATED_VERSION, COMPONENTS_VERSION)
 """The versions that are read."""
 
 Array = NDArray[np.generic]

@@ -44,7 +44,7 @@ def draw_factors(key: Key, draws: Int64, rank: int) -> Float64:
     """The factors of draws, float64, shape (draws, rank)."""
     groups = np.arange(-(-rank // _WORDS))
     words = philox4x32_numpy(groups, 0, np.asarray(draws)[:, None], counter_word(0, FACTORS), *key)
-    u32 = np.stack(words, axis=-1).reshape(len(draws), -1)[:, :rank]
+    u32 = np.stack(words, axis=-1).reshape(len(draws), _WORDS * len(groups))[:, :rank]
     return normal_quantile64((u32.astype(np.float64) + 0.5) * 2.0**-32)
 
 

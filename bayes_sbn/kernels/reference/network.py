@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from bayes_sbn.bits import num_words
 from bayes_sbn.kernels.reference.cdf64 import Float64, exp64
 from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, Inputs
+from bayes_sbn.kernels.reference.low_rank import LowRankDenseLayer
 from bayes_sbn.kernels.reference.real_weights import LARGEST_STEP_COUNT, Int16, RealDenseLayer
 from bayes_sbn.kernels.reference.sampling import (
     Int64,
@@ -107,6 +108,10 @@ class DenseLayer:
         return draw_weights(key, self.site, draws, self.planes)
 
 
+KernelLayer = DenseLayer | LowRankDenseLayer | RealDenseLayer
+"""A layer of ±1 weights, independent or with shared factors, or of real ones."""
+
+
 class Units(NamedTuple):
     """Scale and bias of the units of a layer in each of some draws, float64, (draws, out)."""
 
@@ -123,7 +128,7 @@ class Network:
         input_scale: the size of one step of the inputs.
     """
 
-    layers: tuple[DenseLayer | RealDenseLayer, ...]
+    layers: tuple[KernelLayer, ...]
     input_scale: float
 
     def scale(self, index: int) -> Float64:
@@ -235,7 +240,7 @@ def output_dots(
     return integers
 
 
-def _rule(dots: Int64, units: Units, layer: DenseLayer | RealDenseLayer) -> Int64:
+def _rule(dots: Int64, units: Units, layer: KernelLayer) -> Int64:
     """The thresholds of uniforms for the dots of a block, draw by draw where units are of draws."""
     assert layer.noise is not None
     if units.scale.ndim == 1:
