@@ -15,12 +15,10 @@ from bayes_sbn.ensemble import Ensemble
 from bayes_sbn.kernels import unpack
 from bayes_sbn.kernels.reference.components import Mixture
 from bayes_sbn.kernels.reference.network import Network, _block_bytes
-from bayes_sbn.posterior import Posterior
-from bayes_sbn.posterior_layer import PosteriorLayer
 from tests import oracles
 from tests.chance import assert_count, assert_mean, numpy_generator, seed
 from tests.oracle_networks import Layer, Net
-from tests.plain_networks import random_posterior
+from tests.plain_networks import posterior_of, random_posterior
 from tests.problems import two_hidden_layers_sign_head
 
 NOISE_MODES = ("shared", "independent")
@@ -33,24 +31,6 @@ def rows(count: int = 70, width: int = 5) -> np.ndarray:
 def same(left: np.ndarray, right: np.ndarray) -> bool:
     """Equal bit for bit."""
     return left.shape == right.shape and left.tobytes() == right.tobytes()
-
-
-def posterior_of(net: Net, input_scale: float) -> Posterior:
-    """The posterior of an oracle's network."""
-    layers = []
-    for site, (name, layer) in enumerate(net.maps):
-        layers.append(
-            PosteriorLayer(
-                name=name,
-                site=site,
-                probabilities=(1 + layer.weight_mean) / 2,
-                scale=layer.scale,
-                bias=layer.bias,
-                noise=None if name == "head" else net.noise,
-                noise_scale=net.noise_scale,
-            )
-        )
-    return Posterior(tuple(layers), input_scale)
 
 
 @pytest.fixture(scope="module")
