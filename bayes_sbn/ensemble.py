@@ -179,7 +179,7 @@ class Ensemble:
     def _drawn(self) -> list[Drawn]:
         """The draws of each network that occurs."""
         return [
-            Drawn(network, positions, self._key, self.draws, self.weights)
+            Drawn(network, positions, self._key, self.draws, lambda: self.weights)
             for network, positions in self.mixture.of_each(self.components)
         ]
 
@@ -246,8 +246,8 @@ class Ensemble:
 
         Args:
             x: rows, shape (rows, inputs).  They are rounded to the 16-bit grid of the posterior.
-            backend: ``"reference"``, or ``"auto"`` for the fastest one there is; all give the same
-                bits.
+            backend: ``"reference"``, ``"native"`` for the compiled kernels, or ``"auto"`` for the
+                fastest one that can run; all give the same bits.
             noise: ``"shared"``, where all rows of a draw see the same noise of the activations, so
                 that a row's result does not depend on its place; or ``"independent"``, where the
                 noise is keyed by the row's index.
@@ -339,6 +339,7 @@ class Ensemble:
             parts,
             inputs,
             finish,
+            backend=backend,
             is_shared=noise == "shared",
             row_offset=row_offset,
             progress=progress,

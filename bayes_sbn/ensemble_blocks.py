@@ -8,7 +8,7 @@ Draws of a mixture are run network by network.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from bayes_sbn.bits import PackedBits
+from bayes_sbn.kernels.ensemble import BACKENDS, Stream, stream
 from bayes_sbn.kernels.reference.calibration import (
     calibrated_units,
     joined_units,
@@ -36,9 +37,10 @@ from bayes_sbn.kernels.reference.network import (
 from bayes_sbn.kernels.reference.real_weights import Int16
 from bayes_sbn.kernels.reference.sampling import Int64, Key, UInt32
 
-BACKENDS = ("auto", "reference")
 NOISE_MODES = ("shared", "independent")
 
+_STREAMED_ROWS = 1 << 12  # packed rows of two layers stay in a cache
+_STREAMED_CELLS = 1 << 15  # of draws and rows in one call, between which a bar moves
 _NUM_INDICES = 1 << 32  # rows are numbered by a 32-bit word of the counter
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -53,7 +55,7 @@ class Drawn:
         positions: which draws of the ensemble they are.
         key: of the random words.
         draws: indices of all draws of the ensemble.
-        weights: of each layer, packed bits or int16, (draws, out, in).
+        weights: gives those of each layer, packed bits or int16, (draws, out, in).
         units: scale and bias of layers that the draws calibrated, (draws, out); else None.
     """
 
@@ -61,12 +63,12 @@ class Drawn:
     positions: Int64
     key: Key
     draws: Int64
-    weights: Sequence[PackedBits | Int16]
+    weights: Callable[[], Sequence[PackedBits | Int16]]
     units: tuple[Units | None, ...] = ()
 
     def unpacked(self, positions: Int64) -> list[Signs | Int16]:
         """The weights of some draws as numbers, by layer."""
-        return [_unpacked(weights, positions) for weights in self.weights]
+        return [_unpacked(weights, positions) for weights in self.weights()]
 
 
 def checked_inputs(
@@ -78,11 +80,6 @@ def checked_inputs(
     row_offset: int,
 ) -> Inputs:
     """The rows on the grid of the inputs; raise if an argument of a prediction is not allowed."""
-    if backend == "native":
-        raise RuntimeError(
-            f"{call[:-1]}backend='native'): this version has no compiled ensemble kernel. "
-            "Write backend='auto', which has the same bits."
-        )
     if backend not in BACKENDS:
         raise ValueError(
             f"{call[:-1]}backend={backend!r}): a backend is one of "
@@ -134,6 +131,7 @@ def run_blocks(
     inputs: Inputs,
     finish: Callable[[Network, Int64], NDArray[Number]],
     *,
+    backend: str,
     is_shared: bool,
     row_offset: int,
     progress: bool | None,
@@ -152,32 +150,86 @@ def run_blocks(
     total = num_draws * len(inputs)
     with tqdm(total=total, desc=call, unit="row", leave=False, disable=disable) as bar:
         for drawn in parts:
-            network = drawn.network
-            draws_at_once, rows_at_once = block_size(
-                call, network, len(inputs), max_memory, is_shared=is_shared
-            )
-            for first_draw in range(0, len(drawn.positions), draws_at_once):
-                positions = drawn.positions[first_draw : first_draw + draws_at_once]
-                draws, weights = drawn.draws[positions], drawn.unpacked(positions)
-                units = units_of_draws(drawn.units, positions)
-                thresholds = (
-                    network_thresholds(network, drawn.key, draws, units) if is_shared else None
+            size = block_size(call, drawn.network, len(inputs), max_memory, is_shared=is_shared)
+            running = stream(call, drawn.network, inputs, backend)
+            if running is None:
+                blocks = _reference_blocks(
+                    drawn, inputs, size, is_shared=is_shared, row_offset=row_offset
                 )
-                for first_row in range(0, len(inputs), rows_at_once):
-                    rows = slice(first_row, first_row + rows_at_once)
-                    dots = output_dots(
-                        network,
-                        weights,
-                        inputs[rows],
-                        key=drawn.key,
-                        draws=draws,
-                        thresholds=thresholds,
-                        first_row=row_offset + first_row,
-                        units=units,
-                    )
-                    result[positions, rows] = finish(network, dots)
-                    bar.update(dots.shape[0] * dots.shape[1])
+            else:
+                blocks = _streamed_blocks(
+                    running, drawn, inputs, max_memory, is_shared=is_shared, row_offset=row_offset
+                )
+            for positions, rows, dots in blocks:
+                result[positions, rows] = finish(drawn.network, dots)
+                bar.update(dots.shape[0] * dots.shape[1])
     return result
+
+
+Blocks = Iterator[tuple[Int64, slice, Int64]]
+"""Which draws, which rows, and their integer logits."""
+
+
+def _reference_blocks(
+    drawn: Drawn, inputs: Inputs, size: tuple[int, int], *, is_shared: bool, row_offset: int
+) -> Blocks:
+    """By NumPy, from the weights of all draws."""
+    draws_at_once, rows_at_once = size
+    network = drawn.network
+    for first_draw in range(0, len(drawn.positions), draws_at_once):
+        positions = drawn.positions[first_draw : first_draw + draws_at_once]
+        draws, weights = drawn.draws[positions], drawn.unpacked(positions)
+        units = units_of_draws(drawn.units, positions)
+        thresholds = network_thresholds(network, drawn.key, draws, units) if is_shared else None
+        for first_row in range(0, len(inputs), rows_at_once):
+            rows = slice(first_row, first_row + rows_at_once)
+            dots = output_dots(
+                network,
+                weights,
+                inputs[rows],
+                key=drawn.key,
+                draws=draws,
+                thresholds=thresholds,
+                first_row=row_offset + first_row,
+                units=units,
+            )
+            yield positions, rows, dots
+
+
+def _streamed_blocks(
+    running: Stream,
+    drawn: Drawn,
+    inputs: Inputs,
+    max_memory: int,
+    *,
+    is_shared: bool,
+    row_offset: int,
+) -> Blocks:
+    """By the compiled library, which draws weights where it uses them.
+
+    Many rows at a time, since each block of rows draws its weights again.
+    """
+    # integer logits and what is made of them take some 40 bytes a class
+    per_cell = 40 * drawn.network.layers[-1].num_units
+    threads = torch.get_num_threads()
+    rows_at_once = max(1, max_memory // (per_cell + threads * running.row_bytes))
+    rows_at_once = min(rows_at_once, len(inputs), _STREAMED_ROWS)
+    left = max_memory - threads * running.row_bytes * rows_at_once
+    draws_at_once = max(1, left // (per_cell * rows_at_once))
+    draws_at_once = min(draws_at_once, max(threads, _STREAMED_CELLS // rows_at_once))
+    for first_row in range(0, len(inputs), rows_at_once):
+        rows = slice(first_row, first_row + rows_at_once)
+        for first_draw in range(0, len(drawn.positions), draws_at_once):
+            positions = drawn.positions[first_draw : first_draw + draws_at_once]
+            dots = running.integer_logits(
+                inputs[rows],
+                key=drawn.key,
+                draws=drawn.draws[positions],
+                is_shared=is_shared,
+                first_row=row_offset + first_row,
+                units=units_of_draws(drawn.units, positions),
+            )
+            yield positions, rows, dots
 
 
 def _unpacked(weights: PackedBits | Int16, positions: Int64) -> Signs | Int16:

@@ -208,8 +208,6 @@ def test_options_that_are_not_known_are_refused(ensemble, call):
     function = getattr(ensemble, call)
     with pytest.raises(ValueError, match=rf"{call}\(backend='gpu'\): .* 'auto', 'reference'"):
         function(rows(), backend="gpu")
-    with pytest.raises(RuntimeError, match=rf"{call}\(backend='native'\): this version has no"):
-        function(rows(), backend="native")
     with pytest.raises(ValueError, match=rf"{call}\(noise='logistic'\): noise is 'shared'"):
         function(rows(), noise="logistic")
     for offset in (-1, 2**32 - 69):

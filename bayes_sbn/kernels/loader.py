@@ -157,9 +157,14 @@ def installed_library() -> NativeLibrary | None:
     return _choose()[0]
 
 
+def is_native_forced() -> bool:
+    """Whether the environment forces the compiled library."""
+    return _from_environment("BAYES_SBN_BACKEND", BACKENDS) == "native"
+
+
 def check_device_is_not_forced(call: str, device: str) -> None:
     """Raises if the compiled library is forced for a tensor that is not on the CPU."""
-    if _from_environment("BAYES_SBN_BACKEND", BACKENDS) == "native":
+    if is_native_forced():
         raise RuntimeError(
             f"{call} received a tensor on {device}, but BAYES_SBN_BACKEND=native and the compiled "
             f"library works on the CPU. Move the tensor with .cpu(), or unset BAYES_SBN_BACKEND."
