@@ -15,16 +15,15 @@ on.
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_sbn.bits import PackedBits
 from bayes_sbn.ensemble_blocks import (
     Drawn,
     Number,
@@ -32,6 +31,8 @@ from bayes_sbn.ensemble_blocks import (
     measured_units,
     run_blocks,
 )
+from bayes_sbn.ensemble_file import read_ensemble, write_ensemble
+from bayes_sbn.ensemble_weights import Weights, draw_weights, is_shared_by_draws, part_of
 from bayes_sbn.kernels.reference.calibration import units_of_draws
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.components import Mixture
@@ -40,11 +41,9 @@ from bayes_sbn.kernels.reference.network import (
     KernelLayer,
     Network,
     Units,
-    draw_network,
     output_logits,
     softmax64,
 )
-from bayes_sbn.kernels.reference.real_weights import Int16, RealDenseLayer
 from bayes_sbn.kernels.reference.sampling import Int64
 from bayes_sbn.philox import fold_stream
 from bayes_sbn.predictions import Predictions
@@ -58,8 +57,9 @@ _WEIGHTS_AT_A_TIME = 1 << 21
 class Ensemble:
     """Binary networks drawn from a posterior; made by :meth:`bayes_sbn.Posterior.draw`.
 
-    Weights are drawn when they are first needed, and then kept: ±1 weights packed, one bit each,
-    real weights as 16-bit integers.
+    Compiled kernels draw its weights where they are used.  Else weights are drawn when they are
+    first needed, and then kept: ±1 weights packed, one bit each, real ones as 16-bit integers.
+    :meth:`save` keeps them, too.
 
     Args:
         mixture: the network that is drawn from, or several and their weights.
@@ -69,6 +69,7 @@ class Ensemble:
         attrs: where the network comes from, handed on to the predictions.
         calibration: the rows, int16 of shape (rows, inputs), by which the draws measure the
             statistics of layers that have none; None where all layers have theirs.
+        components: the network of each draw, where it is known; else it follows from the seed.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Ensemble:
         stream: int = 0,
         attrs: Mapping[str, object] | None = None,
         calibration: Inputs | None = None,
+        components: Int64 | None = None,
     ) -> None:
         layers = [layer for network in mixture.networks for layer in network.layers]
         needed = any(layer.eps is not None for layer in layers)
@@ -97,9 +99,50 @@ class Ensemble:
         self.stream = operator.index(stream)
         self.attrs = dict(attrs or {})
         self._key = fold_stream(self.seed, self.stream)
-        self.components = mixture.components(self._key, self.draws)
+        found = mixture.components(self._key, self.draws) if components is None else components
+        self.components = np.array(found, np.int64)
         self.components.flags.writeable = False
         self._units: tuple[Units | None, ...] | None = None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the networks to a file, one bit a ±1 weight: whole, or not at all, whatever fails.
+
+        What the draws measured of calibration rows is saved with them, and the rows are not.
+        """
+        write_ensemble(
+            path,
+            self.mixture,
+            self.weights,
+            self.units,
+            self.draws,
+            self.components,
+            seed=self.seed,
+            stream=self.stream,
+            attrs=self.attrs,
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Ensemble:
+        """Read a file of :meth:`save`; runs nothing that the file contains.
+
+        Its predictions are those of the ensemble that was saved, bit for bit.
+
+        Raises:
+            OSError: the file cannot be opened.
+            ValueError: it is not an ensemble, of another format version, truncated or damaged.
+        """
+        stored = read_ensemble(path)
+        ensemble = cls(
+            stored.mixture,
+            stored.draws,
+            seed=stored.seed,
+            stream=stored.stream,
+            attrs=stored.attrs,
+            components=stored.components,
+        )
+        ensemble.__dict__["weights"] = stored.weights
+        ensemble._units = stored.units
+        return ensemble
 
     @property
     def num_inputs(self) -> int:
@@ -120,47 +163,17 @@ class Ensemble:
     def memory(self) -> int:
         """Bytes of the weights of all draws; real weights that all draws share count once."""
         return sum(
-            layer.bytes_per_draw * (1 if self._is_shared(site) else len(self))
+            layer.bytes_per_draw * (1 if is_shared_by_draws(self.mixture, site) else len(self))
             for site, layer in enumerate(self._shapes)
         )
 
-    def _is_shared(self, site: int) -> bool:
-        """Whether all draws see one copy of a layer's weights."""
-        layer = self._shapes[site]
-        is_alone = len(self.mixture.networks) == 1
-        return is_alone and isinstance(layer, RealDenseLayer) and layer.is_fixed
-
     @cached_property
-    def weights(self) -> tuple[PackedBits | Int16, ...]:
-        """The weights of each layer, shape (draws, out, in).
+    def weights(self) -> Weights:
+        """The weights of each layer, shape (draws, out, in), drawn when first asked for and kept.
 
         ±1 weights have one bit each; real weights are int16, in steps of the layer's grid.
         """
-        size = sum(layer.num_units * layer.num_inputs for layer in self._shapes)
-        step = max(1, _WEIGHTS_AT_A_TIME // size)
-        kept: list[NDArray[Any]] = []
-        for network, positions in self.mixture.of_each(self.components):
-            for start in range(0, len(positions), step):
-                part = positions[start : start + step]
-                drawn = draw_network(network, self._key, self.draws[part])
-                if not kept:
-                    kept = [self._room(site, first) for site, first in enumerate(drawn)]
-                for site, (room, new) in enumerate(zip(kept, drawn, strict=True)):
-                    if not self._is_shared(site):
-                        room[part] = new
-        return tuple(
-            room
-            if isinstance(layer, RealDenseLayer)
-            else PackedBits(torch.from_numpy(room.view(np.int32)), layer.num_inputs)
-            for room, layer in zip(kept, self._shapes, strict=True)
-        )
-
-    def _room(self, site: int, first: NDArray[Any]) -> NDArray[Any]:
-        """Room for the weights of all draws, or a view of one copy for all of them."""
-        shape = (len(self), *first.shape[1:])
-        if self._is_shared(site):
-            return np.broadcast_to(first[:1], shape)
-        return np.empty(shape, first.dtype)
+        return draw_weights(self.mixture, self.components, self._key, self.draws)
 
     @property
     def units(self) -> tuple[Units | None, ...]:
@@ -205,18 +218,15 @@ class Ensemble:
             stream=self.stream,
             attrs=self.attrs,
             calibration=self.calibration,
+            components=self.components[index],
         )
         if not len(part):
             raise ValueError(
                 f"ensemble[{index.start}:{index.stop}:{index.step}] has no draws: the ensemble has "
                 f"{len(self)}. Take at least one."
             )
-        forward = index.step is None or index.step > 0  # torch has no views with negative steps
-        if "weights" in self.__dict__ and forward:
-            part.__dict__["weights"] = tuple(
-                PackedBits(w.data[index], w.length) if isinstance(w, PackedBits) else w[index]
-                for w in self.weights
-            )
+        if "weights" in self.__dict__:
+            part.__dict__["weights"] = part_of(self.weights, index)
         if self._units is not None:
             part._units = units_of_draws(self._units, index)
         return part

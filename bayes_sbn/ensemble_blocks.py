@@ -66,6 +66,11 @@ class Drawn:
     weights: Callable[[], Sequence[PackedBits | Int16]]
     units: tuple[Units | None, ...] = ()
 
+    def packed(self, positions: Int64) -> list[UInt32]:
+        """The words of some draws' ±1 weights, by layer."""
+        kept = [weights for weights in self.weights() if isinstance(weights, PackedBits)]
+        return [weights.data.numpy()[positions].view(np.uint32) for weights in kept]
+
     def unpacked(self, positions: Int64) -> list[Signs | Int16]:
         """The weights of some draws as numbers, by layer."""
         return [_unpacked(weights, positions) for weights in self.weights()]
@@ -228,6 +233,7 @@ def _streamed_blocks(
                 is_shared=is_shared,
                 first_row=row_offset + first_row,
                 units=units_of_draws(drawn.units, positions),
+                words=[] if running.draws_weights else drawn.packed(positions),
             )
             yield positions, rows, dots
 

@@ -29,6 +29,17 @@ import torch
 from numpy.typing import ArrayLike
 
 from bayes_sbn import __version__
+from bayes_sbn.container import (
+    POSTERIOR,
+    Array,
+    Json,
+    digest_of,
+    json_copy,
+    read_container,
+    refuse,
+    typed,
+    write_container,
+)
 from bayes_sbn.ensemble import Ensemble
 from bayes_sbn.kernels.reference.components import Mixture
 from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, input_values, round_inputs
@@ -43,16 +54,6 @@ from bayes_sbn.posterior_components import (
     normalised,
 )
 from bayes_sbn.posterior_export import export, input_step
-from bayes_sbn.posterior_file import (
-    Array,
-    Json,
-    digest_of,
-    json_copy,
-    read_posterior,
-    refuse,
-    write_posterior,
-)
-from bayes_sbn.posterior_layer import typed
 from bayes_sbn.posterior_parts import components_from, least_version, parts_of
 from bayes_sbn.posterior_real_layer import RealPosteriorLayer
 from bayes_sbn.posterior_sizes import PosteriorSizes
@@ -188,7 +189,7 @@ class Posterior(PosteriorSizes):
         header["attrs"] = dict(self.attrs)
         header["package_version"] = self.package_version
         header["digest"] = self.digest
-        write_posterior(path, header, tensors, self.format_version)
+        write_container(path, header, tensors, self.format_version)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Posterior:
@@ -198,13 +199,13 @@ class Posterior(PosteriorSizes):
             OSError: the file cannot be opened.
             ValueError: it is not a posterior, of another format version, truncated or damaged.
         """
-        header, tensors = read_posterior(path)
+        header, tensors = read_container(POSTERIOR, path)
         try:
             posterior = _from_parts(header, tensors)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            refuse(path, f"its content does not describe a posterior ({error})")
+            refuse(POSTERIOR, path, f"its content does not describe a posterior ({error})")
         if header.get("digest") != posterior.digest:
-            refuse(path, "its numbers are not those it was saved with")
+            refuse(POSTERIOR, path, "its numbers are not those it was saved with")
         return posterior
 
     # What it is used for.

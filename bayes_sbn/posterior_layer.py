@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_sbn.container import typed
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.network import DenseLayer
 from bayes_sbn.kernels.reference.sampling import probability_thresholds
 from bayes_sbn.posterior_sign_numbers import SignLayerNumbers
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,16 +138,3 @@ class PosteriorLayer(SignLayerNumbers):
             noise_scale=self.noise_scale,
             eps=self.normalisation_eps,
         )
-
-
-def typed(mapping: Mapping[str, object], name: str, kind: type[T]) -> T:
-    """The entry of that name, which must be of that type (bool is no int).
-
-    Raises:
-        KeyError: there is none.
-        TypeError: it has another type.
-    """
-    value = mapping[name]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{name} is {type(value).__name__} and not {kind.__name__}")
-    return value

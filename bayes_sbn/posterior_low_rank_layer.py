@@ -21,9 +21,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_sbn.container import typed
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.low_rank import LowRankDenseLayer
-from bayes_sbn.posterior_layer import PosteriorLayer, typed
+from bayes_sbn.posterior_layer import PosteriorLayer
 from bayes_sbn.posterior_sign_numbers import SignLayerNumbers
 
 _LARGEST_NATURAL = 1e100

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bayes_sbn.posterior_chain import Layer, kind_of
-from bayes_sbn.posterior_components import Component
-from bayes_sbn.posterior_file import (
+from bayes_sbn.container import (
     COMPONENTS_VERSION,
     FIRST_VERSION,
     REAL_LAYERS_VERSION,
     RECALIBRATED_VERSION,
     Array,
     Json,
+    typed,
 )
-from bayes_sbn.posterior_layer import typed
+from bayes_sbn.posterior_chain import Layer, kind_of
+from bayes_sbn.posterior_components import Component
 from bayes_sbn.posterior_low_rank_layer import LowRankPosteriorLayer
 
 

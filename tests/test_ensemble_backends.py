@@ -27,7 +27,8 @@ def rows(number: int = 45) -> np.ndarray:
 @pytest.mark.native
 @pytest.mark.parametrize("noise", NOISE_MODES)
 def test_compiled_kernels_and_reference_give_the_same_bits(noise):
-    for posterior in (random_posterior(), Posterior.mixture([random_posterior()] * 2, (1, 2))):
+    mixture = Posterior.mixture([random_posterior(), random_posterior(label="other")], (1, 2))
+    for posterior in (random_posterior(), mixture):
         native, reference = (posterior.draw(9, seed=4) for _ in range(2))
         options = {"noise": noise, "row_offset": 29}
         for call in ("predict", "logits", "integer_logits"):
@@ -42,11 +43,21 @@ def test_compiled_kernels_and_reference_give_the_same_bits(noise):
 
 
 @pytest.mark.native
+@pytest.mark.parametrize("noise", NOISE_MODES)
+def test_weights_that_share_factors_are_given_to_the_kernels(noise):
+    mixture = Posterior.mixture([low_rank_posterior(), random_posterior((5, 4, 3), ("uniform",))])
+    for posterior in (low_rank_posterior(), mixture):
+        options = {"noise": noise, "row_offset": 29}
+        found = posterior.draw(6).predict(rows(), backend="native", **options)
+        wanted = posterior.draw(6).predict(rows(), backend="reference", **options)
+        assert found.probs_per_draw.tobytes() == wanted.probs_per_draw.tobytes()
+
+
+@pytest.mark.native
 def test_auto_streams_where_it_can_and_else_runs_the_reference():
     for posterior, is_streamed in (
         (random_posterior(), True),
         (CASES["ends"], False),
-        (low_rank_posterior(), False),
     ):
         ensemble = posterior.draw(3)
         ensemble.predict(rows())
@@ -70,7 +81,7 @@ def test_draws_that_measure_statistics_are_streamed_with_them():
 @pytest.mark.parametrize("call", ["predict", "logits", "integer_logits"])
 def test_what_the_compiled_kernels_lack_is_refused_where_they_are_forced(call, monkeypatch):
     words = rf"{call}\(\): the compiled ensemble kernel is forced.*backend='reference'"
-    for posterior in (CASES["ends"], low_rank_posterior()):
+    for posterior in (CASES["ends"], CASES["points"]):
         ensemble = posterior.draw(2)
         with pytest.raises(RuntimeError, match=words):
             getattr(ensemble, call)(rows(), backend="native")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from bayes_sbn.container import POSTERIOR, read_container, write_container
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.posterior_components import Component
-from bayes_sbn.posterior_file import read_posterior, write_posterior
 from bayes_sbn.posterior_layer import PosteriorLayer
 from tests import oracles
 from tests.chance import assert_mean, numpy_generator, seed
@@ -197,9 +197,9 @@ def test_the_digest_covers_the_weights_and_the_order():
 def test_load_refuses_content_that_does_not_fit(change, reason, tmp_path):
     path = tmp_path / "fit.sbn"
     Posterior.mixture(restarts(), WEIGHTS).save(path)
-    header, tensors = read_posterior(path)
+    header, tensors = read_container(POSTERIOR, path)
     change(header, tensors)
-    write_posterior(path, header, tensors, 4)
+    write_container(path, header, tensors, 4)
     with pytest.raises(ValueError, match=f"cannot read the file: .*{reason}"):
         Posterior.load(path)
 

@@ -1,4 +1,4 @@
-"""Integer logits of draws of a network, streamed: weights are drawn where they are used.
+"""Integer logits of draws of a network, streamed: weights are drawn where they are used, or given.
 
 Definition in ``bayes_sbn.kernels.reference.network``; the compiled library has the same bits.  What
 it reads of a layer, bit planes of the probabilities, is made once and kept as long as the network.
@@ -16,7 +16,7 @@ from bayes_sbn.kernels import loader
 from bayes_sbn.kernels.native import ensemble as native
 from bayes_sbn.kernels.reference.inputs import Inputs
 from bayes_sbn.kernels.reference.network import DenseLayer, Network, Units
-from bayes_sbn.kernels.reference.sampling import Int64, Key
+from bayes_sbn.kernels.reference.sampling import Int64, Key, UInt32
 
 BACKENDS = ("auto", "reference", "native")
 
@@ -29,7 +29,7 @@ class Stream:
 
     Args:
         library: the compiled library.
-        network: layers of independent ±1 weights.
+        network: layers of ±1 weights.
     """
 
     library: loader.NativeLibrary
@@ -44,6 +44,7 @@ class Stream:
         is_shared: bool,
         first_row: int,
         units: Sequence[Units | None] = (),
+        words: Sequence[UInt32] = (),
     ) -> Int64:
         """Integer logits, int64, shape (draws, rows, classes).
 
@@ -54,15 +55,13 @@ class Stream:
             is_shared: whether the rows of a draw share the noise of the activations.
             first_row: index of the first row, which keys the rows' own noise.
             units: scale and bias of each draw, or None, of every layer; none for their own.
+            words: packed weights of the draws, (draws, out, words), of every layer; none if they
+                are to be drawn.
         """
-        planes = _PLANES.get(self.network)
-        if planes is None:
-            layers = [layer for layer in self.network.layers if isinstance(layer, DenseLayer)]
-            planes = _PLANES[self.network] = [native.PlanesOfBlocks.of(layer) for layer in layers]
         return native.integer_logits(
             self.library,
             self.network,
-            planes,
+            words or self._planes(),
             inputs,
             key=key,
             draws=draws,
@@ -71,6 +70,18 @@ class Stream:
             num_threads=torch.get_num_threads(),
             units=units,
         )
+
+    @property
+    def draws_weights(self) -> bool:
+        """Whether weights are drawn where they are used; else they are to be given."""
+        return all(isinstance(layer, DenseLayer) for layer in self.network.layers)
+
+    def _planes(self) -> list[native.PlanesOfBlocks]:
+        planes = _PLANES.get(self.network)
+        if planes is None:
+            layers = [layer for layer in self.network.layers if isinstance(layer, DenseLayer)]
+            planes = _PLANES[self.network] = [native.PlanesOfBlocks.of(layer) for layer in layers]
+        return planes
 
     @property
     def row_bytes(self) -> int:
@@ -105,7 +116,7 @@ def stream(call: str, network: Network, inputs: Inputs, backend: str) -> Stream 
         if backend == "native" or loader.is_native_forced():
             raise RuntimeError(
                 f"{call}: the compiled ensemble kernel is forced, and it is for layers of "
-                "independent ±1 weights and sums of inputs that fit in 32 bits. Write "
+                "±1 weights and sums of inputs that fit in 32 bits. Write "
                 "backend='reference', which has the same bits, and leave BAYES_SBN_BACKEND out."
             )
         return None

@@ -249,6 +249,7 @@ def arguments(**changes) -> tuple[native.EnsembleArguments, list[object]]:
         ({"draws": (ctypes.c_int64 * 4)(0, 1, 2, 2**32)}, "draw 4294967296"),
         ({"draws": (ctypes.c_int64 * 4)(0, 1, -2, 3)}, "draw -2"),
         ({"layer_hot": None}, "null pointer in layer 0"),
+        ({"layer_cold": None}, "null pointer in layer 0"),
         ({"layer_bias": None}, "null pointer in layer 0"),
         ({"layer_units": 0}, "0 units"),
         ({"layer_units": 7}, "inputs after 7 units"),

@@ -166,6 +166,7 @@ BSBN_API int bsbn_uniforms(struct bsbn_uniforms_args* args);
 struct bsbn_ensemble_layer {
   const uint32_t* hot;
   const uint32_t* cold;
+  const uint32_t* words; /* packed weights, (draws, units, words of a unit), in place of planes; or null */
   const double* scale; /* (units), or (draws, units); of the first layer, times the inputs' step */
   const double* bias;
   int64_t has_units_of_draws; /* whether scale and bias are those of each draw */

@@ -117,7 +117,8 @@ int check_layer(const bsbn_ensemble_args& args, int64_t index) {
     return fail(BSBN_INVALID_ARGUMENT, "bsbn_ensemble: layer %lld has %lld inputs after %lld units", place,
                 static_cast<long long>(layer.inputs), static_cast<long long>(args.layers[index - 1].units));
   }
-  if (layer.hot == nullptr || layer.cold == nullptr || layer.scale == nullptr || layer.bias == nullptr) {
+  const bool has_weights = layer.words != nullptr || (layer.hot != nullptr && layer.cold != nullptr);
+  if (!has_weights || layer.scale == nullptr || layer.bias == nullptr) {
     return fail(BSBN_INVALID_ARGUMENT, "bsbn_ensemble: a null pointer in layer %lld", place);
   }
   if (!is_last && (layer.law < 0 || layer.law >= BSBN_NUM_FLIP_LAWS ||

@@ -79,6 +79,19 @@ inline void write_units(const Rows& rows, int64_t row, int64_t block, bool is_la
   }
 }
 
+// The packed weights of a block that were drawn before; units and bits that are not there are 0.
+inline void load_weights(const bsbn_ensemble_layer& layer, int64_t position, int64_t first_unit,
+                         int number, uint32_t* weights) {
+  const int64_t words = (layer.inputs + 31) / 32;
+  const uint32_t* const source = layer.words + (position * layer.units + first_unit) * words;
+  for (int64_t word = 0; word < words; ++word) {
+    const uint32_t valid = valid_bits(layer.inputs, word);
+    for (int lane = 0; lane < kLanes; ++lane) {
+      weights[word * kLanes + lane] = lane < number ? source[lane * words + word] & valid : 0;
+    }
+  }
+}
+
 inline bool decide_exactly(const Units& units, int lane, int64_t v, uint32_t u16, uint32_t row,
                            uint32_t unit, uint32_t draw, Key key) {
   uint32_t w[4];
@@ -112,9 +125,13 @@ void run_layer(const bsbn::EnsembleWork* work, int64_t index, int64_t position, 
     const uint32_t there = (1u << units.number) - 1;
     const bool ends = first_unit + kLanes >= layer.units;
     const Lanes lanes(key, draw, static_cast<uint32_t>(first_unit));
-    const int64_t open = lanes.draw_weights(layer.hot + block * words * kHotPlanes * kLanes, layer.site,
-                                            layer.inputs, weights, ties);
-    lanes.settle(layer.cold + block * words * kColdPlanes * kLanes, layer.site, ties, open, weights);
+    if (layer.words != nullptr) {
+      load_weights(layer, position, first_unit, units.number, weights);
+    } else {
+      const int64_t open = lanes.draw_weights(layer.hot + block * words * kHotPlanes * kLanes,
+                                              layer.site, layer.inputs, weights, ties);
+      lanes.settle(layer.cold + block * words * kColdPlanes * kLanes, layer.site, ties, open, weights);
+    }
     alignas(64) Values v;
     if (is_last) {
       for (int64_t row = 0; row < args.rows; row += kRows) {

@@ -31,6 +31,7 @@ class LayerArguments(ctypes.Structure):
     _fields_ = (
         ("hot", ctypes.c_void_p),
         ("cold", ctypes.c_void_p),
+        ("words", ctypes.c_void_p),
         ("scale", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
         ("has_units_of_draws", ctypes.c_int64),
@@ -96,7 +97,7 @@ class PlanesOfBlocks:
 
 def fits(network: Network, inputs: Inputs) -> bool:
     """Whether the library has these layers, and sums of these inputs have room in 32 bits."""
-    if not all(isinstance(layer, DenseLayer) for layer in network.layers):
+    if any(layer.is_real for layer in network.layers):
         return False
     largest = int(np.abs(inputs.astype(np.int64)).max(initial=0))
     return network.layers[0].num_inputs * largest <= _LARGEST_SUM
@@ -111,7 +112,7 @@ def row_bytes(network: Network) -> int:
 def integer_logits(
     library: NativeLibrary,
     network: Network,
-    planes: Sequence[PlanesOfBlocks],
+    weights: Sequence[PlanesOfBlocks | UInt32],
     inputs: Inputs,
     *,
     key: Key,
@@ -126,7 +127,8 @@ def integer_logits(
     Args:
         library: the compiled library.
         network: layers of ±1 weights, one that :func:`fits`.
-        planes: of each layer.
+        weights: of each layer its planes, or the packed weights of these draws, (draws, out,
+            words).
         inputs: int16, shape (rows, in).
         key: of :func:`bayes_sbn.philox.fold_stream`.
         draws: indices of the draws.
@@ -139,12 +141,15 @@ def integer_logits(
     draws = np.ascontiguousarray(draws)
     layers = (LayerArguments * len(network.layers))()
     kept = []  # arrays that the pointers point to
-    for index, (layer, own) in enumerate(zip(network.layers, planes, strict=True)):
+    for index, (layer, own) in enumerate(zip(network.layers, weights, strict=True)):
         scale, bias = (np.ascontiguousarray(part) for part in network.units(index, units))
-        kept.append((scale, bias))
+        planes = own if isinstance(own, PlanesOfBlocks) else None
+        words = None if isinstance(own, PlanesOfBlocks) else np.ascontiguousarray(own)
+        kept.append((scale, bias, words))
         layers[index] = LayerArguments(
-            hot=own.hot.ctypes.data,
-            cold=own.cold.ctypes.data,
+            hot=None if planes is None else planes.hot.ctypes.data,
+            cold=None if planes is None else planes.cold.ctypes.data,
+            words=None if words is None else words.ctypes.data,
             scale=scale.ctypes.data,
             bias=bias.ctypes.data,
             has_units_of_draws=scale.ndim == 2,

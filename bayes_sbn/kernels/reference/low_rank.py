@@ -16,6 +16,7 @@ each product and each sum rounded, and the weight is +1 where its ``u32`` is bel
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -76,6 +77,8 @@ class LowRankDenseLayer:
         noise_scale: scale of the noise.
         eps: as in :class:`bayes_sbn.kernels.reference.network.DenseLayer`.
     """
+
+    is_real: ClassVar[bool] = False
 
     site: int
     natural: Float64
