@@ -33,6 +33,7 @@ from bayes_sbn.ensemble_blocks import (
 )
 from bayes_sbn.ensemble_file import read_ensemble, write_ensemble
 from bayes_sbn.ensemble_weights import Weights, draw_weights, is_shared_by_draws, part_of
+from bayes_sbn.kernels.ensemble import class_probabilities
 from bayes_sbn.kernels.reference.calibration import units_of_draws
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.components import Mixture
@@ -42,7 +43,6 @@ from bayes_sbn.kernels.reference.network import (
     Network,
     Units,
     output_logits,
-    softmax64,
 )
 from bayes_sbn.kernels.reference.sampling import Int64
 from bayes_sbn.philox import fold_stream
@@ -272,12 +272,10 @@ class Ensemble:
             ValueError: a shape, value or option is not allowed; the message says what is.
         """
 
-        def probabilities(network: Network, dots: Int64) -> Float64:
-            return softmax64(output_logits(network, dots))
+        def finish(network: Network, dots: Int64) -> Float64:
+            return class_probabilities(network, dots, backend)
 
-        probs = self._run(
-            "predict()", x, probabilities, backend, noise, row_offset, progress, max_memory
-        )
+        probs = self._run("predict()", x, finish, backend, noise, row_offset, progress, max_memory)
         attrs = {
             **self.attrs,
             "seed": self.seed,

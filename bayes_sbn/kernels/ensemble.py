@@ -14,8 +14,16 @@ import torch
 
 from bayes_sbn.kernels import loader
 from bayes_sbn.kernels.native import ensemble as native
+from bayes_sbn.kernels.native.probabilities import probabilities
+from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.inputs import Inputs
-from bayes_sbn.kernels.reference.network import DenseLayer, Network, Units
+from bayes_sbn.kernels.reference.network import (
+    DenseLayer,
+    Network,
+    Units,
+    output_logits,
+    softmax64,
+)
 from bayes_sbn.kernels.reference.sampling import Int64, Key, UInt32
 
 BACKENDS = ("auto", "reference", "native")
@@ -87,6 +95,22 @@ class Stream:
     def row_bytes(self) -> int:
         """Working memory of a row in one thread."""
         return native.row_bytes(self.network)
+
+
+def class_probabilities(network: Network, dots: Int64, backend: str) -> Float64:
+    """Class probabilities of integer logits, float64, of the shape of the dots.
+
+    Args:
+        network: whose last layer the dots are of.
+        dots: int64, shape (..., classes).
+        backend: ``"reference"`` for NumPy; else the compiled library where it is, with its bits.
+    """
+    library = None if backend == "reference" else loader.installed_library()
+    if library is None:
+        return softmax64(output_logits(network, dots))
+    last = len(network.layers) - 1
+    scale, bias = network.scale(last), network.layers[last].bias
+    return probabilities(library, dots, scale, bias, torch.get_num_threads())
 
 
 def stream(call: str, network: Network, inputs: Inputs, backend: str) -> Stream | None:

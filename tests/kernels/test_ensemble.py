@@ -10,7 +10,8 @@ import pytest
 
 from bayes_sbn.kernels import loader
 from bayes_sbn.kernels.native import ensemble as native
-from bayes_sbn.kernels.reference.network import DenseLayer, Network, Units
+from bayes_sbn.kernels.native.probabilities import ProbabilitiesArguments, probabilities
+from bayes_sbn.kernels.reference.network import DenseLayer, Network, Units, softmax64
 from bayes_sbn.kernels.reference.sampling import probability_thresholds
 from bayes_sbn.philox import fold_stream
 from tests.chance import numpy_generator
@@ -277,3 +278,38 @@ def test_memory_that_is_not_there_is_an_error(library, monkeypatch):
     network, inputs, key, _ = random_case("0")
     with pytest.raises(MemoryError):
         by_library(library, network, inputs, key=key, draws=DRAWS, is_shared=True, first_row=0)
+
+
+def test_probabilities_have_the_references_bits(library):
+    """Logits of every size: exponentials that are subnormal or 0, and ties."""
+    g = numpy_generator("probabilities")
+    for classes in (1, 2, 10, 100):
+        for size in (0.0, 1.0, 30.0, 700.0, 745.0, 1e5, 1e300):
+            dots = g.integers(-1000, 1001, size=(7, 50, classes))
+            scale, bias = size * g.normal(size=classes) / 1000, g.normal(size=classes)
+            logits = scale * dots.astype(np.float64) + bias
+            for threads in (1, 3):
+                found = probabilities(library, dots, scale, bias, threads)
+                assert found.tobytes() == softmax64(logits).tobytes()
+    none = probabilities(library, dots[:0], scale, bias, 1)
+    assert none.shape == (0, 50, 100)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rows": -1}, "-1 rows"),
+        ({"classes": 0}, "0 classes"),
+        ({"num_threads": 0}, "0 threads"),
+        ({"dots": None}, "a null pointer"),
+        ({"scale": None}, "a null pointer"),
+        ({"probabilities": None}, "a null pointer"),
+    ],
+)
+def test_arguments_of_probabilities_are_checked(library, changes, words):
+    numbers = np.zeros(4)
+    options = dict.fromkeys(("scale", "bias", "probabilities"), numbers.ctypes.data)
+    dots = np.zeros(4, np.int64)
+    options |= {"dots": dots.ctypes.data, "rows": 2, "classes": 2, "num_threads": 1}
+    with pytest.raises(RuntimeError, match=f"bsbn_probabilities: .*{words}"):
+        library.run("bsbn_probabilities", ProbabilitiesArguments(**options | changes))

@@ -196,6 +196,21 @@ struct bsbn_ensemble_args {
 };
 BSBN_API int bsbn_ensemble(struct bsbn_ensemble_args* args);
 
+/* ---- probabilities.cpp ------------------------------------------------------------------------ */
+
+/* Class probabilities of integer logits: the softmax of scale * dot + bias, operation by operation as
+ * bayes_sbn/kernels/reference/network.py defines it. */
+struct bsbn_probabilities_args {
+  const int64_t* dots; /* (rows, classes) */
+  const double* scale; /* (classes) */
+  const double* bias;
+  double* probabilities; /* out: of the shape of the dots */
+  int64_t rows;
+  int64_t classes;
+  int64_t num_threads;
+};
+BSBN_API int bsbn_probabilities(struct bsbn_probabilities_args* args);
+
 #ifdef __cplusplus
 }
 #endif

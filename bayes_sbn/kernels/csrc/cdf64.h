@@ -60,6 +60,19 @@ inline double exp64(double t) {
   return horner(kExponential, r) * power;
 }
 
+// exp(t) for t <= 0, clamped to -1000; a power below the normal numbers is taken in two steps, of which
+// the first is exact.
+inline double wide_exp64(double t) {
+  t = t > -1000.0 ? t : -1000.0;
+  const double n = (t * kLog2E + kRound) - kRound;
+  const double r = (t - n * kLn2High) - n * kLn2Low;
+  const int64_t half = static_cast<int64_t>(n) / 2, rest = static_cast<int64_t>(n) - half;
+  const uint64_t bits[2] = {static_cast<uint64_t>(half + 1023) << 52, static_cast<uint64_t>(rest + 1023) << 52};
+  double powers[2];
+  std::memcpy(powers, bits, sizeof powers);
+  return horner(kExponential, r) * powers[0] * powers[1];
+}
+
 struct Logistic {
   static constexpr double largest = 60.0;
   static double tail(double z) {
@@ -107,27 +120,35 @@ inline double triangular_cdf(double z) {
   return z < 0.0 ? tail : 1.0 - tail;
 }
 
-// rint(F64(a) 2^48): an activation is +1 where its 48-bit uniform is below.
-inline int64_t threshold48(int64_t law, double a, double noise_scale) {
-  const double z = a / noise_scale;
-  double f = 0.0;
+// rint(f 2^48).
+inline int64_t threshold_of(double f) { return static_cast<int64_t>((f * 0x1p48 + kRound) - kRound); }
+
+// rint(F64(a) 2^48) of `n` values: an activation is +1 where its 48-bit uniform is below.
+template <int n>
+inline void thresholds48(int64_t law, const double (&a)[n], double noise_scale, int64_t (&thresholds)[n]) {
   switch (law) {
     case BSBN_GAUSSIAN:
-      f = smooth_cdf<Gaussian>(z);
+      for (int l = 0; l < n; ++l) thresholds[l] = threshold_of(smooth_cdf<Gaussian>(a[l] / noise_scale));
       break;
     case BSBN_LAPLACE:
-      f = smooth_cdf<Laplace>(z);
+      for (int l = 0; l < n; ++l) thresholds[l] = threshold_of(smooth_cdf<Laplace>(a[l] / noise_scale));
       break;
     case BSBN_UNIFORM:
-      f = uniform_cdf(z);
+      for (int l = 0; l < n; ++l) thresholds[l] = threshold_of(uniform_cdf(a[l] / noise_scale));
       break;
     case BSBN_TRIANGULAR:
-      f = triangular_cdf(z);
+      for (int l = 0; l < n; ++l) thresholds[l] = threshold_of(triangular_cdf(a[l] / noise_scale));
       break;
     default:
-      f = smooth_cdf<Logistic>(z);
+      for (int l = 0; l < n; ++l) thresholds[l] = threshold_of(smooth_cdf<Logistic>(a[l] / noise_scale));
   }
-  return static_cast<int64_t>((f * 0x1p48 + kRound) - kRound);
+}
+
+inline int64_t threshold48(int64_t law, double a, double noise_scale) {
+  const double one[1] = {a};
+  int64_t threshold[1];
+  thresholds48<1>(law, one, noise_scale, threshold);
+  return threshold[0];
 }
 
 }  // namespace

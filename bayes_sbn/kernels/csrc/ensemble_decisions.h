@@ -64,6 +64,20 @@ struct Bounds {
   uint32_t flips;
 };
 
+// log(x) of a positive normal number, to 1e-5: for guesses.
+inline double near_log(double x) {
+  uint64_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits -= 0x3FE6A09E00000000u;  // of sqrt(1/2), so that the rest of the number is around 1
+  const int64_t exponent = static_cast<int64_t>(bits) >> 52;
+  bits = (bits & 0x000FFFFFFFFFFFFFu) + 0x3FE6A09E00000000u;
+  double rest;
+  std::memcpy(&rest, &bits, sizeof rest);
+  const double s = (rest - 1.0) / (rest + 1.0), square = s * s;
+  return 0.6931471805599453 * static_cast<double>(exponent) +
+         2.0 * s * (1.0 + square * (1.0 / 3.0 + square * 0.2));
+}
+
 // A value near the one at which the cdf is p: where a search begins.
 inline double near_quantile(int64_t law, double p) {
   const double rest = 1.0 - p, tail = p < rest ? p : rest;
@@ -75,56 +89,68 @@ inline double near_quantile(int64_t law, double p) {
       z = 1.0 - __builtin_sqrt(2.0 * tail);
       break;
     case BSBN_LAPLACE:
-      z = -__builtin_log(2.0 * tail);
+      z = -near_log(2.0 * tail);
       break;
     case BSBN_GAUSSIAN: {
-      const double t = __builtin_sqrt(-2.0 * __builtin_log(tail));
+      const double t = __builtin_sqrt(-2.0 * near_log(tail));
       z = t - (2.515517 + t * (0.802853 + t * 0.010328)) /
                   (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
       break;
     }
     default:
-      return __builtin_log(p / rest);
+      return near_log(p / rest);
   }
   return p < rest ? -z : z;
 }
 
-// The bound of one unit for a uniform: the last v before the rule changes, in [least - 1, most].
-inline int64_t bound_of(const Units& units, int lane, int64_t u48, int64_t least, int64_t most,
-                        bool* is_rising) {
-  const double slope = units.counts_mismatches
-                           ? -2.0 * static_cast<double>(units.magnitude) * units.scale[lane]
-                           : units.scale[lane];
-  *is_rising = units.counts_mismatches ? units.scale[lane] < 0.0 : !(units.scale[lane] < 0.0);
-  const bool rising = *is_rising;
-  // whether v is beyond the change
-  auto beyond = [&](int64_t v) { return (u48 < units.threshold(lane, v)) == rising; };
-  const double a = units.noise_scale * near_quantile(units.law, (static_cast<double>(u48) + 0.5) * 0x1p-48);
-  const double start = units.scale[lane] * static_cast<double>(units.dot(0)) + units.bias[lane];
-  const double guess = (a - start) / slope;
-  int64_t v = least;
-  if (guess > static_cast<double>(least)) {  // false of NaN
-    v = guess < static_cast<double>(most) ? static_cast<int64_t>(guess) : most;
-  }
-  int64_t low = least - 1, high = most + 1;  // low is not beyond, high is, or they are the ends
-  for (int64_t step = 1; low + 1 < high; step *= 2) {
-    if (beyond(v)) {
-      high = v;
-      if (low >= least) break;
-      v = v - step > least ? v - step : least;
-      if (high == least) break;
-    } else {
-      low = v;
-      if (high <= most) break;
-      v = v + step < most ? v + step : most;
-      if (low == most) break;
+// The bounds of 16 units for their uniforms: of each the last v before the rule changes, in
+// [least - 1, most].  Found by a search outwards from a guess, all units at once.
+inline void find_bounds(const Units& units, const int64_t (&u48)[kLanes], int64_t least, int64_t most,
+                        Bounds* bounds) {
+  int64_t low[kLanes], high[kLanes], at[kLanes];  // low is not beyond the change, high is
+  bool rises[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const double scale = units.scale[lane];
+    rises[lane] = units.counts_mismatches ? scale < 0.0 : !(scale < 0.0);
+    const double p = (static_cast<double>(u48[lane]) + 0.5) * 0x1p-48;
+    const double slope = units.counts_mismatches ? -2.0 * static_cast<double>(units.magnitude) * scale : scale;
+    const double at_0 = scale * static_cast<double>(units.dot(0)) + units.bias[lane];
+    const double guess = (units.noise_scale * near_quantile(units.law, p) - at_0) / slope;
+    low[lane] = least - 1;
+    high[lane] = most + 1;
+    at[lane] = least;
+    if (guess > static_cast<double>(least)) {  // false of NaN
+      at[lane] = guess < static_cast<double>(most) ? static_cast<int64_t>(guess) : most;
     }
   }
-  while (high - low > 1) {
-    const int64_t middle = low + (high - low) / 2;
-    (beyond(middle) ? high : low) = middle;
+  for (int64_t step = 1;; step *= 2) {
+    double a[kLanes];
+    int64_t thresholds[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      a[lane] = units.scale[lane] * static_cast<double>(units.dot(at[lane])) + units.bias[lane];
+    }
+    thresholds48<kLanes>(units.law, a, units.noise_scale, thresholds);
+    int64_t widest = 0;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const bool is_beyond = (u48[lane] < thresholds[lane]) == rises[lane];
+      const bool is_open = high[lane] - low[lane] > 1;
+      high[lane] = is_open && is_beyond ? at[lane] : high[lane];
+      low[lane] = is_open && !is_beyond ? at[lane] : low[lane];
+      const bool has_low = low[lane] >= least, has_high = high[lane] <= most;
+      int64_t next = low[lane] + (high[lane] - low[lane]) / 2;
+      if (!has_low && has_high && high[lane] - step > least) next = high[lane] - step;
+      if (!has_high && has_low && low[lane] + step < most) next = low[lane] + step;
+      const int64_t width = high[lane] - low[lane];
+      widest = width > widest ? width : widest;
+      at[lane] = next < least ? least : next > most ? most : next;
+    }
+    if (widest <= 1) break;
   }
-  return low;
+  bounds->flips = 0;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    bounds->bound[lane] = static_cast<int32_t>(low[lane]);
+    bounds->flips |= static_cast<uint32_t>(rises[lane]) << lane;
+  }
 }
 
 // The squeeze: what is computed of v is slope v + offset, the logarithm to base 2 of w - 1, or the

@@ -7,6 +7,7 @@
 //
 //     Lanes(key, draw, unit)                        the units of a block
 //     words(c0, c3, w)                              words of Philox4x32-10 at (c0, unit, draw, c3)
+//     four_words(c0, c3, w)                         those of c0 to c0 + 3
 //     draw_weights(hot, site, inputs, weights, ties)
 //                                                   the packed weights; returns how many words of a
 //                                                   unit the hot planes left open, and names them
@@ -152,13 +153,12 @@ void run_layer(const bsbn::EnsembleWork* work, int64_t index, int64_t position, 
     if (args.is_shared) {
       uint32_t w[4][kLanes];
       lanes.words(0, counter_word(layer.site, kSharedNoise), w);
-      Bounds bounds{};
-      for (int lane = 0; lane < units.number; ++lane) {
-        const int64_t u48 = static_cast<int64_t>(uint64_t{w[0][lane] & 0xFFFFu} << 32 | w[1][lane]);
-        bool is_rising;
-        bounds.bound[lane] = static_cast<int32_t>(bound_of(units, lane, u48, least, most, &is_rising));
-        bounds.flips |= static_cast<uint32_t>(is_rising) << lane;
+      int64_t u48[kLanes];
+      for (int lane = 0; lane < kLanes; ++lane) {
+        u48[lane] = static_cast<int64_t>(uint64_t{w[0][lane] & 0xFFFFu} << 32 | w[1][lane]);
       }
+      Bounds bounds;
+      find_bounds(units, u48, least, most, &bounds);
       for (int64_t row = 0; row < args.rows; row += kRows) {
         const int number = static_cast<int>(args.rows - row < kRows ? args.rows - row : kRows);
         see_group(lanes, weights, layer, rows, row, number, v);
@@ -176,10 +176,7 @@ void run_layer(const bsbn::EnsembleWork* work, int64_t index, int64_t position, 
       const int o = static_cast<int>(global % kRows);
       const int number = static_cast<int>(args.rows - row < kRows - o ? args.rows - row : kRows - o);
       uint32_t w[4][4][kLanes];  // by c0 and output word
-      for (uint32_t i = 0; i < 4; ++i) {
-        lanes.words(static_cast<uint32_t>(4 * (global / kRows)) + i,
-                    counter_word(layer.site, kRowNoise), w[i]);
-      }
+      lanes.four_words(static_cast<uint32_t>(4 * (global / kRows)), counter_word(layer.site, kRowNoise), w);
       see_group(lanes, weights, layer, rows, row, number, v);
       for (int r = 0; r < number; ++r) {
         const int place = o + r;

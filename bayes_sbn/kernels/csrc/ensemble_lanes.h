@@ -54,6 +54,10 @@ class PlainLanes {
     std::memcpy(w[3], x3, sizeof x3);
   }
 
+  void four_words(uint32_t c0, uint32_t c3, uint32_t (*w)[4][kLanes]) const {
+    for (uint32_t i = 0; i < 4; ++i) words(c0 + i, c3, w[i]);
+  }
+
   int64_t draw_weights(const uint32_t* hot, int64_t site, int64_t inputs, uint32_t* weights,
                        Tie* ties) const {
     const int64_t num_words = (inputs + 31) / 32;

@@ -53,13 +53,13 @@ class WideLanes {
     }
   }
 
-  // Words of `n` counters (c0, c3[0..n-1]), which have the units in their lanes.
+  // Words of `n` counters (c0[i], c3[i]), which have the units in their lanes.
   template <int n>
-  inline void philox(uint32_t c0, const uint32_t (&c3)[n], Vector (*w)[4]) const {
+  inline void philox(const uint32_t (&c0)[n], const uint32_t (&c3)[n], Vector (*w)[4]) const {
     Counters c[n][2];
     for (int i = 0; i < n; ++i) {
       // the first round, and what of the second and the third is the same in all lanes
-      const uint64_t a1 = uint64_t{kM0} * c0;
+      const uint64_t a1 = uint64_t{kM0} * c0[i];
       const uint32_t x2 = upper(a1) ^ c3[i] ^ key_.k1, x3 = static_cast<uint32_t>(a1);
       uint32_t k0 = key_.k0 + kW0, k1 = key_.k1 + kW1;
       const uint64_t b2 = uint64_t{kM1} * x2;
@@ -98,8 +98,19 @@ class WideLanes {
 
   void words(uint32_t c0, uint32_t c3, uint32_t (*w)[kLanes]) const {
     Vector found[1][4];
-    philox<1>(c0, {c3}, found);
+    philox<1>({c0}, {c3}, found);
     for (int word = 0; word < 4; ++word) _mm512_storeu_si512(w[word], found[0][word]);
+  }
+
+  void four_words(uint32_t c0, uint32_t c3, uint32_t (*w)[4][kLanes]) const {
+    for (uint32_t i = 0; i < 4; i += 2) {
+      Vector found[2][4];
+      philox<2>({c0 + i, c0 + i + 1}, {c3, c3}, found);
+      for (int word = 0; word < 4; ++word) {
+        _mm512_storeu_si512(w[i][word], found[0][word]);
+        _mm512_storeu_si512(w[i + 1][word], found[1][word]);
+      }
+    }
   }
 
   int64_t draw_weights(const uint32_t* hot, int64_t site, int64_t inputs, uint32_t* weights,
@@ -112,7 +123,8 @@ class WideLanes {
     for (int64_t word = 0; word < num_words; ++word) {
       const uint32_t* const q = hot + word * kHotPlanes * kLanes;
       Vector r[2][4];
-      philox<2>(static_cast<uint32_t>(word), c3, r);
+      const uint32_t c0 = static_cast<uint32_t>(word);
+      philox<2>({c0, c0}, c3, r);
       const Vector ones = _mm512_loadu_si512(q);
       Vector below = _mm512_setzero_si512();
       Vector same = _mm512_andnot_si512(ones, _mm512_set1_epi32(static_cast<int32_t>(valid_bits(inputs, word))));
