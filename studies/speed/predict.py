@@ -163,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    torch.set_default_dtype(torch.float32)
     pyro.enable_validation(False)
     rounds = (3 if options.quick else 15) if options.rounds is None else options.rounds
     setting = make_setting(options.width, options.batch, options.draws)
