@@ -20,6 +20,10 @@ from bayes_sbn.kernels.native import uniforms as native_uniforms
 from bayes_sbn.kernels.reference import flips as flips_reference
 from bayes_sbn.kernels.reference import packing as reference
 from bayes_sbn.kernels.reference.uniforms import uniforms_like
+from bayes_sbn.kernels.native import ensemble as ensembles
+from bayes_sbn.kernels.native.probabilities import probabilities
+from bayes_sbn.kernels.reference.network import draw_network
+from tests.kernels.ensemble_cases import DRAWS, by_library, by_reference, random_case
 from tests.kernels.flip_cases import COMPILED, EMPTY, SIZES, arguments
 from tests.kernels.packing_cases import LENGTHS, NATIVE_DTYPES, as_dtype, signs
 
@@ -49,6 +53,20 @@ for isa in library.available_isas:
         for dtype in native_uniforms.VALUE_TYPES:
             found = native_uniforms.uniforms(library, torch.Size([length]), dtype, 9)
             assert torch.equal(found, uniforms_like(torch.empty(length, dtype=dtype), 9))
+    for case in range(30):
+        network, inputs, key, first_row = random_case(str(case))
+        for is_shared in (True, False):
+            options = {"key": key, "draws": DRAWS, "is_shared": is_shared, "first_row": first_row}
+            found = by_library(library, network, inputs, threads=2, **options)
+            wanted = by_reference(network, inputs, **options)
+            assert (found == wanted).all()
+            words = draw_network(network, key, DRAWS)
+            again = ensembles.integer_logits(
+                library, network, words, inputs, num_threads=2, **options
+            )
+            assert (again == wanted).all()
+        last = network.layers[-1]
+        probabilities(library, wanted, last.scale, last.bias, 2)
 print("clean")
 """
 
