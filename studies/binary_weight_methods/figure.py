@@ -26,6 +26,7 @@ def draw(study: Study) -> Figure:
     columns = max(len(complete(study, a)) for a in rows)
     figure = Figure(figsize=(4 * columns + 1, 3.2 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(wspace=0.03, hspace=0.04)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for activation, line in zip(rows, axes, strict=True):
         for k, ax in enumerate(line):
