@@ -1,11 +1,11 @@
 r"""Ensemble: draws of a posterior over binary networks, held packed, and what they predict.
 
 Draw s of an ensemble is one network of ±1 weights, beside which some layers may have real weights,
-16 bits each.  Its weights and the noise of its activations
-are functions of (seed, stream, draw, layer, unit, row) alone, by the definition in
-``bayes_sbn.kernels.reference``: neither the batch, the blocks, the order of rows nor how the draws
-are shared out changes a bit.  A slice of an ensemble keeps the indices of its draws, so slices
-computed anywhere put together are the whole.
+16 bits each; of a posterior of several components it is a network of one of them.  Its weights and
+the noise of its activations are functions of (seed, stream, draw, layer, unit, row) alone, by the
+definition in ``bayes_sbn.kernels.reference``: neither the batch, the blocks, the order of rows nor
+how the draws are shared out changes a bit.  A slice of an ensemble keeps the indices of its draws,
+so slices computed anywhere put together are the whole.
 
 Where layers take their statistics from data, each draw measures its own on the rows it was
 calibrated with (``bayes_sbn.kernels.reference.calibration``), and is an ordinary network from then
@@ -15,16 +15,15 @@ on.
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_sbn.bits import PackedBits
 from bayes_sbn.ensemble_blocks import (
     Drawn,
     Number,
@@ -32,18 +31,19 @@ from bayes_sbn.ensemble_blocks import (
     measured_units,
     run_blocks,
 )
+from bayes_sbn.ensemble_file import read_ensemble, write_ensemble
+from bayes_sbn.ensemble_weights import Weights, draw_weights, is_shared_by_draws, part_of
+from bayes_sbn.kernels.ensemble import class_probabilities
 from bayes_sbn.kernels.reference.calibration import units_of_draws
 from bayes_sbn.kernels.reference.cdf64 import Float64
+from bayes_sbn.kernels.reference.components import Mixture
 from bayes_sbn.kernels.reference.inputs import Inputs
 from bayes_sbn.kernels.reference.network import (
-    DenseLayer,
+    KernelLayer,
     Network,
     Units,
-    draw_network,
     output_logits,
-    softmax64,
 )
-from bayes_sbn.kernels.reference.real_weights import Int16, RealDenseLayer
 from bayes_sbn.kernels.reference.sampling import Int64
 from bayes_sbn.philox import fold_stream
 from bayes_sbn.predictions import Predictions
@@ -57,37 +57,41 @@ _WEIGHTS_AT_A_TIME = 1 << 21
 class Ensemble:
     """Binary networks drawn from a posterior; made by :meth:`bayes_sbn.Posterior.draw`.
 
-    Weights are drawn when they are first needed, and then kept: ±1 weights packed, one bit each,
-    real weights as 16-bit integers.
+    Compiled kernels draw its weights where they are used.  Else weights are drawn when they are
+    first needed, and then kept: ±1 weights packed, one bit each, real ones as 16-bit integers.
+    :meth:`save` keeps them, too.
 
     Args:
-        network: the layers that are drawn from.
+        mixture: the network that is drawn from, or several and their weights.
         draws: indices of the draws.
         seed: seed of every random bit, in ``[0, 2**64)``.
         stream: stream of the seed, in ``[0, 2**64)``.
         attrs: where the network comes from, handed on to the predictions.
         calibration: the rows, int16 of shape (rows, inputs), by which the draws measure the
             statistics of layers that have none; None where all layers have theirs.
+        components: the network of each draw, where it is known; else it follows from the seed.
     """
 
     def __init__(
         self,
-        network: Network,
+        mixture: Mixture,
         draws: Int64,
         *,
         seed: int = 0,
         stream: int = 0,
         attrs: Mapping[str, object] | None = None,
         calibration: Inputs | None = None,
+        components: Int64 | None = None,
     ) -> None:
-        needed = any(layer.eps is not None for layer in network.layers)
+        layers = [layer for network in mixture.networks for layer in network.layers]
+        needed = any(layer.eps is not None for layer in layers)
         if needed != (calibration is not None):
             raise ValueError(
                 "Ensemble(calibration=...): rows to calibrate with are for networks with layers "
                 "whose statistics each draw measures, and needed there. Make ensembles by "
                 "posterior.draw(200, seed=0), with calibrate=x where the posterior asks for it."
             )
-        self.network = network
+        self.mixture = mixture
         self.calibration = calibration
         self.draws = np.array(draws, np.int64)
         self.draws.flags.writeable = False
@@ -95,55 +99,81 @@ class Ensemble:
         self.stream = operator.index(stream)
         self.attrs = dict(attrs or {})
         self._key = fold_stream(self.seed, self.stream)
+        found = mixture.components(self._key, self.draws) if components is None else components
+        self.components = np.array(found, np.int64)
+        self.components.flags.writeable = False
         self._units: tuple[Units | None, ...] | None = None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the networks to a file, one bit a ±1 weight: whole, or not at all, whatever fails.
+
+        What the draws measured of calibration rows is saved with them, and the rows are not.
+        """
+        write_ensemble(
+            path,
+            self.mixture,
+            self.weights,
+            self.units,
+            self.draws,
+            self.components,
+            seed=self.seed,
+            stream=self.stream,
+            attrs=self.attrs,
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Ensemble:
+        """Read a file of :meth:`save`; runs nothing that the file contains.
+
+        Its predictions are those of the ensemble that was saved, bit for bit.
+
+        Raises:
+            OSError: the file cannot be opened.
+            ValueError: it is not an ensemble, of another format version, truncated or damaged.
+        """
+        stored = read_ensemble(path)
+        ensemble = cls(
+            stored.mixture,
+            stored.draws,
+            seed=stored.seed,
+            stream=stored.stream,
+            attrs=stored.attrs,
+            components=stored.components,
+        )
+        ensemble.__dict__["weights"] = stored.weights
+        ensemble._units = stored.units
+        return ensemble
 
     @property
     def num_inputs(self) -> int:
         """Number of input features."""
-        return self.network.layers[0].num_inputs
+        return self._shapes[0].num_inputs
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
-        return self.network.layers[-1].num_units
+        return self._shapes[-1].num_units
+
+    @property
+    def _shapes(self) -> tuple[KernelLayer, ...]:
+        """The layers of a component, whose sizes are those of all."""
+        return self.mixture.networks[0].layers
 
     @property
     def memory(self) -> int:
         """Bytes of the weights of all draws; real weights that all draws share count once."""
         return sum(
-            layer.bytes_per_draw * (1 if _is_fixed(layer) else len(self))
-            for layer in self.network.layers
+            layer.bytes_per_draw * (1 if is_shared_by_draws(self.mixture, site) else len(self))
+            for site, layer in enumerate(self._shapes)
         )
 
     @cached_property
-    def weights(self) -> tuple[PackedBits | Int16, ...]:
-        """The weights of each layer, shape (draws, out, in).
+    def weights(self) -> Weights:
+        """The weights of each layer, shape (draws, out, in), drawn when first asked for and kept.
 
         ±1 weights have one bit each; real weights are int16, in steps of the layer's grid.
         """
-        layers = self.network.layers
-        step = max(1, _WEIGHTS_AT_A_TIME // sum(la.num_units * la.num_inputs for la in layers))
-        drawn = draw_network(self.network, self._key, self.draws[:step])
-        kept: list[NDArray[Any]] = [
-            # a view of one copy for all draws, or room for each
-            np.broadcast_to(first[:1], (len(self), *first.shape[1:]))
-            if _is_fixed(layer)
-            else np.empty((len(self), *first.shape[1:]), first.dtype)
-            for first, layer in zip(drawn, layers, strict=True)
-        ]
-        for start in range(0, len(self), step):
-            part = slice(start, start + step)
-            if start:
-                drawn = draw_network(self.network, self._key, self.draws[part])
-            for room, new, layer in zip(kept, drawn, layers, strict=True):
-                if not _is_fixed(layer):
-                    room[part] = new
-        return tuple(
-            room
-            if isinstance(layer, RealDenseLayer)
-            else PackedBits(torch.from_numpy(room.view(np.int32)), layer.num_inputs)
-            for room, layer in zip(kept, layers, strict=True)
-        )
+        return draw_weights(self.mixture, self.components, self._key, self.draws)
 
     @property
     def units(self) -> tuple[Units | None, ...]:
@@ -159,8 +189,12 @@ class Ensemble:
             self._units = measured_units(call, self._drawn(), self.calibration, max_memory)
         return self._units
 
-    def _drawn(self) -> Drawn:
-        return Drawn(self.network, self._key, self.draws, self.weights)
+    def _drawn(self) -> list[Drawn]:
+        """The draws of each network that occurs."""
+        return [
+            Drawn(network, positions, self._key, self.draws, lambda: self.weights)
+            for network, positions in self.mixture.of_each(self.components)
+        ]
 
     def __len__(self) -> int:
         """Number of draws."""
@@ -178,24 +212,21 @@ class Ensemble:
             position %= len(self)
             index = slice(position, position + 1)
         part = Ensemble(
-            self.network,
+            self.mixture,
             self.draws[index],
             seed=self.seed,
             stream=self.stream,
             attrs=self.attrs,
             calibration=self.calibration,
+            components=self.components[index],
         )
         if not len(part):
             raise ValueError(
                 f"ensemble[{index.start}:{index.stop}:{index.step}] has no draws: the ensemble has "
                 f"{len(self)}. Take at least one."
             )
-        forward = index.step is None or index.step > 0  # torch has no views with negative steps
-        if "weights" in self.__dict__ and forward:
-            part.__dict__["weights"] = tuple(
-                PackedBits(w.data[index], w.length) if isinstance(w, PackedBits) else w[index]
-                for w in self.weights
-            )
+        if "weights" in self.__dict__:
+            part.__dict__["weights"] = part_of(self.weights, index)
         if self._units is not None:
             part._units = units_of_draws(self._units, index)
         return part
@@ -205,7 +236,7 @@ class Ensemble:
         return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
-        sizes = [self.num_inputs, *(layer.num_units for layer in self.network.layers)]
+        sizes = [self.num_inputs, *(layer.num_units for layer in self._shapes)]
         return (
             f"Ensemble({len(self)} draws of {'-'.join(map(str, sizes))}, seed={self.seed}, "
             f"stream={self.stream}, {self.memory:,} bytes packed)"
@@ -225,8 +256,8 @@ class Ensemble:
 
         Args:
             x: rows, shape (rows, inputs).  They are rounded to the 16-bit grid of the posterior.
-            backend: ``"reference"``, or ``"auto"`` for the fastest one there is; all give the same
-                bits.
+            backend: ``"reference"``, ``"native"`` for the compiled kernels, or ``"auto"`` for the
+                fastest one that can run; all give the same bits.
             noise: ``"shared"``, where all rows of a draw see the same noise of the activations, so
                 that a row's result does not depend on its place; or ``"independent"``, where the
                 noise is keyed by the row's index.
@@ -241,12 +272,10 @@ class Ensemble:
             ValueError: a shape, value or option is not allowed; the message says what is.
         """
 
-        def probabilities(dots: Int64) -> Float64:
-            return softmax64(output_logits(self.network, dots))
+        def finish(network: Network, dots: Int64) -> Float64:
+            return class_probabilities(network, dots, backend)
 
-        probs = self._run(
-            "predict()", x, probabilities, backend, noise, row_offset, progress, max_memory
-        )
+        probs = self._run("predict()", x, finish, backend, noise, row_offset, progress, max_memory)
         attrs = {
             **self.attrs,
             "seed": self.seed,
@@ -273,7 +302,8 @@ class Ensemble:
         Arguments as in :meth:`predict`.
         """
 
-        def unchanged(dots: Int64) -> Int64:
+        def unchanged(network: Network, dots: Int64) -> Int64:
+            del network
             return dots
 
         return self._run(
@@ -291,33 +321,33 @@ class Ensemble:
         max_memory: int = MAX_MEMORY,
     ) -> Float64:
         """The logits, float64, shape (draws, rows, classes).  Arguments as in :meth:`predict`."""
-
-        def logits(dots: Int64) -> Float64:
-            return output_logits(self.network, dots)
-
-        return self._run("logits()", x, logits, backend, noise, row_offset, progress, max_memory)
+        return self._run(
+            "logits()", x, output_logits, backend, noise, row_offset, progress, max_memory
+        )
 
     def _run(
         self,
         call: str,
         x: ArrayLike | torch.Tensor,
-        finish: Callable[[Int64], NDArray[Number]],
+        finish: Callable[[Network, Int64], NDArray[Number]],
         backend: str,
         noise: str,
         row_offset: int,
         progress: bool | None,
         max_memory: int,
     ) -> NDArray[Number]:
-        """What ``finish`` makes of the integer logits, shape (draws, rows, classes)."""
-        inputs = checked_inputs(call, self.network, x, backend, noise, row_offset)
-        drawn = self._drawn()
+        """What ``finish`` makes of a network's integer logits, shape (draws, rows, classes)."""
+        inputs = checked_inputs(call, self.mixture.networks[0], x, backend, noise, row_offset)
+        parts = self._drawn()
         if len(inputs):
-            drawn = replace(drawn, units=self._calibrated(call, max_memory))
+            units = self._calibrated(call, max_memory)
+            parts = [replace(drawn, units=units) for drawn in parts]
         return run_blocks(
             call,
-            drawn,
+            parts,
             inputs,
             finish,
+            backend=backend,
             is_shared=noise == "shared",
             row_offset=row_offset,
             progress=progress,
@@ -330,8 +360,3 @@ def _name_of_draws(draws: Int64) -> str | list[int]:
     if (np.diff(draws) == 1).all():
         return f"{draws[0]}..{draws[-1]}"
     return [int(draw) for draw in draws]
-
-
-def _is_fixed(layer: DenseLayer | RealDenseLayer) -> bool:
-    """Whether all draws see one copy of a layer's weights."""
-    return isinstance(layer, RealDenseLayer) and layer.is_fixed

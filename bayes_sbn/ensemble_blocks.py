@@ -2,12 +2,13 @@ r"""How an ensemble is run: its draws against rows, in blocks that fit in memory
 
 The results of a draw and a row do not depend on the block that they are in, so blocks are as large
 as the bound on memory allows: draws outermost, whose weights are unpacked once for all rows.
+Draws of a mixture are run network by network.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from bayes_sbn.bits import PackedBits
+from bayes_sbn.kernels.ensemble import BACKENDS, Stream, stream
 from bayes_sbn.kernels.reference.calibration import (
     calibrated_units,
     joined_units,
@@ -35,9 +37,10 @@ from bayes_sbn.kernels.reference.network import (
 from bayes_sbn.kernels.reference.real_weights import Int16
 from bayes_sbn.kernels.reference.sampling import Int64, Key, UInt32
 
-BACKENDS = ("auto", "reference")
 NOISE_MODES = ("shared", "independent")
 
+_STREAMED_ROWS = 1 << 12  # packed rows of two layers stay in a cache
+_STREAMED_CELLS = 1 << 15  # of draws and rows in one call, between which a bar moves
 _NUM_INDICES = 1 << 32  # rows are numbered by a 32-bit word of the counter
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -45,25 +48,32 @@ Number = TypeVar("Number", np.int64, np.float64)
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """The draws of a network that are run.
+    """Those draws of an ensemble that are of one network, to be run.
 
     Args:
         network: whose draws they are.
-        key: of their random words.
-        draws: their indices.
-        weights: of each layer, packed bits or int16, (draws, out, in).
+        positions: which draws of the ensemble they are.
+        key: of the random words.
+        draws: indices of all draws of the ensemble.
+        weights: gives those of each layer, packed bits or int16, (draws, out, in).
         units: scale and bias of layers that the draws calibrated, (draws, out); else None.
     """
 
     network: Network
+    positions: Int64
     key: Key
     draws: Int64
-    weights: Sequence[PackedBits | Int16]
+    weights: Callable[[], Sequence[PackedBits | Int16]]
     units: tuple[Units | None, ...] = ()
 
-    def unpacked(self, part: slice) -> list[Signs | Int16]:
+    def packed(self, positions: Int64) -> list[UInt32]:
+        """The words of some draws' ±1 weights, by layer."""
+        kept = [weights for weights in self.weights() if isinstance(weights, PackedBits)]
+        return [weights.data.numpy()[positions].view(np.uint32) for weights in kept]
+
+    def unpacked(self, positions: Int64) -> list[Signs | Int16]:
         """The weights of some draws as numbers, by layer."""
-        return [_unpacked(weights, part) for weights in self.weights]
+        return [_unpacked(weights, positions) for weights in self.weights()]
 
 
 def checked_inputs(
@@ -75,11 +85,6 @@ def checked_inputs(
     row_offset: int,
 ) -> Inputs:
     """The rows on the grid of the inputs; raise if an argument of a prediction is not allowed."""
-    if backend == "native":
-        raise RuntimeError(
-            f"{call[:-1]}backend='native'): this version has no compiled ensemble kernel. "
-            "Write backend='auto', which has the same bits."
-        )
     if backend not in BACKENDS:
         raise ValueError(
             f"{call[:-1]}backend={backend!r}): a backend is one of "
@@ -100,80 +105,141 @@ def checked_inputs(
 
 
 def measured_units(
-    call: str, drawn: Drawn, calibration: Inputs | None, max_memory: int
+    call: str, parts: Sequence[Drawn], calibration: Inputs | None, max_memory: int
 ) -> tuple[Units | None, ...]:
     """Scale and bias of the layers whose statistics each draw measures on rows; else None."""
-    network = drawn.network
     if calibration is None:
-        return (None,) * len(network.layers)
-    draws_at_once, rows_at_once = block_size(
-        call, network, len(calibration), max_memory, is_shared=False
-    )
-    parts = []
-    for start in range(0, len(drawn.draws), draws_at_once):
-        part = slice(start, start + draws_at_once)
-        found = calibrated_units(
-            network,
-            drawn.unpacked(part),
-            calibration,
-            key=drawn.key,
-            draws=drawn.draws[part],
-            rows_at_once=rows_at_once,
+        return (None,) * len(parts[0].network.layers)
+    found, at = [], []
+    for drawn in parts:
+        draws_at_once, rows_at_once = block_size(
+            call, drawn.network, len(calibration), max_memory, is_shared=False
         )
-        parts.append(found)
-    return joined_units(parts)
+        for start in range(0, len(drawn.positions), draws_at_once):
+            positions = drawn.positions[start : start + draws_at_once]
+            units = calibrated_units(
+                drawn.network,
+                drawn.unpacked(positions),
+                calibration,
+                key=drawn.key,
+                draws=drawn.draws[positions],
+                rows_at_once=rows_at_once,
+            )
+            found.append(units)
+            at.append(positions)
+    return units_of_draws(joined_units(found), np.argsort(np.concatenate(at)))
 
 
 def run_blocks(
     call: str,
-    drawn: Drawn,
+    parts: Sequence[Drawn],
     inputs: Inputs,
-    finish: Callable[[Int64], NDArray[Number]],
+    finish: Callable[[Network, Int64], NDArray[Number]],
     *,
+    backend: str,
     is_shared: bool,
     row_offset: int,
     progress: bool | None,
     max_memory: int,
 ) -> NDArray[Number]:
-    """What ``finish`` makes of the integer logits, shape (draws, rows, classes)."""
-    network, num_draws = drawn.network, len(drawn.draws)
-    num_classes = network.layers[-1].num_units
+    """What ``finish`` makes of a network's integer logits, shape (draws, rows, classes)."""
+    num_draws = len(parts[0].draws)
+    num_classes = parts[0].network.layers[-1].num_units
     # of no draws and no rows, for the dtype
-    empty = finish(np.empty((0, 0, num_classes), np.int64))
+    empty = finish(parts[0].network, np.empty((0, 0, num_classes), np.int64))
     result = np.empty((num_draws, len(inputs), num_classes), empty.dtype)
     if not len(inputs):
         return result
-    draws_at_once, rows_at_once = block_size(
-        call, network, len(inputs), max_memory, is_shared=is_shared
-    )
     # disable=None silences tqdm where standard error is not a terminal
     disable = None if progress is None else not progress
     total = num_draws * len(inputs)
     with tqdm(total=total, desc=call, unit="row", leave=False, disable=disable) as bar:
-        for first_draw in range(0, num_draws, draws_at_once):
-            part = slice(first_draw, first_draw + draws_at_once)
-            draws, weights = drawn.draws[part], drawn.unpacked(part)
-            units = units_of_draws(drawn.units, part)
-            thresholds = network_thresholds(network, drawn.key, draws, units) if is_shared else None
-            for first_row in range(0, len(inputs), rows_at_once):
-                rows = slice(first_row, first_row + rows_at_once)
-                dots = output_dots(
-                    network,
-                    weights,
-                    inputs[rows],
-                    key=drawn.key,
-                    draws=draws,
-                    thresholds=thresholds,
-                    first_row=row_offset + first_row,
-                    units=units,
+        for drawn in parts:
+            size = block_size(call, drawn.network, len(inputs), max_memory, is_shared=is_shared)
+            running = stream(call, drawn.network, inputs, backend)
+            if running is None:
+                blocks = _reference_blocks(
+                    drawn, inputs, size, is_shared=is_shared, row_offset=row_offset
                 )
-                result[part, rows] = finish(dots)
+            else:
+                blocks = _streamed_blocks(
+                    running, drawn, inputs, max_memory, is_shared=is_shared, row_offset=row_offset
+                )
+            for positions, rows, dots in blocks:
+                result[positions, rows] = finish(drawn.network, dots)
                 bar.update(dots.shape[0] * dots.shape[1])
     return result
 
 
-def _unpacked(weights: PackedBits | Int16, part: slice) -> Signs | Int16:
+Blocks = Iterator[tuple[Int64, slice, Int64]]
+"""Which draws, which rows, and their integer logits."""
+
+
+def _reference_blocks(
+    drawn: Drawn, inputs: Inputs, size: tuple[int, int], *, is_shared: bool, row_offset: int
+) -> Blocks:
+    """By NumPy, from the weights of all draws."""
+    draws_at_once, rows_at_once = size
+    network = drawn.network
+    for first_draw in range(0, len(drawn.positions), draws_at_once):
+        positions = drawn.positions[first_draw : first_draw + draws_at_once]
+        draws, weights = drawn.draws[positions], drawn.unpacked(positions)
+        units = units_of_draws(drawn.units, positions)
+        thresholds = network_thresholds(network, drawn.key, draws, units) if is_shared else None
+        for first_row in range(0, len(inputs), rows_at_once):
+            rows = slice(first_row, first_row + rows_at_once)
+            dots = output_dots(
+                network,
+                weights,
+                inputs[rows],
+                key=drawn.key,
+                draws=draws,
+                thresholds=thresholds,
+                first_row=row_offset + first_row,
+                units=units,
+            )
+            yield positions, rows, dots
+
+
+def _streamed_blocks(
+    running: Stream,
+    drawn: Drawn,
+    inputs: Inputs,
+    max_memory: int,
+    *,
+    is_shared: bool,
+    row_offset: int,
+) -> Blocks:
+    """By the compiled library, which draws weights where it uses them.
+
+    Many rows at a time, since each block of rows draws its weights again.
+    """
+    # integer logits and what is made of them take some 40 bytes a class
+    per_cell = 40 * drawn.network.layers[-1].num_units
+    threads = torch.get_num_threads()
+    rows_at_once = max(1, max_memory // (per_cell + threads * running.row_bytes))
+    rows_at_once = min(rows_at_once, len(inputs), _STREAMED_ROWS)
+    left = max_memory - threads * running.row_bytes * rows_at_once
+    draws_at_once = max(1, left // (per_cell * rows_at_once))
+    draws_at_once = min(draws_at_once, max(threads, _STREAMED_CELLS // rows_at_once))
+    for first_row in range(0, len(inputs), rows_at_once):
+        rows = slice(first_row, first_row + rows_at_once)
+        for first_draw in range(0, len(drawn.positions), draws_at_once):
+            positions = drawn.positions[first_draw : first_draw + draws_at_once]
+            dots = running.integer_logits(
+                inputs[rows],
+                key=drawn.key,
+                draws=drawn.draws[positions],
+                is_shared=is_shared,
+                first_row=row_offset + first_row,
+                units=units_of_draws(drawn.units, positions),
+                words=[] if running.draws_weights else drawn.packed(positions),
+            )
+            yield positions, rows, dots
+
+
+def _unpacked(weights: PackedBits | Int16, positions: Int64) -> Signs | Int16:
     if not isinstance(weights, PackedBits):
-        return weights[part]
-    words: UInt32 = weights.data[part].numpy().view(np.uint32)
+        return weights[positions]
+    words: UInt32 = weights.data.numpy()[positions].view(np.uint32)
     return signs_of_words(words, weights.length)

@@ -1,10 +1,11 @@
 r"""Posterior: a fitted network of random ±1 weights, and perhaps real ones, as plain numbers.
 
-No Pyro and no autograd below this line.  A posterior holds, for each layer, the probabilities of
-its ±1 weights (or means and spreads of real ones), scale, bias and noise, and what is needed to use
-and to judge them: the step of its 16-bit inputs, the prior, the likelihood, the temperature of the
-fit.  Probabilities are kept as the sampler uses them, as multiples of :math:`2^{-32}`, so a
-posterior that was saved and loaded draws the same networks.
+No Pyro and no autograd below this line.  A posterior has one component or several with weights: a
+component holds, for each layer, the probabilities of its ±1 weights (or means and spreads of real
+ones, or natural parameters and loadings of weights that share factors), scale, bias and noise.
+Beside them stands what is needed to use and to judge them: the step of the 16-bit inputs, the
+prior, the likelihood, the temperature of the fit.  Probabilities are kept as the sampler uses them,
+as multiples of :math:`2^{-32}`, so a posterior that was saved and loaded draws the same networks.
 
 Inputs of the first layer are rounded to integers from -32767 to 32767 times ``input_scale``, so
 that every pre-activation is an exact integer times a scale and no order of summation decides a bit.
@@ -19,8 +20,8 @@ from __future__ import annotations
 import hashlib
 import operator
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,36 +29,44 @@ import torch
 from numpy.typing import ArrayLike
 
 from bayes_sbn import __version__
-from bayes_sbn.ensemble import Ensemble
-from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, input_values, round_inputs
-from bayes_sbn.kernels.reference.network import Network
-from bayes_sbn.posterior_calibration import calibration_rows
-from bayes_sbn.posterior_chain import Layer, check_network, kind_of
-from bayes_sbn.posterior_export import export, input_step
-from bayes_sbn.posterior_file import (
-    FIRST_VERSION,
-    REAL_LAYERS_VERSION,
-    RECALIBRATED_VERSION,
+from bayes_sbn.container import (
+    POSTERIOR,
     Array,
     Json,
     digest_of,
     json_copy,
-    read_posterior,
+    read_container,
     refuse,
-    write_posterior,
+    typed,
+    write_container,
 )
-from bayes_sbn.posterior_layer import typed
+from bayes_sbn.ensemble import Ensemble
+from bayes_sbn.kernels.reference.components import Mixture
+from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, input_values, round_inputs
+from bayes_sbn.kernels.reference.network import Network
+from bayes_sbn.posterior_calibration import calibration_rows
+from bayes_sbn.posterior_chain import Layer, check_network
+from bayes_sbn.posterior_components import (
+    Component,
+    check_components,
+    components_of,
+    mixable,
+    normalised,
+)
+from bayes_sbn.posterior_export import export, input_step
+from bayes_sbn.posterior_parts import components_from, least_version, parts_of
 from bayes_sbn.posterior_real_layer import RealPosteriorLayer
+from bayes_sbn.posterior_sizes import PosteriorSizes
 
 _LARGEST_NUM_DRAWS = 1 << 32  # a draw is named by a 32-bit word of the counter
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Posterior:
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class Posterior(PosteriorSizes):
     """Laws of weights, layer by layer, and all else that a prediction needs; immutable.
 
     Args:
-        layers: from the inputs to the logits; the last alone has no noise.
+        components: the networks and their weights; or, of a single one, its layers.
         input_scale: the size of one step of the 16-bit inputs.
         likelihood: ``"categorical"``: the last layer's values are logits of classes.
         temperature: factor of the KL in the fit, if known.
@@ -65,22 +74,41 @@ class Posterior:
         package_version: version of the package that made it.
     """
 
-    layers: tuple[Layer, ...]
+    components: tuple[Component, ...]
     input_scale: float
-    likelihood: str = "categorical"
-    temperature: float | None = None
-    attrs: Mapping[str, object] = field(default_factory=dict)
-    package_version: str = __version__
+    likelihood: str
+    temperature: float | None
+    attrs: Mapping[str, object]
+    package_version: str
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
-        object.__setattr__(self, "attrs", json_copy(self.attrs))
-        object.__setattr__(self, "input_scale", float(self.input_scale))
-        if self.temperature is not None:
-            object.__setattr__(self, "temperature", float(self.temperature))
-        check_network(
-            self.layers, self.likelihood, self.input_scale, self.input_limit, self.temperature
-        )
+    def __init__(
+        self,
+        components: Sequence[Component] | Sequence[Layer],
+        input_scale: float,
+        likelihood: str = "categorical",
+        temperature: float | None = None,
+        attrs: Mapping[str, object] | None = None,
+        package_version: str = __version__,
+    ) -> None:
+        numbers = {
+            "components": components_of(components),
+            "input_scale": float(input_scale),
+            "likelihood": likelihood,
+            "temperature": None if temperature is None else float(temperature),
+            "attrs": json_copy(attrs or {}),
+            "package_version": package_version,
+        }
+        for name, value in numbers.items():
+            object.__setattr__(self, name, value)
+        for component in self.components:
+            check_network(
+                component.layers,
+                self.likelihood,
+                self.input_scale,
+                self.input_limit,
+                self.temperature,
+            )
+        check_components(self.components)
 
     # Where a posterior comes from, and how it is kept.
 
@@ -112,14 +140,48 @@ class Posterior:
         """
         found = export(model, guide)
         step = found.input_scale if input_range is None else input_step(input_range)
-        return cls(found.layers, step, found.likelihood, temperature, attrs or {})
+        return cls(found.components, step, found.likelihood, temperature, attrs)
+
+    @classmethod
+    def mixture(
+        cls,
+        posteriors: Sequence[Posterior],
+        weights: Sequence[float] | None = None,
+        *,
+        attrs: Mapping[str, object] | None = None,
+    ) -> Posterior:
+        """The mixture of several posteriors, such as those of restarts of a fit.
+
+        Its temperature is theirs where they all have the same, else it is not known.
+
+        Args:
+            posteriors: of networks of the same sizes, for the same inputs.
+            weights: their probabilities, up to a factor; by default equal.
+            attrs: anything to keep with it, of types that JSON knows.
+
+        Raises:
+            TypeError: one of them is no posterior.
+            ValueError: they do not go together, or weights are not allowed.
+
+        Example:
+            >>> fits = [Posterior.from_guide(m, g) for m, g in restarts]  # doctest: +SKIP
+            >>> Posterior.mixture(fits).draw(200).predict(x_test)  # doctest: +SKIP
+        """
+        given = list(posteriors)
+        first = mixable(cls, given)
+        components = [
+            Component(weight * component.weight, component.layers)
+            for weight, each in zip(normalised(weights, len(given)), given, strict=True)
+            for component in each.components
+        ]
+        temperatures = {each.temperature for each in given}
+        temperature = temperatures.pop() if len(temperatures) == 1 else None
+        return cls(components, first.input_scale, first.likelihood, temperature, attrs)
 
     @property
     def format_version(self) -> int:
         """Version of the file format that :meth:`save` writes: the oldest that can hold it."""
-        if any(layer.is_recalibrated for layer in self.layers):
-            return RECALIBRATED_VERSION
-        return REAL_LAYERS_VERSION if self.num_real_weights else FIRST_VERSION
+        return least_version(self.components)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the posterior to a file: whole, or not at all, whatever fails."""
@@ -127,7 +189,7 @@ class Posterior:
         header["attrs"] = dict(self.attrs)
         header["package_version"] = self.package_version
         header["digest"] = self.digest
-        write_posterior(path, header, tensors, self.format_version)
+        write_container(path, header, tensors, self.format_version)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Posterior:
@@ -137,13 +199,13 @@ class Posterior:
             OSError: the file cannot be opened.
             ValueError: it is not a posterior, of another format version, truncated or damaged.
         """
-        header, tensors = read_posterior(path)
+        header, tensors = read_container(POSTERIOR, path)
         try:
             posterior = _from_parts(header, tensors)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            refuse(path, f"its content does not describe a posterior ({error})")
+            refuse(POSTERIOR, path, f"its content does not describe a posterior ({error})")
         if header.get("digest") != posterior.digest:
-            refuse(path, "its numbers are not those it was saved with")
+            refuse(POSTERIOR, path, "its numbers are not those it was saved with")
         return posterior
 
     # What it is used for.
@@ -159,7 +221,9 @@ class Posterior:
         """An ensemble of binary networks, one bit a ±1 weight and 16 bits a real one.
 
         Draw s of a seed and stream is always the same network: ``draw(200)[:100]`` has the
-        networks of ``draw(100)``.
+        networks of ``draw(100)``.  Of several components each draw has one, with the probability
+        that is its weight; draws are stratified, so that with C equal weights any C draws in a row
+        are of C different components.
 
         Args:
             num_draws: how many.
@@ -177,13 +241,13 @@ class Posterior:
                 "Write posterior.draw(200)."
             )
         attrs: dict[str, object] = {"posterior": self.digest, "package_version": __version__}
-        rows = calibration_rows(num_draws, self.layers, calibrate, self.input_scale)
+        rows = calibration_rows(num_draws, self._shapes, calibrate, self.input_scale)
         if rows is not None:
             attrs["calibration_rows"] = len(rows)
             attrs["calibration"] = hashlib.sha256(rows.astype("<i2").tobytes()).hexdigest()
         draws = np.arange(num_draws, dtype=np.int64)
         return Ensemble(
-            self._network, draws, seed=seed, stream=stream, attrs=attrs, calibration=rows
+            self._mixture, draws, seed=seed, stream=stream, attrs=attrs, calibration=rows
         )
 
     def mode(self) -> Posterior:
@@ -191,9 +255,10 @@ class Posterior:
 
         Where both signs are alike it is +1.
 
-        Its draws share their weights and still sample the noise of the activations.
+        Its draws share their weights and still sample the noise of the activations; of several
+        components each is at its own mode.
         """
-        return replace(self, layers=tuple(layer.mode() for layer in self.layers))
+        return replace(self, components=tuple(each.mode() for each in self.components))
 
     def input_error(self, x: ArrayLike | torch.Tensor) -> float:
         """The largest error that rounding these inputs to the 16-bit grid makes, in their units.
@@ -213,43 +278,14 @@ class Posterior:
         Half a step of a weight that is drawn, what is rounded off of a point; layers of ±1 weights,
         which are exact, are left out.
         """
-        return {
-            layer.name: layer.weight_error
-            for layer in self.layers
-            if isinstance(layer, RealPosteriorLayer)
-        }
+        errors: dict[str, float] = {}
+        for component in self.components:
+            for layer in component.layers:
+                if isinstance(layer, RealPosteriorLayer):
+                    errors[layer.name] = max(layer.weight_error, errors.get(layer.name, 0.0))
+        return errors
 
-    # What it is.
-
-    @property
-    def num_inputs(self) -> int:
-        """Number of input features."""
-        return self.layers[0].num_inputs
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return self.layers[-1].num_units
-
-    @property
-    def num_weights(self) -> int:
-        """Number of ±1 weights."""
-        return sum(layer.num_weights for layer in self.layers)
-
-    @property
-    def num_real_weights(self) -> int:
-        """Number of real weights."""
-        return sum(layer.num_real_weights for layer in self.layers)
-
-    @property
-    def entropy(self) -> float:
-        """Entropy of all ±1 weights, in bits."""
-        return sum(layer.entropy for layer in self.layers)
-
-    @property
-    def bits_per_weight(self) -> float:
-        """Mean entropy of a ±1 weight, in bits: 0 for a fixed network, 1 for fair coins."""
-        return self.entropy / self.num_weights
+    # Its numbers.
 
     @property
     def input_limit(self) -> float:
@@ -265,67 +301,30 @@ class Posterior:
         """
         return digest_of(*self._parts())
 
-    def __repr__(self) -> str:
-        temperature = "" if self.temperature is None else f", temperature {self.temperature:g}"
-        real = f", {self.num_real_weights:,} real weights" if self.num_real_weights else ""
-        lines = [
-            f"Posterior({self.likelihood}, {self.num_weights:,} ±1 weights of "
-            f"{self.bits_per_weight:.3f} bits{real}, inputs within ±{self.input_limit:g}"
-            f"{temperature})",
-            f"  {'layer':<16}{'in':>7}{'out':>7}  {'noise':<16}{'bits/weight':>11}"
-            f"{'bytes/draw':>12}",
-        ]
-        for layer in self.layers:
-            noise = "none" if layer.noise is None else f"{layer.noise}({layer.noise_scale:g})"
-            is_real = isinstance(layer, RealPosteriorLayer)
-            bits = "real" if is_real else f"{layer.entropy / layer.num_weights:.3f}"
-            lines.append(
-                f"  {layer.name:<16}{layer.num_inputs:>7}{layer.num_units:>7}  {noise:<16}"
-                f"{bits:>11}{layer.packed_bytes:>12,}"
-            )
-        total = sum(layer.packed_bytes for layer in self.layers)
-        lines.append(f"  {'total':<50}{self.bits_per_weight:>7.3f}{total:>12,}")
-        measured = [layer.name for layer in self.layers if layer.is_recalibrated]
-        if measured:
-            lines.append(f"  statistics measured by each draw: {', '.join(measured)}")
-        return "\n".join(lines)
-
     @cached_property
-    def _network(self) -> Network:
-        return Network(tuple(layer.kernel_layer() for layer in self.layers), self.input_scale)
+    def _mixture(self) -> Mixture:
+        networks = tuple(
+            Network(tuple(layer.kernel_layer() for layer in component.layers), self.input_scale)
+            for component in self.components
+        )
+        weights = np.array([component.weight for component in self.components])
+        return Mixture(networks, weights)
 
     def _parts(self) -> tuple[Json, dict[str, Array]]:
         """The numbers as JSON and arrays; :func:`_from_parts` is the inverse."""
-        tensors: dict[str, Array] = {}
-        layers: list[Json] = []
-        for index, layer in enumerate(self.layers):
-            layers.append(layer.to_entry())
-            tensors.update({f"{index}.{name}": v for name, v in layer.to_tensors().items()})
-        header: Json = {
-            "likelihood": self.likelihood,
-            "input_scale": self.input_scale,
-            "temperature": self.temperature,
-            "layers": layers,
-        }
+        header, tensors = parts_of(self.components)
+        header["likelihood"] = self.likelihood
+        header["input_scale"] = self.input_scale
+        header["temperature"] = self.temperature
         return header, tensors
 
 
 def _from_parts(header: Json, tensors: Mapping[str, Array]) -> Posterior:
     """A posterior from a file's header and tensors, neither of which is trusted."""
-    entries = header["layers"]
-    if not isinstance(entries, list):
-        raise TypeError("its layers are not a list")
-    kinds = [kind_of(entry) for entry in entries]
-    expected = {f"{i}.{name}" for i, kind in enumerate(kinds) for name in kind.TENSORS}
-    if set(tensors) != expected:
-        raise ValueError("its tensors are not those of its layers")
-    layers = [
-        kind.from_parts(entry, {name: tensors[f"{i}.{name}"] for name in kind.TENSORS})
-        for i, (kind, entry) in enumerate(zip(kinds, entries, strict=True))
-    ]
+    components = components_from(header, tensors)
     temperature = header["temperature"]
     return Posterior(
-        layers=tuple(layers),
+        components=components,
         input_scale=typed(header, "input_scale", float),
         likelihood=typed(header, "likelihood", str),
         temperature=None if temperature is None else typed(header, "temperature", float),

@@ -12,13 +12,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from bayes_sbn.posterior_layer import PosteriorLayer
+from bayes_sbn.posterior_low_rank_layer import LowRankPosteriorLayer
 from bayes_sbn.posterior_real_layer import RealPosteriorLayer
 
-Layer = PosteriorLayer | RealPosteriorLayer
+Layer = PosteriorLayer | LowRankPosteriorLayer | RealPosteriorLayer
 """A layer of a posterior, of ±1 or of real weights."""
 
-LAYER_KINDS: dict[str, type[PosteriorLayer] | type[RealPosteriorLayer]] = {
+LayerKind = type[PosteriorLayer] | type[LowRankPosteriorLayer] | type[RealPosteriorLayer]
+
+LAYER_KINDS: dict[str, LayerKind] = {
     "sign": PosteriorLayer,
+    "low_rank": LowRankPosteriorLayer,
     "real": RealPosteriorLayer,
 }
 """Kinds of layers by the name that a file has for them; without one it is ``sign``."""
@@ -28,7 +32,7 @@ LIKELIHOODS = ("categorical",)
 _LARGEST_PRE_ACTIVATION = 1e300  # differences of logits stay finite
 
 
-def kind_of(entry: object) -> type[PosteriorLayer] | type[RealPosteriorLayer]:
+def kind_of(entry: object) -> LayerKind:
     """The class of a layer, by its entry in a file, which is not trusted."""
     if not isinstance(entry, dict):
         raise TypeError(f"a layer is {type(entry).__name__} and not dict")
@@ -70,7 +74,13 @@ def check_network(
             "not negative, or None if it is not known."
         )
     check_chain(layers)
-    if not any(isinstance(layer, PosteriorLayer) for layer in layers):
+    ranks = {layer.rank for layer in layers if isinstance(layer, LowRankPosteriorLayer)}
+    if len(ranks) > 1:
+        raise ValueError(
+            f"Posterior: layers have {', '.join(map(str, sorted(ranks)))} factors: the factors are "
+            "those of the whole network, as many for each layer. Pad loadings with zeros."
+        )
+    if all(isinstance(layer, RealPosteriorLayer) for layer in layers):
         raise ValueError(
             "Posterior: none of the layers has ±1 weights. Predictions of a network of real "
             "weights are made by other packages; give one layer at least ±1 weights."

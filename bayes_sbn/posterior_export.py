@@ -1,17 +1,7 @@
-r"""How a fitted model and guide become plain numbers: the protocol that both must speak.
+r"""How a fitted model and guide become plain numbers.
 
-* ``model.architecture()`` returns ``{"likelihood": str, "input_scale": float, "layers": [...]}``,
-  each layer ``{"name", "weight_site", "scale", "bias", "noise", "noise_scale"}``: scale and bias
-  with a number for each unit, noise a name or None, from the inputs to the logits; a layer whose
-  statistics each draw measures has its ``"normalisation_eps"`` too;
-* ``guide.weight_probabilities()`` returns ``P(w = +1)`` of each weight site by name;
-* ``guide.prior_probabilities()`` returns the same of the prior;
-* ``guide.export_advice``, if there, says what to export instead: the weights are not independent.
-* ``guide.real_weights()``, where there are real weights, returns mean and standard deviation (0 of
-  a point) of each of their sites by name, and ``guide.real_priors()`` the same of the prior, whose
-  means are 0; the scale of such a layer is 1.
-
-Whatever speaks it can be exported; nothing is looked for in Pyro's parameter store.
+Whatever speaks the protocol of :mod:`bayes_sbn.posterior_protocol` can be exported; nothing is
+looked for in Pyro's parameter store.
 """
 
 from __future__ import annotations
@@ -19,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +17,20 @@ import torch
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT
 from bayes_sbn.posterior_chain import Layer
+from bayes_sbn.posterior_components import Component
 from bayes_sbn.posterior_layer import PosteriorLayer
+from bayes_sbn.posterior_low_rank_layer import LowRankPosteriorLayer
+from bayes_sbn.posterior_protocol import (
+    ExportableGuide,
+    ExportableModel,
+    HybridGuide,
+    LowRankGuide,
+    MixtureGuide,
+)
 from bayes_sbn.posterior_real_layer import RealPosteriorLayer
+
+SignNumbers = dict[str, tuple[Float64, ...]]
+"""By site the probabilities of independent weights, or natural parameters and loadings."""
 
 RealNumbers = tuple[Float64, ...]
 """Mean and standard deviation of real weights, and the same of their prior."""
@@ -37,41 +39,11 @@ _ARCHITECTURE = ("likelihood", "input_scale", "layers")
 _LAYER = ("name", "weight_site", "scale", "bias", "noise", "noise_scale")
 
 
-@runtime_checkable
-class ExportableModel(Protocol):
-    """A model that states its architecture."""
-
-    def architecture(self) -> Mapping[str, object]:
-        """The network as plain numbers."""
-
-
-@runtime_checkable
-class ExportableGuide(Protocol):
-    """A guide over ±1 weights that states their probabilities."""
-
-    def weight_probabilities(self) -> Mapping[str, object]:
-        """``P(w = +1)`` by weight site."""
-
-    def prior_probabilities(self) -> Mapping[str, object]:
-        """The prior ``P(w = +1)`` by weight site."""
-
-
-@runtime_checkable
-class HybridGuide(Protocol):
-    """A guide that has real weights too."""
-
-    def real_weights(self) -> Mapping[str, tuple[object, object]]:
-        """Mean and standard deviation by weight site."""
-
-    def real_priors(self) -> Mapping[str, tuple[object, object]]:
-        """The same of the prior."""
-
-
 @dataclass(frozen=True, eq=False)
 class Export:
     """What a model and its guide say of the posterior."""
 
-    layers: tuple[Layer, ...]
+    components: tuple[Component, ...]
     input_scale: float
     likelihood: str
 
@@ -97,62 +69,99 @@ def export(model: object, guide: object) -> Export:
             f"such as bayes_sbn.guides.AutoSignBernoulli: received {_name(guide)}, which lacks "
             "weight_probabilities() or prior_probabilities() and cannot be exported."
         )
-    advice = getattr(guide, "export_advice", None)
-    if advice is not None:
-        raise TypeError(
-            f"Posterior.from_guide(): the weights of {_name(guide)} are not independent, and a "
-            f"Posterior is of independent weights. Make {advice}."
-        )
     architecture = model.architecture()
     _need("model.architecture()", architecture, _ARCHITECTURE)
-    posteriors, priors = dict(guide.weight_probabilities()), guide.prior_probabilities()
-    reals: dict[str, RealNumbers] = {}
-    if isinstance(guide, HybridGuide):
-        prior_reals = guide.real_priors()
-        reals = {
-            name: (_numbers(loc), _numbers(spread), *map(_numbers, prior_reals[name]))
-            for name, (loc, spread) in guide.real_weights().items()
-        }
     entries = architecture["layers"]
     if not isinstance(entries, Sequence):
         raise TypeError(
             'Posterior.from_guide(): model.architecture()["layers"] is '
             f"{type(entries).__name__}; it is a list of layers."
         )
-    layers: list[Layer] = []
     for site, entry in enumerate(entries):
         _need(f"layer {site} of model.architecture()", entry, _LAYER)
-        weight_site, noise = str(entry["weight_site"]), entry["noise"]
-        if weight_site in reals:
-            layers.append(_real_layer(site, entry, *reals.pop(weight_site)))
+    priors, reals = guide.prior_probabilities(), _real_numbers(guide)
+    components = [
+        Component(weight, _layers(entries, signs, priors, reals))
+        for weight, signs in _sign_numbers(guide)
+    ]
+    step = float(_numbers(architecture["input_scale"]))
+    return Export(tuple(components), step, str(architecture["likelihood"]))
+
+
+def _sign_numbers(guide: ExportableGuide) -> list[tuple[float, SignNumbers]]:
+    """For each component its weight, and by site either probabilities or (lam, loadings)."""
+    if isinstance(guide, MixtureGuide):
+        weights = _numbers(guide.component_weights())
+        each = guide.component_probabilities()
+        return [
+            (float(weight), {name: (_numbers(p),) for name, p in own.items()})
+            for weight, own in zip(weights, each, strict=True)
+        ]
+    if isinstance(guide, LowRankGuide):
+        numbers = guide.naturals_and_loadings().items()
+        return [(1.0, {name: (_numbers(lam), _numbers(load)) for name, (lam, load) in numbers})]
+    return [(1.0, {name: (_numbers(p),) for name, p in guide.weight_probabilities().items()})]
+
+
+def _real_numbers(guide: object) -> dict[str, RealNumbers]:
+    """Mean, spread and their prior of the real weights by site; none where there are none."""
+    if not isinstance(guide, HybridGuide):
+        return {}
+    priors = guide.real_priors()
+    return {
+        name: (_numbers(loc), _numbers(spread), *map(_numbers, priors[name]))
+        for name, (loc, spread) in guide.real_weights().items()
+    }
+
+
+def _layers(
+    entries: Sequence[Mapping[str, object]],
+    signs: SignNumbers,
+    priors: Mapping[str, object],
+    reals: Mapping[str, RealNumbers],
+) -> tuple[Layer, ...]:
+    """The layers of one component; raise if its sites are not those of the entries."""
+    layers: list[Layer] = []
+    sites = [str(entry["weight_site"]) for entry in entries]
+    for index, (entry, site) in enumerate(zip(entries, sites, strict=True)):
+        if site in reals:
+            layers.append(_real_layer(index, entry, *reals[site]))
             continue
-        if weight_site not in posteriors or weight_site not in priors:
+        if site not in signs or site not in priors:
             raise ValueError(
-                f'Posterior.from_guide(): the guide has no weights at site "{weight_site}" of '
-                f'layer "{entry["name"]}"; it has {", ".join(posteriors) or "none"}. Give the '
+                f'Posterior.from_guide(): the guide has no weights at site "{site}" of '
+                f'layer "{entry["name"]}"; it has {", ".join(signs) or "none"}. Give the '
                 "guide that was made for this model."
             )
-        layers.append(
-            PosteriorLayer(
-                name=str(entry["name"]),
-                site=site,
-                probabilities=_numbers(posteriors.pop(weight_site)),
-                scale=_numbers(entry["scale"]),
-                bias=_numbers(entry["bias"]),
-                noise=None if noise is None else str(noise),
-                noise_scale=1.0 if noise is None else float(_numbers(entry["noise_scale"])),
-                prior=_one_if_all_alike(_numbers(priors[weight_site])),
-                normalisation_eps=_number_or_none(entry.get("normalisation_eps")),
-            )
-        )
-    left = [*posteriors, *reals]
+        layers.append(_sign_layer(index, entry, signs[site], _numbers(priors[site])))
+    left = [name for name in (*signs, *reals) if name not in sites]
     if left:
         raise ValueError(
             f"Posterior.from_guide(): the guide has weights at {', '.join(left)}, which no "
             "layer of model.architecture() names. Give the model that the guide was made for."
         )
-    step = float(_numbers(architecture["input_scale"]))
-    return Export(tuple(layers), step, str(architecture["likelihood"]))
+    return tuple(layers)
+
+
+def _sign_layer(
+    site: int, entry: Mapping[str, object], numbers: tuple[Float64, ...], prior: Float64
+) -> PosteriorLayer | LowRankPosteriorLayer:
+    """A layer of ±1 weights, with probabilities or with natural parameters and loadings."""
+    noise = entry["noise"]
+    rest: dict[str, Any] = {
+        "name": str(entry["name"]),
+        "site": site,
+        "scale": _numbers(entry["scale"]),
+        "bias": _numbers(entry["bias"]),
+        "noise": None if noise is None else str(noise),
+        "noise_scale": 1.0 if noise is None else float(_numbers(entry["noise_scale"])),
+        "prior": _one_if_all_alike(prior),
+        "normalisation_eps": _number_or_none(entry.get("normalisation_eps")),
+    }
+    if len(numbers) == 1:
+        return PosteriorLayer(probabilities=numbers[0], **rest)
+    natural, loadings = numbers
+    return LowRankPosteriorLayer(natural=natural, loadings=loadings, **rest)
 
 
 def _real_layer(

@@ -2,33 +2,26 @@ r"""PosteriorLayer: one dense layer of a posterior, its ±1 weights independent 
 
 The pre-activation of unit j is ``a_j = scale_j * sum_i w_ji x_i + bias_j`` with
 ``P(w_ji = +1) = p_ji``; the activation is +1 with probability ``F(a_j)``, F the law of the noise.
-
-In a recalibrated layer (``normalisation_eps``) scale and bias are those of a normalisation,
-``a_j = gamma_j (sum_i w_ji x_i - m_j) / sqrt(v_j + eps) + beta_j``, whose statistics m and v each
-draw of the weights measures for itself.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_sbn.bits import num_words
+from bayes_sbn.container import typed
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.network import DenseLayer
 from bayes_sbn.kernels.reference.sampling import probability_thresholds
-from bayes_sbn.posterior_numbers import LayerNumbers
-
-T = TypeVar("T")
+from bayes_sbn.posterior_sign_numbers import SignLayerNumbers
 
 
 @dataclass(frozen=True, eq=False)
-class PosteriorLayer(LayerNumbers):
+class PosteriorLayer(SignLayerNumbers):
     """A layer of a posterior; immutable, checked when it is made.
 
     Args:
@@ -63,51 +56,15 @@ class PosteriorLayer(LayerNumbers):
     normalisation_eps: float | None = None
 
     def __post_init__(self) -> None:
-        self._check_site_and_noise()
         p = self._probabilities("probabilities", self.probabilities)
         self._check_matrix("probabilities", p)
-        prior = self._probabilities("prior", self.prior)
-        if prior.shape not in ((), p.shape):
-            raise ValueError(
-                f"{self._me()} has a prior of shape {prior.shape}: it is a number or of shape "
-                f"{p.shape}, that of the probabilities."
-            )
-        self._check_normalisation()
         # p * 2**32 and the quotient are exact, so that only rint rounds
         self._set("probabilities", np.rint(p * 2.0**32) / 2.0**32)
-        self._set("prior", prior)
-        for name in ("scale", "bias"):
-            self._set_for_units(name, len(p))
+        self._check_rest()
 
     @property
-    def num_units(self) -> int:
-        """Number of output units."""
-        return int(self.probabilities.shape[0])
-
-    @property
-    def num_inputs(self) -> int:
-        """Number of inputs."""
-        return int(self.probabilities.shape[1])
-
-    @property
-    def num_weights(self) -> int:
-        """Number of ±1 weights."""
-        return int(self.probabilities.size)
-
-    @property
-    def is_recalibrated(self) -> bool:
-        """Whether each draw of the weights measures the statistics of the layer."""
-        return self.normalisation_eps is not None
-
-    @property
-    def num_real_weights(self) -> int:
-        """Number of real weights: none."""
-        return 0
-
-    @property
-    def packed_bytes(self) -> int:
-        """Bytes of one packed draw of the weights."""
-        return 4 * self.num_units * num_words(self.num_inputs)
+    def _shape(self) -> tuple[int, ...]:
+        return self.probabilities.shape
 
     @property
     def entropy(self) -> float:
@@ -115,31 +72,13 @@ class PosteriorLayer(LayerNumbers):
         p = self.probabilities[(self.probabilities > 0) & (self.probabilities < 1)]
         return float(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)).sum())
 
-    @property
-    def bits_per_weight(self) -> float:
-        """Mean entropy of a weight, in bits: 0 for a fixed sign, 1 for a fair coin."""
-        return self.entropy / self.num_weights
-
-    @property
-    def largest_weights(self) -> Float64:
-        """Per unit, a bound on the magnitude of what multiplies an input."""
-        return np.abs(self.scale)
-
     def mode(self) -> PosteriorLayer:
         """The layer with every weight at its likelier sign (+1 where both are alike)."""
         return replace(self, probabilities=(self.probabilities >= 0.5).astype(np.float64))
 
     def to_entry(self) -> dict[str, object]:
         """What of the layer JSON can hold."""
-        entry: dict[str, object] = {
-            "name": self.name,
-            "site": self.site,
-            "noise": self.noise,
-            "noise_scale": self.noise_scale,
-        }
-        if self.is_recalibrated:
-            entry["normalisation_eps"] = self.normalisation_eps
-        return entry
+        return self._entry()
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
         """The layer's arrays, by the names of :attr:`TENSORS`.
@@ -199,41 +138,3 @@ class PosteriorLayer(LayerNumbers):
             noise_scale=self.noise_scale,
             eps=self.normalisation_eps,
         )
-
-    def _check_normalisation(self) -> None:
-        eps = self.normalisation_eps
-        if eps is None:
-            return
-        if self.noise is None:
-            raise ValueError(
-                f"{self._me()} has a normalisation and no noise: the logits of the output layer "
-                "are not normalised. Leave normalisation_eps out."
-            )
-        if not (math.isfinite(eps) and eps > 0):
-            raise ValueError(
-                f"{self._me()} has normalisation_eps {eps}: it is a positive finite number, such "
-                "as 1e-5, or None for a layer with a scale and a bias of its own."
-            )
-        object.__setattr__(self, "normalisation_eps", float(eps))
-
-    def _probabilities(self, name: str, values: object) -> Float64:
-        array = self._finite(name, values)
-        if ((array < 0) | (array > 1)).any():
-            raise ValueError(
-                f"{self._me()} has {name} from {array.min():g} to {array.max():g}: probabilities "
-                "P(w = +1) lie in [0, 1]. A mean mu of ±1 weights is (1 + mu) / 2."
-            )
-        return array
-
-
-def typed(mapping: Mapping[str, object], name: str, kind: type[T]) -> T:
-    """The entry of that name, which must be of that type (bool is no int).
-
-    Raises:
-        KeyError: there is none.
-        TypeError: it has another type.
-    """
-    value = mapping[name]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{name} is {type(value).__name__} and not {kind.__name__}")
-    return value

@@ -16,13 +16,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_sbn.container import typed
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.real_weights import (
     LARGEST_STEP_COUNT,
     RealDenseLayer,
     weight_step,
 )
-from bayes_sbn.posterior_layer import typed
 from bayes_sbn.posterior_numbers import LayerNumbers
 
 _LARGEST_WEIGHT = 1e100

@@ -8,6 +8,7 @@ import torch
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.posterior_layer import PosteriorLayer
 from tests.chance import numpy_generator
+from tests.oracle_networks import Net
 
 
 def random_posterior(
@@ -38,6 +39,24 @@ def random_posterior(
             )
         )
     return Posterior(tuple(layers), input_scale, **options)
+
+
+def posterior_of(net: Net, input_scale: float) -> Posterior:
+    """The posterior of an oracle's network."""
+    layers = []
+    for site, (name, layer) in enumerate(net.maps):
+        layers.append(
+            PosteriorLayer(
+                name=name,
+                site=site,
+                probabilities=(1 + layer.weight_mean) / 2,
+                scale=layer.scale,
+                bias=layer.bias,
+                noise=None if name == "head" else net.noise,
+                noise_scale=net.noise_scale,
+            )
+        )
+    return Posterior(tuple(layers), input_scale)
 
 
 class PlainModel:

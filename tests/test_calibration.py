@@ -29,7 +29,7 @@ def recalibrated(*places: int, **options: object) -> Posterior:
         dataclasses.replace(layer, normalisation_eps=EPS) if index in places else layer
         for index, layer in enumerate(posterior.layers)
     ]
-    return dataclasses.replace(posterior, layers=tuple(layers))
+    return dataclasses.replace(posterior, components=tuple(layers))
 
 
 def rows(count: int, label: str = "calibration") -> np.ndarray:
@@ -83,7 +83,7 @@ def test_results_do_not_depend_on_how_the_work_is_cut(noise, monkeypatch):
     posterior, x, calibration = recalibrated(0, 1), rows(40, "test"), rows(70)
     whole = posterior.draw(7, seed=3, calibrate=calibration).predict(x, noise=noise)
     probs = whole.probs_per_draw
-    one_draw = sum(_block_bytes(posterior._network, is_shared=False))
+    one_draw = sum(_block_bytes(posterior._mixture.networks[0], is_shared=False))
     for memory, rows_at_a_time in ((one_draw, 512), (1 << 16, 1), (1 << 17, 33)):
         monkeypatch.setattr("bayes_sbn.kernels.reference.network._ROWS_AT_A_TIME", rows_at_a_time)
         again = posterior.draw(7, seed=3, calibrate=calibration)
@@ -253,7 +253,7 @@ def _bits(ensemble: Ensemble, layer: int, draw: int) -> np.ndarray:
             r"has normalisation_eps 0.0: it is a positive finite number, such as 1e-5",
         ),
         (
-            lambda: Ensemble(recalibrated(0)._network, np.arange(3)),
+            lambda: Ensemble(recalibrated(0)._mixture, np.arange(3)),
             r"Ensemble\(calibration=...\): rows to calibrate with are for networks with layers",
         ),
     ],

@@ -13,13 +13,12 @@ import torch
 from bayes_sbn.bits import PackedBits
 from bayes_sbn.ensemble import Ensemble
 from bayes_sbn.kernels import unpack
+from bayes_sbn.kernels.reference.components import Mixture
 from bayes_sbn.kernels.reference.network import Network, _block_bytes
-from bayes_sbn.posterior import Posterior
-from bayes_sbn.posterior_layer import PosteriorLayer
 from tests import oracles
 from tests.chance import assert_count, assert_mean, numpy_generator, seed
 from tests.oracle_networks import Layer, Net
-from tests.plain_networks import random_posterior
+from tests.plain_networks import posterior_of, random_posterior
 from tests.problems import two_hidden_layers_sign_head
 
 NOISE_MODES = ("shared", "independent")
@@ -32,24 +31,6 @@ def rows(count: int = 70, width: int = 5) -> np.ndarray:
 def same(left: np.ndarray, right: np.ndarray) -> bool:
     """Equal bit for bit."""
     return left.shape == right.shape and left.tobytes() == right.tobytes()
-
-
-def posterior_of(net: Net, input_scale: float) -> Posterior:
-    """The posterior of an oracle's network."""
-    layers = []
-    for site, (name, layer) in enumerate(net.maps):
-        layers.append(
-            PosteriorLayer(
-                name=name,
-                site=site,
-                probabilities=(1 + layer.weight_mean) / 2,
-                scale=layer.scale,
-                bias=layer.bias,
-                noise=None if name == "head" else net.noise,
-                noise_scale=net.noise_scale,
-            )
-        )
-    return Posterior(tuple(layers), input_scale)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +117,11 @@ def test_predict_does_not_depend_on_the_size_of_blocks(noise, monkeypatch):
     logits = ensemble.integer_logits(x, noise=noise)
     for rows_at_a_time in (1, 7, 32, 33):
         monkeypatch.setattr("bayes_sbn.kernels.reference.network._ROWS_AT_A_TIME", rows_at_a_time)
-        for max_memory in (sum(_block_bytes(ensemble.network, is_shared=False)), 1 << 16, 1 << 18):
+        for max_memory in (
+            sum(_block_bytes(ensemble.mixture.networks[0], is_shared=False)),
+            1 << 16,
+            1 << 18,
+        ):
             options = {"noise": noise, "max_memory": max_memory}
             assert same(ensemble.predict(x, **options).probs_per_draw, whole)
             assert same(ensemble.integer_logits(x, **options), logits)
@@ -183,7 +168,7 @@ def test_predict_takes_tensors_and_arrays_alike(ensemble):
 def test_predict_probabilities_are_the_softmax_of_the_logits(ensemble):
     x = rows()
     logits = ensemble.logits(x)
-    last = ensemble.network.layers[-1]
+    last = ensemble.mixture.networks[0].layers[-1]
     assert same(logits, last.scale * ensemble.integer_logits(x) + last.bias)
     expected = torch.softmax(torch.from_numpy(logits), -1).numpy()
     np.testing.assert_allclose(ensemble.predict(x).probs_per_draw, expected, rtol=0, atol=1e-15)
@@ -223,8 +208,6 @@ def test_options_that_are_not_known_are_refused(ensemble, call):
     function = getattr(ensemble, call)
     with pytest.raises(ValueError, match=rf"{call}\(backend='gpu'\): .* 'auto', 'reference'"):
         function(rows(), backend="gpu")
-    with pytest.raises(RuntimeError, match=rf"{call}\(backend='native'\): this version has no"):
-        function(rows(), backend="native")
     with pytest.raises(ValueError, match=rf"{call}\(noise='logistic'\): noise is 'shared'"):
         function(rows(), noise="logistic")
     for offset in (-1, 2**32 - 69):
@@ -306,9 +289,9 @@ CHAIN = Net(
 @pytest.mark.parametrize("is_broken", [False, True])
 def test_layers_that_share_their_random_bits_are_noticed(is_broken):
     """The positive control: with equal sites the two layers' weights of unit 0 are the same."""
-    layers = posterior_of(CHAIN, 1.0)._network.layers
+    layers = posterior_of(CHAIN, 1.0)._mixture.networks[0].layers
     layers = tuple(dataclasses.replace(la, site=0 if is_broken else la.site) for la in layers)
-    ensemble = Ensemble(Network(layers, 1.0), np.arange(20_000), seed=seed("chain"))
+    ensemble = Ensemble(Mixture.of(Network(layers, 1.0)), np.arange(20_000), seed=seed("chain"))
     x = np.array([[1.0], [-1.0]])
     wins = ensemble.predict(x).probs_per_draw[..., 0] > 0.5
     q, table = oracles.predictive_draws(CHAIN, x)

@@ -20,8 +20,9 @@ PACKAGE = "bayes_sbn"
 LAYERS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "L0",
-        ("noise", "philox", "bits", "signs", "dual"),
-        "the laws of the noise, counter-based random words, packed bits, and what a ±1 value is",
+        ("noise", "philox", "bits", "signs", "dual", "container"),
+        "the laws of the noise, counter-based random words, packed bits, what a ±1 value is, and "
+        "the file of numbers",
     ),
     (
         "L1",
@@ -68,7 +69,7 @@ LAYERS: list[tuple[str, tuple[str, ...], str]] = [
 """(level, modules, what they are), lowest first.
 
 A name stands for a file or folder, and for the files it was split into: ``posterior`` for
-``posterior_file.py`` too.
+``posterior_layer.py`` too.
 """
 
 SAME_LEVEL: tuple[tuple[str, ...], ...] = (
@@ -284,7 +285,7 @@ FORBIDDEN = {
     "pyro_in_posterior": ("posterior", "def f():\n    import pyro", "may not import pyro"),
     "torch_in_predictions": ("predictions", "def f():\n    import torch", "may not import torch"),
     "torch_in_part": ("predictions_file", "import torch", "may not import torch"),
-    "sibling_of_part": ("ensemble", "import bayes_sbn.posterior_file", "siblings"),
+    "sibling_of_part": ("ensemble", "import bayes_sbn.posterior_layer", "siblings"),
     "torch_in_metrics": ("metrics/scores", "from torch import Tensor", "may not import torch"),
     "torch_in_analysis": ("analysis/arviz", "import torch", "may not import torch"),
     "torch_through_noise": ("analysis/arviz", "import bayes_sbn.noise", "loads torch"),
@@ -316,7 +317,7 @@ def test_forbidden_import_is_flagged(case):
 
 ALLOWED = {
     "downward": ("elbo", "from bayes_sbn.estimators import Estimator\nimport pyro"),
-    "part": ("posterior", "import bayes_sbn.posterior_file, bayes_sbn.ensemble"),
+    "part": ("posterior", "import bayes_sbn.posterior_layer, bayes_sbn.ensemble"),
     "version": ("posterior", "from bayes_sbn import __version__\nimport torch"),
     "chain": ("distributions/noisy_sign", "from bayes_sbn.affines import Affine"),
     "kernels": ("kernels/reference", "from bayes_sbn.philox import philox4x32\nimport torch"),

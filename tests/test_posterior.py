@@ -256,7 +256,7 @@ def test_digest_covers_every_number_and_only_those():
     ]
     others = [
         dataclasses.replace(
-            posterior, layers=(dataclasses.replace(first, **change), *posterior.layers[1:])
+            posterior, components=(dataclasses.replace(first, **change), *posterior.layers[1:])
         )
         for change in changes
     ]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save as save_tensors
 
+from bayes_sbn.container import FIRST_VERSION, MAGIC, POSTERIOR, read_container, write_container
 from bayes_sbn.posterior import Posterior
-from bayes_sbn.posterior_file import FIRST_VERSION, MAGIC, read_posterior, write_posterior
 from tests.plain_networks import random_posterior
 
 
@@ -160,7 +160,7 @@ def test_load_notices_a_truncation_anywhere(path, tmp_path):
 )
 def test_load_names_a_foreign_file(content, tmp_path):
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(ValueError, match=r"it is not a file of Posterior\.save\(\)\. Give a file"):
+    with pytest.raises(ValueError, match=r"it is not a file of bayes_sbn\. Give a file"):
         Posterior.load(tmp_path / "x")
 
 
@@ -225,9 +225,9 @@ def test_load_refuses_a_hostile_payload(payload, tmp_path):
 
 def hostile(path: Path, change) -> None:
     """Rewrite a good file with a change of its parts, and a right checksum."""
-    header, tensors = read_posterior(path)
+    header, tensors = read_container(POSTERIOR, path)
     change(header, tensors)
-    write_posterior(path, header, tensors)
+    write_container(path, header, tensors, FIRST_VERSION)
 
 
 def set_layer(name, value):

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bayes_sbn.container import POSTERIOR, read_container, write_container
 from bayes_sbn.posterior import Posterior
-from bayes_sbn.posterior_file import read_posterior, write_posterior
 from tests.hybrid_posteriors import CASES
 from tests.plain_networks import random_posterior
 from tests.test_ensemble import rows, same
@@ -89,9 +89,9 @@ def set_tensor(name, value):
 def test_hostile_files_are_refused(change, reason, tmp_path):
     path = tmp_path / "fit.sbn"
     CASES["ends"].save(path)
-    header, tensors = read_posterior(path)
+    header, tensors = read_container(POSTERIOR, path)
     change(header, tensors)
-    write_posterior(path, header, tensors, 2)
+    write_container(path, header, tensors, 2)
     if reason is None:
         Posterior.load(path)
         return

@@ -84,10 +84,6 @@ class AutoSignLowRank(AutoSignConditional):
         self.loading_scale = loading_scale
         super().__init__(model, example=example, init_scale=init_scale, generator=generator)
 
-    export_advice = (
-        "mean-field posteriors at draws of its factors, Posterior.from_guide(model, guide.at(z))"
-    )
-
     def _make_parameters(self, sites: Mapping[str, SignBernoulli]) -> None:
         self.loadings = torch.nn.Module()
         scale = self.loading_scale / math.sqrt(self.rank)
@@ -135,8 +131,8 @@ class AutoSignLowRank(AutoSignConditional):
             }
         )
 
-    def _numbers(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Leaves and loadings in float64 on the CPU."""
+    def naturals_and_loadings(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Natural parameters ``lam`` and loadings ``L`` by site, in float64 on the CPU."""
         self._need_parameters("weight_probabilities")
         return {
             name: (
@@ -148,7 +144,8 @@ class AutoSignLowRank(AutoSignConditional):
 
     def weight_probabilities(self) -> dict[str, Tensor]:
         """The marginal ``P(w = +1)`` of each ±1 weight, in float64 on the CPU."""
-        return {name: marginal_probs(*numbers) for name, numbers in self._numbers().items()}
+        numbers = self.naturals_and_loadings()
+        return {name: marginal_probs(*own) for name, own in numbers.items()}
 
     def divergence(
         self,
@@ -164,7 +161,7 @@ class AutoSignLowRank(AutoSignConditional):
             num_auxiliary: K; the bound is above the divergence and falls to it with K.
             generator: of the draws; default torch's global one.
         """
-        numbers = self._numbers()
+        numbers = self.naturals_and_loadings()
         priors = {
             name: SignBernoulli(probs=probs).to_event(probs.dim())
             for name, probs in self.prior_probabilities().items()

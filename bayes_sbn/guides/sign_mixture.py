@@ -83,10 +83,6 @@ class AutoSignMixture(AutoSignConditional):
         self.gradient = gradient
         super().__init__(model, example=example, init_scale=init_scale, generator=generator)
 
-    export_advice = (
-        "the posterior of each component, Posterior.from_guide(model, guide.component(c))"
-    )
-
     def _make_parameters(self, sites: Mapping[str, SignBernoulli]) -> None:
         mixture = torch.nn.Module()
         for prior in sites.values():
@@ -165,6 +161,14 @@ class AutoSignMixture(AutoSignConditional):
         naturals = self._naturals()
         weights = self.component_weights()
         return {n: torch.tensordot(weights, torch.sigmoid(2 * v), 1) for n, v in naturals.items()}
+
+    def component_probabilities(self) -> list[dict[str, Tensor]]:
+        """``P(w = +1)`` of each ±1 weight under each component, in float64 on the CPU."""
+        naturals = self._naturals()
+        return [
+            {name: torch.sigmoid(2 * natural[index]) for name, natural in naturals.items()}
+            for index in range(self.num_components)
+        ]
 
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
         """``ln q(w)`` of joint states of all sites, summed over components, in float64.

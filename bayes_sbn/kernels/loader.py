@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ABI_VERSION = 3  # BSBN_ABI_VERSION of csrc/bsbn.h
+ABI_VERSION = 4  # BSBN_ABI_VERSION of csrc/bsbn.h
 STATUS_OK = 0
 STATUS_NOT_A_SIGN = 2
+STATUS_OUT_OF_MEMORY = 4
 ISAS = ("portable", "avx2", "avx512")  # at the place of their codes
 BACKENDS = ("auto", "reference", "native")
 
@@ -85,6 +86,11 @@ class NativeLibrary:
                 f"share {', '.join(self.available_isas)}. Choose one of these."
             )
 
+    @property
+    def last_error(self) -> str:
+        """What the last failing call of this thread complained about."""
+        return str(self._library.bsbn_last_error().decode())
+
     def run(self, function: str, arguments: ctypes.Structure, accept: tuple[int, ...] = ()) -> int:
         """Calls a function of the C interface, without the interpreter's lock.
 
@@ -101,7 +107,7 @@ class NativeLibrary:
         """
         status = int(getattr(self._library, function)(ctypes.byref(arguments)))
         if status != STATUS_OK and status not in accept:
-            raise RuntimeError(self._library.bsbn_last_error().decode())
+            raise RuntimeError(self.last_error)
         return status
 
 
@@ -151,9 +157,14 @@ def installed_library() -> NativeLibrary | None:
     return _choose()[0]
 
 
+def is_native_forced() -> bool:
+    """Whether the environment forces the compiled library."""
+    return _from_environment("BAYES_SBN_BACKEND", BACKENDS) == "native"
+
+
 def check_device_is_not_forced(call: str, device: str) -> None:
     """Raises if the compiled library is forced for a tensor that is not on the CPU."""
-    if _from_environment("BAYES_SBN_BACKEND", BACKENDS) == "native":
+    if is_native_forced():
         raise RuntimeError(
             f"{call} received a tensor on {device}, but BAYES_SBN_BACKEND=native and the compiled "
             f"library works on the CPU. Move the tensor with .cpu(), or unset BAYES_SBN_BACKEND."

@@ -200,14 +200,8 @@ def test_a_low_rank_guide_learns_digits():
     model = sbn.models.BinaryMLP(64, [64], 10, num_data=1437)
     guide = sbn.guides.AutoSignLowRank(model, rank=2)
     sbn.fit(model, guide, (x[:1437], torch.tensor(y[:1437])), epochs=20, progress=False)
-    draws = [
-        sbn.Posterior.from_guide(model, guide.at(torch.randn(2)))
-        .draw(10)
-        .predict(x[1437:], progress=False)
-        .mean
-        for _ in range(5)
-    ]
-    assert sbn.metrics.accuracy(np.mean(draws, 0), y[1437:]) >= 0.9
+    pred = sbn.Posterior.from_guide(model, guide).draw(50).predict(x[1437:], progress=False)
+    assert sbn.metrics.accuracy(pred, y[1437:]) >= 0.9
     assert sbn.summary(model, guide).bits == 64 * 64 + 640
 
 
@@ -217,8 +211,6 @@ def test_what_a_low_rank_guide_cannot_do_is_an_error():
         guide.unrolled()
     with pytest.raises(ValueError, match=r"AutoSignLowRank.factors is continuous"):
         sbn.TraceEstimator_ELBO("exact").loss(model, guide, x, y)
-    with pytest.raises(TypeError, match=r"weights of AutoSignLowRank are not independent.*at\(z\)"):
-        sbn.Posterior.from_guide(model, guide)
     with pytest.raises(ValueError, match=r"weight_kl=False.*AutoSignLowRank"):
         sbn.TraceEstimator_ELBO("psa", weight_kl=False).loss_and_grads(model, guide, x, y)
     with pytest.raises(ValueError, match=r"shape \(3,\); they are \(2,\)"):

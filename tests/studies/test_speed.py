@@ -9,7 +9,7 @@ import bayes_sbn as sbn
 from bayes_sbn.affines import MeanSign
 from bayes_sbn.estimators import PathSampleAnalytic
 from bayes_sbn.noise import get_noise
-from studies.speed import convolutions, real_weight_flips, uniforms
+from studies.speed import convolutions, predict, real_weight_flips, uniforms
 from studies.speed.estimators import TARGETS, main
 from studies.speed.measure import last_line, medians, peak_bytes
 from studies.speed.rivals import HandWritten, literal_flips
@@ -174,3 +174,17 @@ def test_uniforms_end_with_one_json_object(capsys):
     assert result["study"] == "speed/uniforms"
     assert result["metric"] == ["torch.rand/kernel, float32", "torch.rand/kernel, float64"]
     assert all(value > 0 for value in result["value"])
+
+
+def test_prediction_is_measured_against_rivals_that_predict_the_same(capsys):
+    predict.main(["--quick", "--width", "32", "--batch", "8", "--draws", "60", "--rounds", "1"])
+    output = capsys.readouterr().out
+    result = json.loads(output.splitlines()[-1])
+    assert result["study"] == "speed/predict"
+    values = dict(zip(result["metric"], result["value"], strict=True))
+    assert values["float32/packed memory"] == pytest.approx(32 * 32 / 32, rel=0.3)
+    assert all(value > 0 for value in values.values())
+    assert set(predict.TARGETS) <= set(values)
+    errors = [float(line.split()[-1]) for line in output.splitlines() if "mean difference" in line]
+    assert len(errors) == 2
+    assert max(errors) < 0.1

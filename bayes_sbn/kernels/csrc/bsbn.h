@@ -21,7 +21,7 @@
 #endif
 
 /* Raised by one whenever a struct or a function below changes; the loader refuses another number. */
-#define BSBN_ABI_VERSION 3
+#define BSBN_ABI_VERSION 4
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,7 +31,8 @@ enum bsbn_status {
   BSBN_OK = 0,
   BSBN_INVALID_ARGUMENT = 1, /* a null pointer, a negative size, an unknown code */
   BSBN_NOT_A_SIGN = 2,       /* a value to be packed is neither -1 nor +1 */
-  BSBN_UNAVAILABLE = 3       /* this build or this processor lacks the instruction set */
+  BSBN_UNAVAILABLE = 3,      /* this build or this processor lacks the instruction set */
+  BSBN_OUT_OF_MEMORY = 4
 };
 
 enum bsbn_isa_code { BSBN_PORTABLE = 0, BSBN_AVX2 = 1, BSBN_AVX512 = 2, BSBN_NUM_ISAS = 3 };
@@ -151,6 +152,64 @@ struct bsbn_uniforms_args {
   int64_t ran_isa; /* out */
 };
 BSBN_API int bsbn_uniforms(struct bsbn_uniforms_args* args);
+
+/* ---- ensemble.cpp ----------------------------------------------------------------------------- */
+
+/* A dense layer of +-1 weights with probabilities q 2^-32, 0 <= q <= 2^32.
+ *
+ * Units come in blocks of 16, inputs in words of 32, both padded with q = 0.  Bit i of a plane is that
+ * of input 32 word + i; bit planes of q follow from the most significant (2^32) down:
+ *
+ *     hot   (block, word, plane 0..8, unit of the block)    planes 2^32, 2^31, ..., 2^24
+ *     cold  (block, word, unit of the block, plane 9..32)   planes 2^23, ..., 1
+ */
+struct bsbn_ensemble_layer {
+  const uint32_t* hot;
+  const uint32_t* cold;
+  const uint32_t* words; /* packed weights, (draws, units, words of a unit), in place of planes; or null */
+  const double* scale; /* (units), or (draws, units); of the first layer, times the inputs' step */
+  const double* bias;
+  int64_t has_units_of_draws; /* whether scale and bias are those of each draw */
+  int64_t site;               /* 0..65535 */
+  int64_t units;
+  int64_t inputs;
+  int64_t law; /* a bsbn_flip_law but SCALED_LOGISTIC; of the last layer it is not read */
+  double noise_scale;
+};
+
+/* Integer logits of draws of a network for rows, as bayes_sbn/kernels/reference/network.py defines
+ * them: weights and activations are drawn where they are used and never stored as a whole. */
+struct bsbn_ensemble_args {
+  const int16_t* inputs; /* (rows, inputs of the first layer) */
+  const struct bsbn_ensemble_layer* layers;
+  const int64_t* draws; /* indices of the draws, 0..2^32-1 */
+  int64_t* dots;        /* out: (draws, rows, units of the last layer) */
+  int64_t num_layers;
+  int64_t num_draws;
+  int64_t rows;
+  int64_t first_row; /* index of the first row; it matters to noise of the rows' own */
+  int64_t key0;      /* 32 bits each */
+  int64_t key1;
+  int64_t is_shared; /* whether the rows of a draw share the noise of the activations */
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_ensemble(struct bsbn_ensemble_args* args);
+
+/* ---- probabilities.cpp ------------------------------------------------------------------------ */
+
+/* Class probabilities of integer logits: the softmax of scale * dot + bias, operation by operation as
+ * bayes_sbn/kernels/reference/network.py defines it. */
+struct bsbn_probabilities_args {
+  const int64_t* dots; /* (rows, classes) */
+  const double* scale; /* (classes) */
+  const double* bias;
+  double* probabilities; /* out: of the shape of the dots */
+  int64_t rows;
+  int64_t classes;
+  int64_t num_threads;
+};
+BSBN_API int bsbn_probabilities(struct bsbn_probabilities_args* args);
 
 #ifdef __cplusplus
 }

@@ -108,6 +108,6 @@ def joined_units(parts: Sequence[Sequence[Units | None]]) -> tuple[Units | None,
     return tuple(joined)
 
 
-def units_of_draws(units: Sequence[Units | None], part: slice) -> tuple[Units | None, ...]:
+def units_of_draws(units: Sequence[Units | None], part: slice | Int64) -> tuple[Units | None, ...]:
     """The units of every layer in some of the draws."""
     return tuple(None if u is None else Units(u.scale[part], u.bias[part]) for u in units)

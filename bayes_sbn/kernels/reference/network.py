@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from bayes_sbn.bits import num_words
 from bayes_sbn.kernels.reference.cdf64 import Float64, exp64
 from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, Inputs
+from bayes_sbn.kernels.reference.low_rank import LowRankDenseLayer
 from bayes_sbn.kernels.reference.real_weights import LARGEST_STEP_COUNT, Int16, RealDenseLayer
 from bayes_sbn.kernels.reference.sampling import (
     Int64,
@@ -50,6 +51,7 @@ from bayes_sbn.kernels.reference.sampling import (
     shared_uniforms,
     threshold_planes,
 )
+from bayes_sbn.kernels.reference.stored import StoredLayer
 
 _ROWS_AT_A_TIME = 512
 _FLOAT32_IS_EXACT_BELOW = 1 << 24
@@ -73,6 +75,8 @@ class DenseLayer:
         eps: what is added to the variances, where each draw measures the statistics of the layer
             and ``scale`` and ``bias`` come after the normalisation; else None.
     """
+
+    is_real: ClassVar[bool] = False
 
     site: int
     thresholds: UInt64
@@ -107,6 +111,10 @@ class DenseLayer:
         return draw_weights(key, self.site, draws, self.planes)
 
 
+KernelLayer = DenseLayer | LowRankDenseLayer | RealDenseLayer | StoredLayer
+"""A layer of ±1 weights, independent or with shared factors, of real ones, or of stored ones."""
+
+
 class Units(NamedTuple):
     """Scale and bias of the units of a layer in each of some draws, float64, (draws, out)."""
 
@@ -123,7 +131,7 @@ class Network:
         input_scale: the size of one step of the inputs.
     """
 
-    layers: tuple[DenseLayer | RealDenseLayer, ...]
+    layers: tuple[KernelLayer, ...]
     input_scale: float
 
     def scale(self, index: int) -> Float64:
@@ -146,7 +154,7 @@ class Network:
     def largest_dot(self, index: int) -> int:
         """Bound on the magnitude of the dots of layer ``index``."""
         layer = self.layers[index]
-        weight = LARGEST_STEP_COUNT if isinstance(layer, RealDenseLayer) else 1
+        weight = LARGEST_STEP_COUNT if layer.is_real else 1
         return layer.num_inputs * weight * (LARGEST_INPUT if index == 0 else 1)
 
 
@@ -235,7 +243,7 @@ def output_dots(
     return integers
 
 
-def _rule(dots: Int64, units: Units, layer: DenseLayer | RealDenseLayer) -> Int64:
+def _rule(dots: Int64, units: Units, layer: KernelLayer) -> Int64:
     """The thresholds of uniforms for the dots of a block, draw by draw where units are of draws."""
     assert layer.noise is not None
     if units.scale.ndim == 1:
@@ -305,7 +313,7 @@ def _block_bytes(network: Network, *, is_shared: bool) -> tuple[int, int]:
     state.  Dots of real weights may take 8 bytes, three times over.
     """
     sizes = [layer.num_units * layer.num_inputs for layer in network.layers]
-    real = [isinstance(layer, RealDenseLayer) for layer in network.layers]
+    real = [layer.is_real for layer in network.layers]
     weights = sum(sizes)
     wide = 24 if any(real) else 0
     first = network.layers[0].num_units * network.layers[0].num_inputs

@@ -113,6 +113,7 @@ class RealDenseLayer:
     bias: Float64
     noise: str | None
     noise_scale: float
+    is_real: ClassVar[bool] = True
     eps: ClassVar[None] = None
     """Its statistics are never measured: real weights have a scale of their own."""
 

@@ -1,4 +1,4 @@
-r"""The file of a posterior: a fixed preamble, a JSON header and a safetensors payload.
+r"""The file of a posterior or an ensemble: a preamble, a JSON header and a safetensors payload.
 
 ======  =====  ============================================================================
 offset  bytes  content
@@ -27,8 +27,9 @@ import os
 import secrets
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +37,42 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
 MAGIC = b"\x93SBN\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file may hold.
+
+    Args:
+        load: the call that reads it.
+        save: the call that writes it, as a user types it.
+        versions: of the format, in which it is written.
+    """
+
+    load: str
+    save: str
+    versions: tuple[int, ...]
+
+
 FIRST_VERSION = 1
 REAL_LAYERS_VERSION = 2
 """Version 2 has layers of real weights; in all else it is version 1."""
 RECALIBRATED_VERSION = 3
 """Version 3 has layers whose statistics each draw measures; in all else it is version 2."""
-FORMAT_VERSIONS = (FIRST_VERSION, REAL_LAYERS_VERSION, RECALIBRATED_VERSION)
-"""The versions that are read."""
+COMPONENTS_VERSION = 4
+"""Version 4 has several components, and weights that share factors; in all else it is version 3."""
+ENSEMBLE_VERSION = 5
+"""Version 5 is the first of ensembles."""
+
+POSTERIOR = Kind(
+    "Posterior.load",
+    "posterior.save(path)",
+    (FIRST_VERSION, REAL_LAYERS_VERSION, RECALIBRATED_VERSION, COMPONENTS_VERSION),
+)
+ENSEMBLE = Kind("Ensemble.load", "ensemble.save(path)", (ENSEMBLE_VERSION,))
+KINDS = (POSTERIOR, ENSEMBLE)
+
+T = TypeVar("T")
 
 Array = NDArray[np.generic]
 Json = dict[str, object]
@@ -53,11 +83,8 @@ _START = _PREAMBLE.size + _CHECKSUM_BYTES
 _LARGEST_HEADER = 1 << 26  # 64 MiB of JSON; a real header has a kilobyte
 
 
-def write_posterior(
-    path: str | os.PathLike[str],
-    header: Json,
-    tensors: Mapping[str, Array],
-    version: int = FIRST_VERSION,
+def write_container(
+    path: str | os.PathLike[str], header: Json, tensors: Mapping[str, Array], version: int
 ) -> None:
     """Write a file whole, or leave the old one as it is.
 
@@ -84,49 +111,58 @@ def write_posterior(
     _sync_folder(target.parent)
 
 
-def read_posterior(path: str | os.PathLike[str]) -> tuple[Json, dict[str, Array]]:
+def read_container(kind: Kind, path: str | os.PathLike[str]) -> tuple[Json, dict[str, Array]]:
     """The header and the tensors of a file.
+
+    Args:
+        kind: what it should hold.
+        path: the file.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is not a posterior, of another format version, truncated or damaged.
+        ValueError: it holds something else, or is of another format version, truncated or damaged.
     """
     with Path(path).open("rb") as file:
         start = file.read(_START)
         if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
-            refuse(path, "it is not a file of Posterior.save()")
+            refuse(kind, path, "it is not a file of bayes_sbn")
         if len(start) < _START:
-            refuse(path, "it is truncated")
+            refuse(kind, path, "it is truncated")
         _, version, header_bytes, payload_bytes = _PREAMBLE.unpack_from(start)
-        if version not in FORMAT_VERSIONS:
+        other = next((o for o in KINDS if o != kind and version in o.versions), None)
+        if other is not None:
+            refuse(kind, path, f"it is one of {other.save}; read it by {other.load}(path)")
+        if version not in kind.versions:
             refuse(
+                kind,
                 path,
                 f"its format version is {version} and this package reads "
-                f"{', '.join(map(str, FORMAT_VERSIONS))}; load it with the version of bayes_sbn "
+                f"{', '.join(map(str, kind.versions))}; load it with the version of bayes_sbn "
                 "that wrote it",
             )
         found = os.fstat(file.fileno()).st_size
         expected = _START + header_bytes + payload_bytes
         if found != expected or header_bytes > _LARGEST_HEADER:
-            refuse(path, f"it is truncated or damaged: {found} bytes instead of {expected}")
+            refuse(kind, path, f"it is truncated or damaged: {found} bytes instead of {expected}")
         text = file.read(header_bytes)
         payload = file.read(payload_bytes)
     preamble, checksum = start[: _PREAMBLE.size], start[_PREAMBLE.size :]
     if _checksum(preamble, text, payload) != checksum:
-        refuse(path, "its checksum does not match: it is damaged")
-    return _parse_header(path, text), _parse_payload(path, payload)
+        refuse(kind, path, "its checksum does not match: it is damaged")
+    return _parse_header(kind, path, text), _parse_payload(kind, path, payload)
 
 
-def refuse(path: str | os.PathLike[str], reason: str) -> NoReturn:
-    """Raise the error of a file that is not a posterior.
+def refuse(kind: Kind, path: str | os.PathLike[str], reason: str) -> NoReturn:
+    """Raise the error of a file that does not hold what it should.
 
     Args:
+        kind: what it should hold.
         path: the file.
         reason: what is wrong with it, after "cannot be read:".
     """
     raise ValueError(
-        f"Posterior.load({os.fspath(path)!r}) cannot read the file: {reason}. Give a file that "
-        "posterior.save(path) wrote, or save it again."
+        f"{kind.load}({os.fspath(path)!r}) cannot read the file: {reason}. Give a file that "
+        f"{kind.save} wrote, or save it again."
     )
 
 
@@ -137,15 +173,15 @@ def _checksum(preamble: bytes, text: bytes, payload: bytes) -> bytes:
     return digest.digest()
 
 
-def _parse_header(path: str | os.PathLike[str], text: bytes) -> Json:
+def _parse_header(kind: Kind, path: str | os.PathLike[str], text: bytes) -> Json:
     try:
         header = json.loads(
             text.decode(), parse_constant=_no_constant, object_pairs_hook=_unique_names
         )
     except (ValueError, RecursionError) as error:
-        refuse(path, f"its header is not JSON ({error})")
+        refuse(kind, path, f"its header is not JSON ({error})")
     if not isinstance(header, dict):
-        refuse(path, "its header is not a JSON object")
+        refuse(kind, path, "its header is not a JSON object")
     return header
 
 
@@ -160,12 +196,12 @@ def _unique_names(pairs: list[tuple[str, object]]) -> Json:
     return result
 
 
-def _parse_payload(path: str | os.PathLike[str], payload: bytes) -> dict[str, Array]:
+def _parse_payload(kind: Kind, path: str | os.PathLike[str], payload: bytes) -> dict[str, Array]:
     try:
         return dict(safetensors_numpy.load(payload))
     # a dtype that NumPy lacks is a KeyError or TypeError, a shape that does not fit a ValueError
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        refuse(path, f"its tensors cannot be read ({error})")
+        refuse(kind, path, f"its tensors cannot be read ({error})")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -203,3 +239,16 @@ def json_copy(attrs: Mapping[str, object]) -> Json:
         ) from error
     result: Json = copy
     return result
+
+
+def typed(mapping: Mapping[str, object], name: str, kind: type[T]) -> T:
+    """The entry of that name, which must be of that type (bool is no int).
+
+    Raises:
+        KeyError: there is none.
+        TypeError: it has another type.
+    """
+    value = mapping[name]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} is {type(value).__name__} and not {kind.__name__}")
+    return value

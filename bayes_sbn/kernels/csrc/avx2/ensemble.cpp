@@ -1,0 +1,4 @@
+// Ensembles with ordinary arithmetic, in vectors of AVX2 where the compiler finds them.
+#include "../ensemble_lanes.h"
+
+const bsbn::EnsembleKernels bsbn::ensemble_avx2 = {BSBN_AVX2, run_draws<PlainLanes>};

@@ -1,0 +1,213 @@
+// Ensembles: arguments checked, inputs packed where they are +-1, draws split over threads.
+//
+// Equal to bayes_sbn/kernels/reference/network.py.  A network is not copied: each thread draws weights
+// of 16 units at a time into scratch memory of its own and has the packed rows of two layers there.
+#include "ensemble.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "activation_table.h"
+#include "cdf64.h"
+#include "library.h"
+#include "threads.h"
+
+namespace bsbn {
+namespace {
+
+constexpr int64_t kLine = 64;  // bytes to which memory is aligned
+
+const EnsembleKernels* kernels() {
+  switch (bsbn_isa()) {
+#if defined(BSBN_HAVE_AVX512)
+    case BSBN_AVX512:
+      return &ensemble_avx512;
+#endif
+#if defined(BSBN_HAVE_AVX2)
+    case BSBN_AVX2:
+      return &ensemble_avx2;
+#endif
+    default:
+      return &ensemble_portable;
+  }
+}
+
+int64_t aligned(int64_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
+
+// The table of a law, made when it is first asked for.
+const uint32_t* table_of(int64_t law) {
+  static std::mutex lock;
+  static std::vector<uint32_t> tables[BSBN_NUM_FLIP_LAWS];
+  const std::lock_guard<std::mutex> guard(lock);
+  std::vector<uint32_t>& table = tables[law];
+  if (table.empty()) {
+    const double reach = table_reach(law);
+    std::vector<uint32_t> made(kCells);
+    for (int cell = 0; cell < kCells; ++cell) {
+      const double left = (cell - 1) * (2 * reach / kCells) - reach;
+      const double right = (cell + 2) * (2 * reach / kCells) - reach;
+      int64_t low = cell == 0 ? 0 : threshold48(law, left, 1.0) >> 32;
+      const int64_t below = threshold48(law, right, 1.0);
+      const int64_t high = cell == kCells - 1 ? 65536 : (below + 0xFFFFFFFF) >> 32;
+      if (low > 65535) low = 65535;
+      made[static_cast<std::size_t>(cell)] = static_cast<uint32_t>(low | (high - low) << 16);
+    }
+    table = std::move(made);
+  }
+  return table.data();
+}
+
+// Whether all inputs are +magnitude or -magnitude, and if so their signs as packed rows.
+bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, int64_t* magnitude,
+                 int64_t* largest) {
+  const int64_t inputs = args.layers[0].inputs, number = args.rows * inputs;
+  int64_t least = 32768;
+  *largest = 0;
+  for (int64_t i = 0; i < number; ++i) {
+    const int64_t size = std::abs(static_cast<int64_t>(args.inputs[i]));
+    *largest = size > *largest ? size : *largest;
+    least = size < least ? size : least;
+  }
+  *magnitude = 1;
+  if (least != *largest || least == 0) return false;
+  *magnitude = least;
+  const int64_t words = (inputs + 31) / 32;
+  packed->assign(static_cast<std::size_t>(args.rows * words), 0);
+  for (int64_t row = 0; row < args.rows; ++row) {
+    for (int64_t i = 0; i < inputs; ++i) {
+      if (args.inputs[row * inputs + i] > 0) {
+        (*packed)[static_cast<std::size_t>(row * words + i / 32)] |= 1u << (i % 32);
+      }
+    }
+  }
+  return true;
+}
+
+struct Context {
+  const EnsembleWork* work;
+  const EnsembleKernels* kernels;
+  std::atomic<bool> lacks_memory{false};
+};
+
+void run_range(void* context, int64_t first, int64_t last) {
+  Context* const own = static_cast<Context*>(context);
+  const std::size_t bytes = static_cast<std::size_t>(own->work->scratch.bytes);
+  void* const memory = ::operator new(bytes, std::align_val_t{kLine}, std::nothrow);
+  if (memory == nullptr) {
+    own->lacks_memory = true;
+    return;
+  }
+  own->kernels->run(own->work, static_cast<uint8_t*>(memory), first, last);
+  ::operator delete(memory, std::align_val_t{kLine});
+}
+
+int check_layer(const bsbn_ensemble_args& args, int64_t index) {
+  const bsbn_ensemble_layer& layer = args.layers[index];
+  const bool is_last = index + 1 == args.num_layers;
+  const long long place = static_cast<long long>(index);
+  if (layer.units < 1 || layer.inputs < 1 || layer.site < 0 || layer.site > 0xFFFF) {
+    return fail(BSBN_INVALID_ARGUMENT, "bsbn_ensemble: layer %lld has %lld units, %lld inputs, site %lld",
+                place, static_cast<long long>(layer.units), static_cast<long long>(layer.inputs),
+                static_cast<long long>(layer.site));
+  }
+  if (index > 0 && layer.inputs != args.layers[index - 1].units) {
+    return fail(BSBN_INVALID_ARGUMENT, "bsbn_ensemble: layer %lld has %lld inputs after %lld units", place,
+                static_cast<long long>(layer.inputs), static_cast<long long>(args.layers[index - 1].units));
+  }
+  const bool has_weights = layer.words != nullptr || (layer.hot != nullptr && layer.cold != nullptr);
+  if (!has_weights || layer.scale == nullptr || layer.bias == nullptr) {
+    return fail(BSBN_INVALID_ARGUMENT, "bsbn_ensemble: a null pointer in layer %lld", place);
+  }
+  if (!is_last && (layer.law < 0 || layer.law >= BSBN_NUM_FLIP_LAWS ||
+                   layer.law == BSBN_SCALED_LOGISTIC || !(layer.noise_scale > 0))) {
+    return fail(BSBN_INVALID_ARGUMENT, "bsbn_ensemble: layer %lld has law %lld of scale %g", place,
+                static_cast<long long>(layer.law), layer.noise_scale);
+  }
+  return BSBN_OK;
+}
+
+int check(const bsbn_ensemble_args& args) {
+  if (args.num_layers < 1 || args.num_draws < 0 || args.rows < 0 || args.num_threads < 1 ||
+      args.first_row < 0 || args.first_row + args.rows > int64_t{1} << 32) {
+    return fail(BSBN_INVALID_ARGUMENT,
+                "bsbn_ensemble: %lld layers, %lld draws, %lld rows from %lld, %lld threads",
+                static_cast<long long>(args.num_layers), static_cast<long long>(args.num_draws),
+                static_cast<long long>(args.rows), static_cast<long long>(args.first_row),
+                static_cast<long long>(args.num_threads));
+  }
+  if (args.layers == nullptr) return fail(BSBN_INVALID_ARGUMENT, "bsbn_ensemble: no layers");
+  for (int64_t index = 0; index < args.num_layers; ++index) {
+    const int status = check_layer(args, index);
+    if (status != BSBN_OK) return status;
+  }
+  const bool is_empty = args.num_draws == 0 || args.rows == 0;
+  if (!is_empty && (args.inputs == nullptr || args.draws == nullptr || args.dots == nullptr)) {
+    return fail(BSBN_INVALID_ARGUMENT, "bsbn_ensemble: a null pointer for data that is not empty");
+  }
+  for (int64_t i = 0; i < args.num_draws; ++i) {
+    if (args.draws[i] < 0 || args.draws[i] > 0xFFFFFFFF) {
+      return fail(BSBN_INVALID_ARGUMENT, "bsbn_ensemble: draw %lld", static_cast<long long>(args.draws[i]));
+    }
+  }
+  return BSBN_OK;
+}
+
+int run(bsbn_ensemble_args* args) {
+  EnsembleWork work{};
+  std::vector<uint32_t> packed;
+  const bool is_packed = pack_inputs(*args, &packed, &work.magnitude, &work.largest_input);
+  const int64_t reach = args->layers[0].inputs * work.largest_input;
+  if (!is_packed && reach > 0x7FFFFFFF) {
+    return fail(BSBN_INVALID_ARGUMENT, "bsbn_ensemble: sums of %lld inputs up to %lld leave 32 bits",
+                static_cast<long long>(args->layers[0].inputs), static_cast<long long>(work.largest_input));
+  }
+  std::vector<const uint32_t*> tables(static_cast<std::size_t>(args->num_layers), nullptr);
+  int64_t words = 0, upper_words = 0;
+  for (int64_t index = 0; index < args->num_layers; ++index) {
+    const bsbn_ensemble_layer& layer = args->layers[index];
+    const bool is_last = index + 1 == args->num_layers;
+    words = (layer.inputs + 31) / 32 > words ? (layer.inputs + 31) / 32 : words;
+    if (is_last) continue;
+    upper_words = (layer.units + 31) / 32 > upper_words ? (layer.units + 31) / 32 : upper_words;
+    const bool is_looked_up = !args->is_shared && layer.law != BSBN_LOGISTIC;
+    if (is_looked_up) tables[static_cast<std::size_t>(index)] = table_of(layer.law);
+  }
+  EnsembleScratch& scratch = work.scratch;
+  scratch.row_bytes = aligned(4 * upper_words);
+  scratch.weights = 0;
+  scratch.ties = aligned(64 * words);
+  scratch.lower = scratch.ties + aligned(128 * words) + 2 * kLine;  // ties are written 16 at a time
+  scratch.upper = scratch.lower + args->rows * scratch.row_bytes;
+  scratch.bytes = scratch.upper + args->rows * scratch.row_bytes + kLine;
+  work.args = args;
+  work.packed = is_packed ? packed.data() : nullptr;
+  work.tables = tables.data();
+  Context context{&work, kernels(), {}};
+  for_row_ranges(args->num_draws, 1, args->num_threads, run_range, &context);
+  args->ran_isa = context.kernels->isa;
+  if (context.lacks_memory) {
+    return fail(BSBN_OUT_OF_MEMORY, "bsbn_ensemble: no memory for %lld bytes a thread",
+                static_cast<long long>(scratch.bytes));
+  }
+  return BSBN_OK;
+}
+
+}  // namespace
+}  // namespace bsbn
+
+int bsbn_ensemble(bsbn_ensemble_args* args) {
+  using namespace bsbn;
+  const int status = check(*args);
+  if (status != BSBN_OK) return status;
+  args->ran_isa = kernels()->isa;
+  if (args->num_draws == 0 || args->rows == 0) return BSBN_OK;
+  try {
+    return run(args);
+  } catch (const std::bad_alloc&) {
+    return fail(BSBN_OUT_OF_MEMORY, "bsbn_ensemble: no memory for %lld rows",
+                static_cast<long long>(args->rows));
+  }
+}

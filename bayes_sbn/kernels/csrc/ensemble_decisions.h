@@ -1,0 +1,192 @@
+// What decides the activations of 16 units: an integer bound, or a squeeze of the rule in single
+// precision that leaves what is close to the exact rule.
+//
+// A unit sees an integer v: the number of mismatches of a row with its weights, when
+// dot = magnitude (inputs - 2 v), or the dot itself.  The exact rule is
+//     +1  where  u48 < rint(F64(scale * dot + bias) * 2^48),
+// monotone in v (bayes_sbn/kernels/reference/sampling.py), so that a noise shared by all rows is one
+// bound on v.  With a noise of its own for each row, u16 are the leading bits of u48, and with
+// w = 1 + exp(-a / noise_scale) of the logistic law (u16 + 1) w <= 65536 (1 - g) is surely +1,
+// u16 w >= 65536 (1 + g) surely -1; g bounds the error of w.
+//
+// Included by the files of every instruction set, hence nothing here may have external linkage.
+#ifndef BSBN_ENSEMBLE_DECISIONS_H
+#define BSBN_ENSEMBLE_DECISIONS_H
+
+#include <cstdint>
+
+#include "activation_table.h"
+#include "cdf64.h"
+
+namespace {
+
+enum Purpose : uint32_t { kWeights = 0, kRowNoise = 1, kRowNoiseTies = 2, kSharedNoise = 3 };
+
+struct Key {
+  uint32_t k0, k1;
+};
+
+inline void philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, Key key, uint32_t (&out)[4]) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t a = uint64_t{0xD2511F53u} * c0, b = uint64_t{0xCD9E8D57u} * c2;
+    c0 = static_cast<uint32_t>(b >> 32) ^ c1 ^ key.k0;
+    c2 = static_cast<uint32_t>(a >> 32) ^ c3 ^ key.k1;
+    c1 = static_cast<uint32_t>(b);
+    c3 = static_cast<uint32_t>(a);
+    key.k0 += 0x9E3779B9u;
+    key.k1 += 0xBB67AE85u;
+  }
+  out[0] = c0;
+  out[1] = c1;
+  out[2] = c2;
+  out[3] = c3;
+}
+
+// The units of a block in one draw.
+struct Units {
+  double scale[kLanes], bias[kLanes];
+  double noise_scale;
+  int64_t law;
+  int64_t site;
+  int64_t inputs, magnitude;
+  bool counts_mismatches;
+  int number;  // of units that there are, 1..16
+
+  int64_t dot(int64_t v) const { return counts_mismatches ? magnitude * (inputs - 2 * v) : v; }
+  int64_t threshold(int lane, int64_t v) const {
+    return threshold48(law, scale[lane] * static_cast<double>(dot(v)) + bias[lane], noise_scale);
+  }
+};
+
+// +1 where (v <= bound) differs from the bit of the unit in `flips`.
+struct Bounds {
+  alignas(64) int32_t bound[kLanes];
+  uint32_t flips;
+};
+
+// log(x) of a positive normal number, to 1e-5: for guesses.
+inline double near_log(double x) {
+  uint64_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits -= 0x3FE6A09E00000000u;  // of sqrt(1/2), so that the rest of the number is around 1
+  const int64_t exponent = static_cast<int64_t>(bits) >> 52;
+  bits = (bits & 0x000FFFFFFFFFFFFFu) + 0x3FE6A09E00000000u;
+  double rest;
+  std::memcpy(&rest, &bits, sizeof rest);
+  const double s = (rest - 1.0) / (rest + 1.0), square = s * s;
+  return 0.6931471805599453 * static_cast<double>(exponent) +
+         2.0 * s * (1.0 + square * (1.0 / 3.0 + square * 0.2));
+}
+
+// A value near the one at which the cdf is p: where a search begins.
+inline double near_quantile(int64_t law, double p) {
+  const double rest = 1.0 - p, tail = p < rest ? p : rest;
+  double z;
+  switch (law) {
+    case BSBN_UNIFORM:
+      return 2.0 * p - 1.0;
+    case BSBN_TRIANGULAR:
+      z = 1.0 - __builtin_sqrt(2.0 * tail);
+      break;
+    case BSBN_LAPLACE:
+      z = -near_log(2.0 * tail);
+      break;
+    case BSBN_GAUSSIAN: {
+      const double t = __builtin_sqrt(-2.0 * near_log(tail));
+      z = t - (2.515517 + t * (0.802853 + t * 0.010328)) /
+                  (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+      break;
+    }
+    default:
+      return near_log(p / rest);
+  }
+  return p < rest ? -z : z;
+}
+
+// The bounds of 16 units for their uniforms: of each the last v before the rule changes, in
+// [least - 1, most].  Found by a search outwards from a guess, all units at once.
+inline void find_bounds(const Units& units, const int64_t (&u48)[kLanes], int64_t least, int64_t most,
+                        Bounds* bounds) {
+  int64_t low[kLanes], high[kLanes], at[kLanes];  // low is not beyond the change, high is
+  bool rises[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const double scale = units.scale[lane];
+    rises[lane] = units.counts_mismatches ? scale < 0.0 : !(scale < 0.0);
+    const double p = (static_cast<double>(u48[lane]) + 0.5) * 0x1p-48;
+    const double slope = units.counts_mismatches ? -2.0 * static_cast<double>(units.magnitude) * scale : scale;
+    const double at_0 = scale * static_cast<double>(units.dot(0)) + units.bias[lane];
+    const double guess = (units.noise_scale * near_quantile(units.law, p) - at_0) / slope;
+    low[lane] = least - 1;
+    high[lane] = most + 1;
+    at[lane] = least;
+    if (guess > static_cast<double>(least)) {  // false of NaN
+      at[lane] = guess < static_cast<double>(most) ? static_cast<int64_t>(guess) : most;
+    }
+  }
+  for (int64_t step = 1;; step *= 2) {
+    double a[kLanes];
+    int64_t thresholds[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      a[lane] = units.scale[lane] * static_cast<double>(units.dot(at[lane])) + units.bias[lane];
+    }
+    thresholds48<kLanes>(units.law, a, units.noise_scale, thresholds);
+    int64_t widest = 0;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const bool is_beyond = (u48[lane] < thresholds[lane]) == rises[lane];
+      const bool is_open = high[lane] - low[lane] > 1;
+      high[lane] = is_open && is_beyond ? at[lane] : high[lane];
+      low[lane] = is_open && !is_beyond ? at[lane] : low[lane];
+      const bool has_low = low[lane] >= least, has_high = high[lane] <= most;
+      int64_t next = low[lane] + (high[lane] - low[lane]) / 2;
+      if (!has_low && has_high && high[lane] - step > least) next = high[lane] - step;
+      if (!has_high && has_low && low[lane] + step < most) next = low[lane] + step;
+      const int64_t width = high[lane] - low[lane];
+      widest = width > widest ? width : widest;
+      at[lane] = next < least ? least : next > most ? most : next;
+    }
+    if (widest <= 1) break;
+  }
+  bounds->flips = 0;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    bounds->bound[lane] = static_cast<int32_t>(low[lane]);
+    bounds->flips |= static_cast<uint32_t>(rises[lane]) << lane;
+  }
+}
+
+// The squeeze: what is computed of v is slope v + offset, the logarithm to base 2 of w - 1, or the
+// cell of the table.
+struct Squeeze {
+  alignas(64) float slope[kLanes];
+  alignas(64) float offset[kLanes];
+  alignas(64) float low[kLanes];   // 65536 (1 - g); of the table, 0 or, where nothing is sure, -inf
+  alignas(64) float high[kLanes];  // 65536 (1 + g)
+};
+
+constexpr double kSinglePrecision = 4e-7;  // a bound of the relative error of slope v + offset
+
+inline void make_squeeze(const Units& units, int64_t most, Squeeze* squeeze) {
+  const bool is_logistic = units.law == BSBN_LOGISTIC;
+  const double reach = table_reach(units.law);
+  const double factor =
+      is_logistic ? -1.4426950408889634 / units.noise_scale : 0.5 * kCells / reach / units.noise_scale;
+  const double shift = is_logistic ? 0.0 : 0.5 * kCells;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const double one = units.scale[lane] *
+                       (units.counts_mismatches ? -2.0 * static_cast<double>(units.magnitude) : 1.0);
+    const double at_0 = units.scale[lane] * static_cast<double>(units.dot(0)) + units.bias[lane];
+    const double slope = one * factor, offset = at_0 * factor + shift;
+    const double size = (slope < 0 ? -slope : slope) * static_cast<double>(most) +
+                        (offset < 0 ? -offset : offset);
+    const double error = kSinglePrecision * size;
+    squeeze->slope[lane] = static_cast<float>(slope);
+    squeeze->offset[lane] = static_cast<float>(offset);
+    const double g = is_logistic ? 2e-5 + error : 0.0;
+    const bool is_sure = is_logistic ? g < 0.02 : error < 0.5;  // false of NaN and of infinity
+    squeeze->low[lane] = is_sure ? static_cast<float>(65536.0 * (1.0 - g)) : -__builtin_inff();
+    squeeze->high[lane] = is_sure ? static_cast<float>(65536.0 * (1.0 + g)) : __builtin_inff();
+  }
+}
+
+}  // namespace
+
+#endif  // BSBN_ENSEMBLE_DECISIONS_H
