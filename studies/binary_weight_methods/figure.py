@@ -8,24 +8,25 @@ import argparse
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from studies.binary_weight_methods.methods import DEEP, OURS
+from studies.binary_weight_methods.methods import DEEP, OURS, RESTARTS
 from studies.binary_weight_methods.run import HERE, Study, everything
 from studies.binary_weight_methods.scores import interval
 from studies.binary_weight_methods.tables import ACTIVATIONS, TITLES, complete
 
-COLOURS = {OURS: "#D55E00", DEEP: "#0072B2", "full precision": "#000000"}
+COLOURS = {OURS: "#D55E00", RESTARTS: "#E69F00", DEEP: "#0072B2", "full precision": "#000000"}
 """Of Okabe and Ito; single ±1-weight networks are the green one."""
 
 OTHERS = "#009E73"
-MARKERS = {OURS: "o", DEEP: "s", "full precision": "D"}
+MARKERS = {OURS: "o", RESTARTS: "o", DEEP: "s", "full precision": "D"}
 
 
 def draw(study: Study) -> Figure:
     """A row for the activations, a column a data set."""
     rows = [a for a in ACTIVATIONS if complete(study, a)]
     columns = max(len(complete(study, a)) for a in rows)
-    figure = Figure(figsize=(4 * columns + 1, 3 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(4 * columns + 1, 3.2 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(wspace=0.03, hspace=0.04)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for activation, line in zip(rows, axes, strict=True):
         for k, ax in enumerate(line):
@@ -36,7 +37,7 @@ def draw(study: Study) -> Figure:
             found = everything(study, activation, data, "scaled")
             for place, (name, own) in enumerate(found.items()):
                 mean, half = interval(own["nll scaled"])
-                method = name.split(",")[0]
+                method = name.rsplit(", ", 1)[0]
                 ax.errorbar(
                     mean,
                     place,
@@ -48,6 +49,7 @@ def draw(study: Study) -> Figure:
                 )
             ax.set_yticks(range(len(found)), list(found) if k == 0 else [""] * len(found))
             ax.invert_yaxis()
+            ax.locator_params(axis="x", nbins=5)
             ax.grid(axis="x", color="#dddddd", linewidth=0.6)
             ax.set_title(f"{data}, {TITLES[activation]}", fontsize="medium")
             ax.spines[["top", "right"]].set_visible(False)

@@ -4,11 +4,11 @@ All train for the same epochs on the same batches' sizes with step sizes that fa
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from studies.binary_weight_methods import ours, rivals
+from studies.binary_weight_methods import ours, restarts, rivals
 from studies.binary_weight_methods.data import Problem
 from studies.binary_weight_methods.predictions import Pair, pooled, predicted
 
@@ -25,11 +25,13 @@ class Method:
         fit: of problem, activation, options and seed: predictions, and bits a weight of each split.
         grid: the settings, by activation.
         chosen_by: the predictor whose validation NLL chooses.
+        settings_of: the method whose chosen settings it takes, having no grid of its own.
     """
 
     fit: Callable[[Problem, str, Options, int], tuple[Found, list[float] | None]]
-    grid: dict[str, list[Options]]
-    chosen_by: str
+    grid: dict[str, list[Options]] = field(default_factory=dict)
+    chosen_by: str = ""
+    settings_of: str | None = None
 
 
 def _single(rule: str) -> Callable[..., tuple[Found, None]]:
@@ -45,7 +47,7 @@ def _deep_ensembles(
 ) -> tuple[Found, None]:
     """The first 4, and all, of 8 networks by STE-Adam."""
     most = max(MEMBERS)
-    kept, head = rivals.train(problem, activation, "ste-adam", options, most, seed)
+    kept, head = rivals.train(problem, activation, STE, options, most, seed)
     each = predicted(problem, kept.final(), head)
     own = [each[start : start + most] for start in range(0, len(each), most)]
     return {f"ensemble of {n}": [pooled(members[:n]) for members in own] for n in MEMBERS}, None
@@ -66,6 +68,8 @@ def _both(grid: list[Options]) -> dict[str, list[Options]]:
 MEMBERS = (4, 8)
 DEEP = "deep ensemble"
 OURS = "ours"
+RESTARTS = "ours, restarts"
+STE = "ste-adam"
 
 SHARES = [0.1, 0.5]
 """Of the epochs of a data set: the shorter training is an early stop."""
@@ -84,6 +88,7 @@ METHODS = {
         },
         f"ensemble of {ours.DRAWS}",
     ),
+    RESTARTS: Method(restarts.mixtures, settings_of=OURS),
     "bayesbinn": Method(
         _single("bayesbinn"),
         _both(
@@ -100,14 +105,12 @@ METHODS = {
         _both(_grid(threshold=[1e-5, 1e-4], gamma=[1e-3, 1e-2], epochs=SHARES)),
         "network",
     ),
-    "ste-adam": Method(
-        _single("ste-adam"), _both(_grid(lr=[1e-3, 3e-3, 1e-2], epochs=SHARES)), "network"
-    ),
-    DEEP: Method(_deep_ensembles, {}, "network"),
+    STE: Method(_single(STE), _both(_grid(lr=[1e-3, 3e-3, 1e-2], epochs=SHARES)), "network"),
+    DEEP: Method(_deep_ensembles, settings_of=STE),
     "full precision": Method(
         _single("full precision"),
         _both(_grid(lr=[1e-3, 1e-2], decay=[0.0, 0.3], epochs=SHARES)),
         "network",
     ),
 }
-"""Deep ensembles have the setting chosen for one network of STE-Adam."""
+"""Restarts of ours and deep ensembles, of several trainings, have the settings chosen for one."""

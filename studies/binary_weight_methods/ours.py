@@ -72,9 +72,9 @@ class SideBySide(PyroModule):
             for k, shape in enumerate(self.layers, 1)
         ]
         logits = forward(x.transpose(0, 1), weights, self.head())
-        with (
-            pyro.plate("networks", self.networks, dim=-2),
+        with (  # rows outermost: where a batch has as many as there are networks, fit goes by that
             pyro.plate("data", self.num_data, subsample=x[:, 0], dim=-1),
+            pyro.plate("networks", self.networks, dim=-2),
         ):
             pyro.sample("y", dist.Categorical(logits=logits), obs=y.T)
 
@@ -107,8 +107,10 @@ Found = dict[str, list[Pair]]
 """Predictions for each split, by predictor."""
 
 
-def relu(problem: Problem, options: dict[str, Any], seed: int) -> tuple[Found, list[float]]:
-    """Predictions for each split, and bits of entropy a weight."""
+def relu(
+    problem: Problem, options: dict[str, Any], seed: int, sizes: Sequence[int] = (DRAWS,)
+) -> tuple[Found, list[float]]:
+    """Predictions for each split, by ensembles of these sizes too, and bits of entropy a weight."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     networks = len(problem.splits)
@@ -125,15 +127,13 @@ def relu(problem: Problem, options: dict[str, Any], seed: int) -> tuple[Found, l
         head = model.head()
         draws = [
             [signs(torch.rand(p.shape, generator=generator) < p) for p in probabilities]
-            for _ in range(DRAWS)
+            for _ in range(max(sizes))
         ]
         each = [predicted(problem, weights, head) for weights in draws]
         mode = predicted(problem, [signs(p >= 0.5) for p in probabilities], head)
-    found = {
-        "draw": each[0],
-        "mode": mode,
-        f"ensemble of {DRAWS}": [pooled(own) for own in zip(*each, strict=True)],
-    }
+    found = {"draw": each[0], "mode": mode}
+    for size in sizes:
+        found[f"ensemble of {size}"] = [pooled(own) for own in zip(*each[:size], strict=True)]
     entropy = sum(
         torch.special.entr(p).flatten(1).sum(1) + torch.special.entr(1 - p).flatten(1).sum(1)
         for p in map(Tensor.double, probabilities)
@@ -147,9 +147,11 @@ def log_mean(ensemble: sbn.Ensemble, rows: Rows) -> Tensor:
     return torch.tensor(np.log(ensemble.predict(rows.x, progress=False).mean))
 
 
-def sign(problem: Problem, options: dict[str, Any], seed: int) -> tuple[Found, list[float]]:
+def sign(
+    problem: Problem, options: dict[str, Any], seed: int, sizes: Sequence[int] = (DRAWS,)
+) -> tuple[Found, list[float]]:
     """The same for ±1 activations, one network after another."""
-    found: Found = {"draw": [], "mode": [], f"ensemble of {DRAWS}": []}
+    found: Found = {}
     bits = []
     for number, split in zip(problem.seeds, problem.splits, strict=True):
         own = seed + number
@@ -163,13 +165,9 @@ def sign(problem: Problem, options: dict[str, Any], seed: int) -> tuple[Found, l
         bits.append(posterior.bits_per_weight)
         for name, ensemble in {
             "draw": posterior.draw(1, seed=own),
-            "mode": posterior.mode().draw(DRAWS, seed=own),
-            f"ensemble of {DRAWS}": posterior.draw(DRAWS, seed=own),
+            "mode": posterior.mode().draw(max(sizes), seed=own),
+            **{f"ensemble of {size}": posterior.draw(size, seed=own) for size in sizes},
         }.items():
-            found[name].append(
-                (
-                    log_mean(ensemble, split.validation),
-                    log_mean(ensemble, split.test),
-                )
-            )
+            pair = log_mean(ensemble, split.validation), log_mean(ensemble, split.test)
+            found.setdefault(name, []).append(pair)
     return found, bits

@@ -23,7 +23,7 @@ import pyro
 import torch
 
 from studies.binary_weight_methods.data import FOLDS, SEEDS, Problem, load
-from studies.binary_weight_methods.methods import DEEP, METHODS, OURS, Options
+from studies.binary_weight_methods.methods import DEEP, METHODS, OURS, RESTARTS, STE, Options
 from studies.binary_weight_methods.scores import interval, scores
 from studies.speed.measure import last_line
 
@@ -124,17 +124,18 @@ class Study:
         new.replace(self.path)
 
     def tune(self, activation: str, data: str, method: str) -> None:
-        """Fit every setting; of deep ensembles, the settings chosen for single networks."""
-        if method != DEEP:
+        """Fit every setting; of restarts and deep ensembles, those chosen for one training."""
+        of = METHODS[method].settings_of
+        if of is None:
             for options in self.grid(activation, method):
                 self.fit(activation, data, method, options, self.seeds)
             return
-        choices = [self.chosen(activation, data, "ste-adam", kind) for kind in KINDS]
-        for options in self.grid(activation, "ste-adam"):
+        choices = [self.chosen(activation, data, of, kind) for kind in KINDS]
+        for options in self.grid(activation, of):
             key = named(options)
             seeds = tuple(seed for seed in self.seeds if key in [own[seed] for own in choices])
             if seeds:
-                self.fit(activation, data, DEEP, options, seeds)
+                self.fit(activation, data, method, options, seeds)
 
     def chosen(self, activation: str, data: str, method: str, kind: str) -> dict[int, str]:
         """The setting of each seed: the least validation NLL, of those choosing together.
@@ -145,8 +146,7 @@ class Study:
             method: that chooses.
             kind: ``"raw"`` or ``"scaled"``: of the NLL.
         """
-        if method == DEEP:
-            method = "ste-adam"
+        method = METHODS[method].settings_of or method
         kept = self.results[activation][data][method]
         settings = [named(options) for options in self.grid(activation, method)]
         by = METHODS[method].chosen_by
@@ -199,8 +199,12 @@ def everything(
 
 
 OUR_ENSEMBLE = f"{OURS}, {METHODS[OURS].chosen_by}"
+OUR_4 = f"{RESTARTS}, mixture of 4"
 DEEP_4 = f"{DEEP}, ensemble of 4"
-SINGLE = ("bayesbinn", "bop", "ste-adam", "full precision")
+JUDGED = {"": OUR_ENSEMBLE, "mixture of 4: ": OUR_4}
+"""By what stands before the names of its bars."""
+
+SINGLE = ("bayesbinn", "bop", STE, "full precision")
 """Networks of which one predicts alone."""
 
 Finals = dict[str, dict[str, dict[str, list[float]]]]
@@ -208,26 +212,28 @@ Finals = dict[str, dict[str, dict[str, list[float]]]]
 
 
 def judged(finals: Finals, kind: str) -> dict[str, float]:
-    """Where our ensemble's mean NLL is no higher than others', and what a weight's entropy is."""
+    """Where the mean NLL of ours is no higher than others', and what a weight's entropy is.
+
+    Of the ensemble of one fit, and in the same way of the mixture of 4.
+    """
 
     def mean(data: str, name: str) -> float:
         return float(np.mean(finals[data][name][f"nll {kind}"]))
 
-    def no_higher(data: str, names: tuple[str, ...]) -> bool:
-        return mean(data, OUR_ENSEMBLE) <= min(mean(data, name) for name in names)
-
-    bits = [value for found in finals.values() for value in found[OUR_ENSEMBLE]["bits per weight"]]
-    return {
-        "data sets no higher than each ±1-weight network": sum(
-            no_higher(data, SINGLE[:-1]) for data in finals
-        ),
-        "data sets no higher than each network": sum(no_higher(data, SINGLE) for data in finals),
-        "data sets no higher than the deep ensemble of 4": sum(
-            no_higher(data, (DEEP_4,)) for data in finals
-        ),
-        "least bits per weight": min(bits),
-        "most bits per weight": max(bits),
-    }
+    verdict: dict[str, float] = {}
+    for start, ours in JUDGED.items():
+        for names, words in (
+            (SINGLE[:-1], "each ±1-weight network"),
+            (SINGLE, "each network"),
+            ((DEEP_4,), "the deep ensemble of 4"),
+        ):
+            verdict[f"{start}data sets no higher than {words}"] = sum(
+                mean(data, ours) <= min(mean(data, name) for name in names) for data in finals
+            )
+        bits = [value for found in finals.values() for value in found[ours]["bits per weight"]]
+        verdict[f"{start}least bits per weight"] = min(bits)
+        verdict[f"{start}most bits per weight"] = max(bits)
+    return verdict
 
 
 def rounded(value: Any) -> Any:

@@ -3,14 +3,24 @@
 import json
 import math
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from studies.binary_weight_methods import data, networks, ours, rivals, run, scores, tables
+from studies.binary_weight_methods import (
+    data,
+    networks,
+    ours,
+    restarts,
+    rivals,
+    run,
+    scores,
+    tables,
+)
 from studies.binary_weight_methods.figure import draw
-from studies.binary_weight_methods.methods import METHODS, OURS
+from studies.binary_weight_methods.methods import DEEP, METHODS, OURS, RESTARTS, STE
 from studies.binary_weight_methods.predictions import pooled, predicted
 
 
@@ -151,6 +161,59 @@ def test_ours_learns_and_is_a_posterior(activation):
     assert own["ensemble of 32"]["nll raw"] < own["draw"]["nll raw"]
 
 
+@pytest.mark.parametrize("activation", run.ACTIVATIONS)
+def test_mixtures_are_the_mean_of_separate_fits_by_32_draws(activation, monkeypatch):
+    problem = run.Study(None, epochs=0.02).problem("moons", (0, 5), 0.5)
+    options = {"spread": 1.5, "lr": 0.1, "cold": 10.0}
+    fits = {}
+
+    def watched(problem, options, seed, sizes):
+        fits["problem"], fits["sizes"] = problem, sizes
+        fits["found"], fits["bits"] = getattr(ours, activation)(problem, options, seed, sizes)
+        return fits["found"], fits["bits"]
+
+    monkeypatch.setattr(restarts, activation, watched)
+    monkeypatch.setitem(restarts.COMPONENTS, activation, (2, 4))
+    found, bits = restarts.mixtures(problem, activation, options, 1000)
+    assert len(set(fits["problem"].seeds)) == 8  # of their own, and of the fits that chose
+    assert not {1000 + own for own in problem.seeds} & {1100 + own for own in fits["problem"].seeds}
+    assert fits["sizes"] == (16, 8)
+    for k in range(2):
+        mine = range(4 * k, 4 * k + 4)
+        assert all(fits["problem"].splits[m] is problem.splits[k] for m in mine)
+        for number, size in ((2, 16), (4, 8)):
+            each = [fits["found"][f"ensemble of {size}"][m] for m in mine[:number]]
+            for part in range(2):
+                wanted = sum(pair[part].exp() for pair in each) / number
+                torch.testing.assert_close(found[f"mixture of {number}"][k][part].exp(), wanted)
+            assert not torch.equal(each[0][1], each[1][1])
+        assert bits[k] == pytest.approx(np.mean([fits["bits"][m] for m in mine]))
+
+
+def test_as_many_networks_as_rows_of_a_batch_are_fitted():
+    problem = run.Study(None, epochs=0.005).problem("moons", (0, 1), 0.5)
+    few = replace(problem, batch_size=2)
+    found, bits = ours.relu(few, {"spread": 1.5, "lr": 0.1, "cold": 10.0}, 0, (1,))
+    assert len(bits) == len(found["draw"]) == few.batch_size
+
+
+def test_components_share_the_draws_of_one_ensemble():
+    for numbers in restarts.COMPONENTS.values():
+        assert all(ours.DRAWS % number == 0 for number in numbers)
+        assert list(numbers) == sorted(numbers)
+
+
+@pytest.mark.parametrize("activation", run.ACTIVATIONS)
+def test_an_ensemble_of_a_size_is_the_mean_of_that_many_draws(activation):
+    problem = run.Study(None, epochs=0.02).problem("moons", (0,), 0.5)
+    options = {"spread": 1.5, "lr": 0.1, "cold": 10.0}
+    found, _ = getattr(ours, activation)(problem, options, 0, (1, 4))
+    assert set(found) == {"draw", "mode", "ensemble of 1", "ensemble of 4"}
+    for one, other in zip(found["draw"][0], found["ensemble of 1"][0], strict=True):
+        torch.testing.assert_close(one, other)
+    assert not torch.equal(found["draw"][0][1], found["ensemble of 4"][0][1])
+
+
 def test_pooled_and_scaled_predictions():
     p = torch.tensor([[0.5, 0.5], [0.9, 0.1]], dtype=torch.float64)
     q = torch.tensor([[0.7, 0.3], [0.5, 0.5]], dtype=torch.float64)
@@ -193,12 +256,44 @@ def test_a_setting_is_chosen_by_validation_rows_of_its_fold():
     assert study.chosen("relu", "digits", "ste-adam", "raw") == {0: second, 5: second, 1: first}
 
 
+def test_several_trainings_have_the_settings_chosen_for_one_by_either_kind(monkeypatch):
+    assert {m: METHODS[m].settings_of for m in METHODS if METHODS[m].settings_of} == {
+        RESTARTS: OURS,
+        DEEP: STE,
+    }
+    study = run.Study(None, (0, 1, 5))
+    grid = METHODS[OURS].grid["relu"]
+    raw, scaled, other = grid[2], grid[5], grid[7]
+    wanted = {"raw": {0: raw, 5: raw, 1: other}, "scaled": {0: scaled, 5: scaled, 1: other}}
+    kept = {}
+    for options in grid:
+        nll = {
+            f"validation nll {kind}": [0.1 if best[s] == options else 0.2 for s in study.seeds]
+            for kind, best in wanted.items()
+        }
+        kept[run.named(options)] = {"seeds": [0, 1, 5], METHODS[OURS].chosen_by: nll}
+    study.results = {"relu": {"digits": {OURS: kept}}}
+    fitted = []
+    monkeypatch.setattr(study, "fit", lambda *own: fitted.append(own))
+    study.tune("relu", "digits", RESTARTS)
+    assert fitted == [
+        ("relu", "digits", RESTARTS, raw, (0, 5)),
+        ("relu", "digits", RESTARTS, scaled, (0, 5)),
+        ("relu", "digits", RESTARTS, other, (1,)),
+    ]
+    for kind in run.KINDS:
+        assert study.chosen("relu", "digits", RESTARTS, kind) == {
+            seed: run.named(options) for seed, options in wanted[kind].items()
+        }
+
+
 def test_what_is_asked_is_compared():
     def own(nll, **more):
         return {"nll scaled": [nll], **more}
 
     found = {name: own(0.2) for name in (*run.SINGLE, run.DEEP_4)}
     found[run.OUR_ENSEMBLE] = own(0.2, **{"bits per weight": [0.4]})
+    found[run.OUR_4] = own(0.1, **{"bits per weight": [0.3]})
     better = {**found, "full precision": own(0.1)}
     verdict = run.judged({"digits": found, "moons": better}, "scaled")
     asked = tomllib.loads((run.HERE / "expected.toml").read_text("utf-8"))["asked"]
@@ -207,6 +302,14 @@ def test_what_is_asked_is_compared():
     assert verdict["data sets no higher than each network"] == 1
     assert verdict["data sets no higher than the deep ensemble of 4"] == 2
     assert verdict["least bits per weight"] == 0.4
+    assert verdict["mixture of 4: data sets no higher than each ±1-weight network"] == 2
+    assert verdict["mixture of 4: data sets no higher than each network"] == 2
+    assert verdict["mixture of 4: data sets no higher than the deep ensemble of 4"] == 2
+    assert verdict["mixture of 4: most bits per weight"] == 0.3
+    worse = {**found, run.OUR_4: own(0.3, **{"bits per weight": [0.3]})}
+    verdict = run.judged({"digits": found, "moons": worse}, "scaled")
+    assert verdict["mixture of 4: data sets no higher than the deep ensemble of 4"] == 1
+    assert verdict["data sets no higher than the deep ensemble of 4"] == 2
 
 
 def test_a_study_goes_on_from_its_file_and_makes_tables_and_a_figure(tmp_path, capsys, monkeypatch):
@@ -225,14 +328,17 @@ def test_a_study_goes_on_from_its_file_and_makes_tables_and_a_figure(tmp_path, c
     text = tables.tables(again)
     for name in run.everything(again, "relu", "cancer", "raw"):
         assert f"| {name} | " in text
+    assert all(text.count(f"| {ours}, less | cancer |") == 2 for ours in run.JUDGED.values())
+    assert "| mixture of 4: least bits per weight | at least 0.05 | " in text
     figure = draw(again)
     assert [ax.get_title() for ax in figure.axes] == ["cancer, Real activations"]
     del again.results["relu"]["cancer"][OURS]
     assert tables.complete(again, "relu") == []
 
 
-def test_a_look_ends_with_one_json_object(capsys):
+def test_a_look_ends_with_one_json_object(capsys, monkeypatch):
+    monkeypatch.setitem(restarts.COMPONENTS, "relu", (4,))  # half the time
     run.main(["--quick", "--activations", "relu"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["study"] == "binary_weight_methods, relu, scaled"
-    assert len(result["metric"]) == len(result["value"]) == 5
+    assert len(result["metric"]) == len(result["value"]) == 10
