@@ -240,8 +240,13 @@ def _log_likelihoods(model_trace: Any, batch: Batch) -> Tensor:
 
 
 def _frame_of_rows(site: Any, rows: int) -> Any:
-    frames = [f for f in site["cond_indep_stack"] if f.name != PARTICLE_PLATE and f.vectorized]
-    return next((f for f in frames if f.size == rows), None)
+    """The plate of the rows: of plates that are as long, the one that stands for more of them."""
+    frames = [
+        f
+        for f in site["cond_indep_stack"]
+        if f.name != PARTICLE_PLATE and f.vectorized and f.size == rows
+    ]
+    return next((f for f in frames if (f.full_size or rows) > rows), frames[0] if frames else None)
 
 
 def _tensors(modules: Iterable[Any]) -> Iterator[Tensor]:

@@ -1,6 +1,8 @@
 """``sbn.fit``: the loop that one would write by hand, and the scores around it."""
 
 import math
+from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import pyro
@@ -217,6 +219,33 @@ def linear(x, y=None, *, size=None, in_plate=True):
         return pyro.sample("y", law.to_event(1), obs=y)
     with pyro.plate("data", len(x) if size is None else size, subsample=x, dim=-1):
         return pyro.sample("y", sbn.AffineCategorical(sbn.affine(x, w)), obs=y)
+
+
+def test_a_plate_as_long_as_a_batch_is_not_taken_for_that_of_the_rows():
+    """20 copies of each row, in a plate outside that of the rows or inside: the same fit."""
+    x, y = torch.randn(50, 6), torch.randint(3, (50,))
+
+    def copies(x, y=None, *, are_outermost):
+        w = pyro.sample("w", sbn.SignBernoulli(logits=torch.zeros(3, 6)).to_event(2))
+        a = sbn.affine(x, w).tensor.expand(20, -1, -1)
+        plates = [pyro.plate("copies", 20, dim=-2), pyro.plate("data", 50, subsample=x, dim=-1)]
+        with ExitStack() as stack:
+            for plate in plates if are_outermost else plates[::-1]:
+                stack.enter_context(plate)
+            given = None if y is None else y.expand(20, -1)
+            return pyro.sample("y", pyro.distributions.Categorical(logits=a), obs=given)
+
+    nlls = []
+    for are_outermost in (True, False):
+        torch.manual_seed(0)
+        pyro.clear_param_store()
+        model = partial(copies, are_outermost=are_outermost)
+        guide = sbn.guides.AutoSignBernoulli(model, example=(x[:20], y[:20]))
+        elbo = sbn.TraceEstimator_ELBO("st")
+        options = {"elbo": elbo, "batch_size": 20, "epochs": 2, "progress": False}
+        fit = sbn.fit(model, guide, (x, y), validation=(x[:40], y[:40]), **options)
+        nlls.append([record.validation_nll for record in fit.history])
+    assert nlls[0] == pytest.approx(nlls[1], rel=1e-9)
 
 
 @pytest.mark.parametrize(

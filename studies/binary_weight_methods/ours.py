@@ -72,9 +72,9 @@ class SideBySide(PyroModule):
             for k, shape in enumerate(self.layers, 1)
         ]
         logits = forward(x.transpose(0, 1), weights, self.head())
-        with (  # rows outermost: where a batch has as many as there are networks, fit goes by that
-            pyro.plate("data", self.num_data, subsample=x[:, 0], dim=-1),
+        with (
             pyro.plate("networks", self.networks, dim=-2),
+            pyro.plate("data", self.num_data, subsample=x[:, 0], dim=-1),
         ):
             pyro.sample("y", dist.Categorical(logits=logits), obs=y.T)
 
