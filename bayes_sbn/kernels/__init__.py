@@ -1,4 +1,4 @@
-"""Kernels on packed ±1 values, sums of flips of ±1 values, and the uniforms of training.
+"""Kernels on packed ±1 values, products, draws, sums of flips, and the uniforms of training.
 
 Bits and uniforms are the same on every backend, sums are so up to rounding.  For a family of
 operations ``f``: ``f.py`` has the functions to call and their torch operators, ``reference/f.py``
@@ -8,6 +8,7 @@ its source.  :func:`backend_info` says what runs.
 
 from bayes_sbn.bits import PackedBits
 from bayes_sbn.kernels.flips import flip_sums
+from bayes_sbn.kernels.layers import PackedProbabilities, xnor_linear
 from bayes_sbn.kernels.loader import BackendInfo, backend_info
 from bayes_sbn.kernels.packing import pack, popcount, unpack
 from bayes_sbn.kernels.uniforms import draw_uniforms, uniforms_like
@@ -15,6 +16,7 @@ from bayes_sbn.kernels.uniforms import draw_uniforms, uniforms_like
 __all__ = [
     "BackendInfo",
     "PackedBits",
+    "PackedProbabilities",
     "backend_info",
     "draw_uniforms",
     "flip_sums",
@@ -22,4 +24,5 @@ __all__ = [
     "popcount",
     "uniforms_like",
     "unpack",
+    "xnor_linear",
 ]

@@ -10,6 +10,7 @@ from bayes_sbn.affines import MeanSign
 from bayes_sbn.estimators import PathSampleAnalytic
 from bayes_sbn.noise import get_noise
 from studies.speed import convolutions, predict, real_weight_flips, uniforms
+from studies.speed import kernels as packed
 from studies.speed.estimators import TARGETS, main
 from studies.speed.measure import last_line, medians, peak_bytes
 from studies.speed.rivals import HandWritten, literal_flips
@@ -188,3 +189,13 @@ def test_prediction_is_measured_against_rivals_that_predict_the_same(capsys):
     errors = [float(line.split()[-1]) for line in output.splitlines() if "mean difference" in line]
     assert len(errors) == 2
     assert max(errors) < 0.1
+
+
+def test_kernels_are_measured_against_torch(capsys):
+    packed.main(["--quick", "--rounds", "1", "--shapes", "8", "64", "32", "--ghz", "3"])
+    output = capsys.readouterr().out
+    result = json.loads(output.splitlines()[-1])
+    assert result["study"] == "speed/kernels"
+    assert all(value > 0 for value in result["value"])
+    assert "torch.bernoulli/draw" in result["metric"]
+    assert "a cycle" in output

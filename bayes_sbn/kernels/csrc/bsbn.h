@@ -196,6 +196,38 @@ struct bsbn_ensemble_args {
 };
 BSBN_API int bsbn_ensemble(struct bsbn_ensemble_args* args);
 
+/* ---- layers.cpp ------------------------------------------------------------------------------- */
+
+/* Packed weights of draws of a layer, whose planes are those of bsbn_ensemble_layer. */
+struct bsbn_draw_weights_args {
+  const uint32_t* hot;
+  const uint32_t* cold;
+  const int64_t* draws; /* indices of the draws, 0..2^32-1 */
+  uint32_t* words;      /* out: (draws, units, words of a unit) */
+  int64_t num_draws;
+  int64_t site;
+  int64_t units;
+  int64_t inputs;
+  int64_t key0;
+  int64_t key1;
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_draw_weights(struct bsbn_draw_weights_args* args);
+
+/* Inner products of packed +-1 rows with packed +-1 weights; padding bits are not read. */
+struct bsbn_xnor_linear_args {
+  const int32_t* rows;    /* (num_rows, words) */
+  const int32_t* weights; /* (units, words) */
+  int32_t* dots;          /* out: (num_rows, units) */
+  int64_t num_rows;
+  int64_t units;
+  int64_t length; /* values in a row, below 2^31 */
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_xnor_linear(struct bsbn_xnor_linear_args* args);
+
 /* ---- probabilities.cpp ------------------------------------------------------------------------ */
 
 /* Class probabilities of integer logits: the softmax of scale * dot + bias, operation by operation as

@@ -20,21 +20,6 @@ namespace {
 
 constexpr int64_t kLine = 64;  // bytes to which memory is aligned
 
-const EnsembleKernels* kernels() {
-  switch (bsbn_isa()) {
-#if defined(BSBN_HAVE_AVX512)
-    case BSBN_AVX512:
-      return &ensemble_avx512;
-#endif
-#if defined(BSBN_HAVE_AVX2)
-    case BSBN_AVX2:
-      return &ensemble_avx2;
-#endif
-    default:
-      return &ensemble_portable;
-  }
-}
-
 int64_t aligned(int64_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
 
 // The table of a law, made when it is first asked for.
@@ -185,7 +170,7 @@ int run(bsbn_ensemble_args* args) {
   work.args = args;
   work.packed = is_packed ? packed.data() : nullptr;
   work.tables = tables.data();
-  Context context{&work, kernels(), {}};
+  Context context{&work, ensemble_kernels(), {}};
   for_row_ranges(args->num_draws, 1, args->num_threads, run_range, &context);
   args->ran_isa = context.kernels->isa;
   if (context.lacks_memory) {
@@ -196,13 +181,29 @@ int run(bsbn_ensemble_args* args) {
 }
 
 }  // namespace
+
+const EnsembleKernels* ensemble_kernels() {
+  switch (bsbn_isa()) {
+#if defined(BSBN_HAVE_AVX512)
+    case BSBN_AVX512:
+      return &ensemble_avx512;
+#endif
+#if defined(BSBN_HAVE_AVX2)
+    case BSBN_AVX2:
+      return &ensemble_avx2;
+#endif
+    default:
+      return &ensemble_portable;
+  }
+}
+
 }  // namespace bsbn
 
 int bsbn_ensemble(bsbn_ensemble_args* args) {
   using namespace bsbn;
   const int status = check(*args);
   if (status != BSBN_OK) return status;
-  args->ran_isa = kernels()->isa;
+  args->ran_isa = ensemble_kernels()->isa;
   if (args->num_draws == 0 || args->rows == 0) return BSBN_OK;
   try {
     return run(args);

@@ -1,4 +1,4 @@
-// The table of kernels that run draws of a network, one for each instruction set.
+// The table of kernels that run draws of a network and of its parts, one for each instruction set.
 #ifndef BSBN_ENSEMBLE_H
 #define BSBN_ENSEMBLE_H
 
@@ -29,7 +29,13 @@ struct EnsembleKernels {
   int64_t isa;
   // Draws first..last-1 in scratch memory of this thread.
   void (*run)(const EnsembleWork* work, uint8_t* scratch, int64_t first, int64_t last);
+  // Draws first..last-1; scratch of 192 bytes a word of the inputs and 128 more.
+  void (*draw_weights)(const bsbn_draw_weights_args* args, uint8_t* scratch, int64_t first, int64_t last);
+  // Blocks first..last-1 of 16 units; scratch of 64 bytes a word.
+  void (*xnor_linear)(const bsbn_xnor_linear_args* args, uint8_t* scratch, int64_t first, int64_t last);
 };
+
+const EnsembleKernels* ensemble_kernels();  // those of the instruction set in use
 
 extern const EnsembleKernels ensemble_portable;
 extern const EnsembleKernels ensemble_avx2;

@@ -78,7 +78,11 @@ class PlanesOfBlocks:
     @classmethod
     def of(cls, layer: DenseLayer) -> PlanesOfBlocks:
         """Those of a layer."""
-        planes = layer.planes
+        return cls.of_planes(layer.planes)
+
+    @classmethod
+    def of_planes(cls, planes: UInt32) -> PlanesOfBlocks:
+        """Planes of :func:`bayes_sbn.kernels.reference.sampling.threshold_planes`."""
         number, units, words = planes.shape
         blocks = -(-units // LANES)
         padded = np.zeros((number, blocks * LANES, words), np.uint32)
@@ -88,11 +92,6 @@ class PlanesOfBlocks:
             np.ascontiguousarray(split[:HOT_PLANES].transpose(1, 3, 0, 2)),
             np.ascontiguousarray(split[HOT_PLANES:].transpose(1, 3, 2, 0)),
         )
-
-    @staticmethod
-    def bytes_of(layer: DenseLayer) -> int:
-        """How many bytes they take."""
-        return 33 * 4 * -(-layer.num_units // LANES) * LANES * num_words(layer.num_inputs)
 
 
 def fits(network: Network, inputs: Inputs) -> bool:

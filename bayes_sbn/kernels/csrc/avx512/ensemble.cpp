@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include "../ensemble_lanes.h"
+#include "../ensemble_parts.h"
 
 namespace {
 
@@ -341,4 +342,6 @@ class WideLanes {
 
 }  // namespace
 
-const bsbn::EnsembleKernels bsbn::ensemble_avx512 = {BSBN_AVX512, run_draws<WideLanes>};
+const bsbn::EnsembleKernels bsbn::ensemble_avx512 = {BSBN_AVX512, run_draws<WideLanes>,
+                                                         draw_some_weights<WideLanes>,
+                                                         multiply_some_units<WideLanes>};

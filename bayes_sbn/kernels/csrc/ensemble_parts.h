@@ -1,0 +1,75 @@
+// The parts of a layer alone: its weights drawn, and products of packed rows.
+//
+// Included by the files of every instruction set, hence nothing here may have external linkage.
+#ifndef BSBN_ENSEMBLE_PARTS_H
+#define BSBN_ENSEMBLE_PARTS_H
+
+#include "ensemble_draws.h"
+
+namespace {
+
+template <class Lanes>
+void draw_some_weights(const bsbn_draw_weights_args* args, uint8_t* scratch, int64_t first,
+                       int64_t last) {
+  const int64_t words = (args->inputs + 31) / 32;
+  uint32_t* const weights = reinterpret_cast<uint32_t*>(scratch);
+  Tie* const ties = reinterpret_cast<Tie*>(scratch + 64 * words);
+  const Key key{static_cast<uint32_t>(args->key0), static_cast<uint32_t>(args->key1)};
+  for (int64_t position = first; position < last; ++position) {
+    for (int64_t block = 0; block * kLanes < args->units; ++block) {
+      const Lanes lanes(key, static_cast<uint32_t>(args->draws[position]),
+                        static_cast<uint32_t>(block * kLanes));
+      const int64_t open = lanes.draw_weights(args->hot + block * words * kHotPlanes * kLanes, args->site,
+                                              args->inputs, weights, ties);
+      lanes.settle(args->cold + block * words * kColdPlanes * kLanes, args->site, ties, open, weights);
+      for (int64_t unit = block * kLanes; unit < args->units && unit < (block + 1) * kLanes; ++unit) {
+        uint32_t* const target = args->words + (position * args->units + unit) * words;
+        for (int64_t word = 0; word < words; ++word) target[word] = weights[word * kLanes + unit % kLanes];
+      }
+    }
+  }
+}
+
+template <class Lanes>
+void multiply_some_units(const bsbn_xnor_linear_args* args, uint8_t* scratch, int64_t first,
+                         int64_t last) {
+  const int64_t words = (args->length + 31) / 32;
+  const uint32_t* const rows = reinterpret_cast<const uint32_t*>(args->rows);
+  const uint32_t* const weights = reinterpret_cast<const uint32_t*>(args->weights);
+  uint32_t* const block_weights = reinterpret_cast<uint32_t*>(scratch);
+  const uint32_t last_word = words > 0 ? valid_bits(args->length, words - 1) : 0;
+  const int32_t length = static_cast<int32_t>(args->length);
+  for (int64_t block = first; block < last; ++block) {
+    const int64_t unit = block * kLanes;
+    const int number = static_cast<int>(args->units - unit < kLanes ? args->units - unit : kLanes);
+    for (int64_t word = 0; word < words; ++word) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        block_weights[word * kLanes + lane] = lane < number ? weights[(unit + lane) * words + word] : 0;
+      }
+    }
+    for (int64_t row = 0; row < args->num_rows; row += kRows) {
+      const int count = static_cast<int>(args->num_rows - row < kRows ? args->num_rows - row : kRows);
+      alignas(64) Values v;
+      const uint32_t* const group = rows + row * words;
+      const int64_t whole = words > 0 && last_word != 0xFFFFFFFFu ? words - 1 : words;
+      Lanes::mismatches(block_weights, group, words, whole, count, v);
+      if (whole < words) {  // padding bits of rows and weights may be anything
+        for (int r = 0; r < count; ++r) {
+          for (int lane = 0; lane < kLanes; ++lane) {
+            const uint32_t x = group[r * words + whole] ^ block_weights[whole * kLanes + lane];
+            v[r][lane] += __builtin_popcount(x & last_word);
+          }
+        }
+      }
+      for (int r = 0; r < count; ++r) {
+        for (int lane = 0; lane < kLanes; ++lane) v[r][lane] = length - 2 * v[r][lane];
+        std::memcpy(args->dots + (row + r) * args->units + unit, v[r],
+                    static_cast<size_t>(number) * sizeof(int32_t));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+#endif  // BSBN_ENSEMBLE_PARTS_H
