@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from bayes_sbn.bits import PackedBits
+from bayes_sbn.kernels.ensemble import draw_network
 from bayes_sbn.kernels.reference.components import Mixture
-from bayes_sbn.kernels.reference.network import draw_network
 from bayes_sbn.kernels.reference.real_weights import Int16, RealDenseLayer
 from bayes_sbn.kernels.reference.sampling import Int64, Key
 from bayes_sbn.kernels.reference.stored import StoredLayer

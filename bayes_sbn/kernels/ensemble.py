@@ -1,7 +1,7 @@
 """Integer logits of draws of a network, streamed: weights are drawn where they are used, or given.
 
 Definition in ``bayes_sbn.kernels.reference.network``; the compiled library has the same bits.  What
-it reads of a layer, bit planes of the probabilities, is made once and kept as long as the network.
+it reads of a layer, bit planes of the probabilities, is made once and kept as long as the layer.
 """
 
 from __future__ import annotations
@@ -24,11 +24,20 @@ from bayes_sbn.kernels.reference.network import (
     output_logits,
     softmax64,
 )
+from bayes_sbn.kernels.reference.real_weights import Int16
 from bayes_sbn.kernels.reference.sampling import Int64, Key, UInt32
 
 BACKENDS = ("auto", "reference", "native")
 
-_PLANES: WeakKeyDictionary[Network, list[native.PlanesOfBlocks]] = WeakKeyDictionary()
+_PLANES: WeakKeyDictionary[DenseLayer, native.PlanesOfBlocks] = WeakKeyDictionary()
+
+
+def _planes(layer: DenseLayer) -> native.PlanesOfBlocks:
+    """What the library reads of a layer, made once."""
+    planes = _PLANES.get(layer)
+    if planes is None:
+        planes = _PLANES[layer] = native.PlanesOfBlocks.of(layer)
+    return planes
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ class Stream:
         return native.integer_logits(
             self.library,
             self.network,
-            words or self._planes(),
+            words or [_planes(la) for la in self.network.layers if isinstance(la, DenseLayer)],
             inputs,
             key=key,
             draws=draws,
@@ -84,17 +93,26 @@ class Stream:
         """Whether weights are drawn where they are used; else they are to be given."""
         return all(isinstance(layer, DenseLayer) for layer in self.network.layers)
 
-    def _planes(self) -> list[native.PlanesOfBlocks]:
-        planes = _PLANES.get(self.network)
-        if planes is None:
-            layers = [layer for layer in self.network.layers if isinstance(layer, DenseLayer)]
-            planes = _PLANES[self.network] = [native.PlanesOfBlocks.of(layer) for layer in layers]
-        return planes
-
     @property
     def row_bytes(self) -> int:
         """Working memory of a row in one thread."""
         return native.row_bytes(self.network)
+
+
+def draw_network(network: Network, key: Key, draws: Int64) -> list[UInt32 | Int16]:
+    """Weights of every layer: ±1 packed, (draws, out, words), or real, (draws, out, in).
+
+    Independent ±1 weights are drawn by the compiled library where it is.
+    """
+    library = loader.installed_library()
+    if library is None:
+        return [layer.draw(key, draws) for layer in network.layers]
+    return [
+        native.draw_weights(library, layer, _planes(layer), key, draws, torch.get_num_threads())
+        if isinstance(layer, DenseLayer)
+        else layer.draw(key, draws)
+        for layer in network.layers
+    ]
 
 
 def class_probabilities(network: Network, dots: Int64, backend: str) -> Float64:

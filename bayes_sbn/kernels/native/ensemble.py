@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from bayes_sbn.bits import num_words
 from bayes_sbn.kernels.loader import STATUS_OUT_OF_MEMORY, NativeLibrary
+from bayes_sbn.kernels.native import layers as native_layers
 from bayes_sbn.kernels.reference.inputs import Inputs
 from bayes_sbn.kernels.reference.network import DenseLayer, Network, Units
 from bayes_sbn.kernels.reference.sampling import Int64, Key, UInt32
@@ -176,3 +178,26 @@ def integer_logits(
     if library.run("bsbn_ensemble", arguments, accept=(STATUS_OUT_OF_MEMORY,)):
         raise MemoryError(library.last_error)
     return dots
+
+
+def draw_weights(
+    library: NativeLibrary,
+    layer: DenseLayer,
+    planes: PlanesOfBlocks,
+    key: Key,
+    draws: Int64,
+    num_threads: int,
+) -> UInt32:
+    """The packed weights of draws of a layer: words of shape (draws, out, words)."""
+    words = native_layers.draw_weights(
+        library,
+        torch.from_numpy(planes.hot.view(np.int32)),
+        torch.from_numpy(planes.cold.view(np.int32)),
+        layer.num_units,
+        layer.num_inputs,
+        draws.tolist(),
+        layer.site,
+        *key,
+        num_threads,
+    )
+    return words.numpy().view(np.uint32)
