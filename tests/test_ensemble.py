@@ -50,7 +50,7 @@ def test_ensemble_holds_one_bit_a_weight(ensemble):
 
 def test_ensemble_draws_weights_by_blocks_without_a_seam(monkeypatch):
     whole = random_posterior().draw(23, seed=5).weights
-    monkeypatch.setattr("bayes_sbn.ensemble._WEIGHTS_AT_A_TIME", 1)
+    monkeypatch.setattr("bayes_sbn.ensemble_weights._WEIGHTS_AT_A_TIME", 1)
     for found, expected in zip(random_posterior().draw(23, seed=5).weights, whole, strict=True):
         assert torch.equal(found.data, expected.data)
 

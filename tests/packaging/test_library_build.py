@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("objdump") is None, reason="needs nm and objdump"),
 ]
 ON_X86 = platform.machine() in ("x86_64", "AMD64")
-OPERATIONS = ("packing", "flips", "uniforms")
+OPERATIONS = ("packing", "flips", "uniforms", "ensemble")
 WIDE_FLAGS = "-march=x86-64-v3" if ON_X86 else ""
 
 
@@ -55,7 +55,7 @@ def wide_registers(path: Path) -> int:
 
 
 def test_objects_are_one_per_operation_and_instruction_set(build):
-    expected = {"library", "threads"}
+    expected = {"library", "threads", "layers", "probabilities"}
     for operation in OPERATIONS:
         expected |= {operation, f"portable/{operation}"}
         if ON_X86:
