@@ -50,11 +50,11 @@ class Settings:
     """
 
     hidden: tuple[int, ...] = (1024, 1024)
-    epochs: int = 40
+    epochs: int = 80
     batch_size: int = 256
     rate: float = 0.05
     real_rate: float = 0.01
-    temperature: float = 0.001
+    temperature: float = 0.0003
     spread: float = 1.5
     moves: float = 1.0
     draws: int = 32
