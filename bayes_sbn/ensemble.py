@@ -14,20 +14,22 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from bayes_sbn.ensemble_blocks import Number, checked_inputs, run_blocks
+from bayes_sbn.ensemble_blocks import Block, checked_inputs, run_blocks
 from bayes_sbn.ensemble_networks import MAX_MEMORY, EnsembleNetworks
 from bayes_sbn.kernels.ensemble import class_probabilities
 from bayes_sbn.kernels.reference.cdf64 import Float64
-from bayes_sbn.kernels.reference.network import Network, output_logits
+from bayes_sbn.kernels.reference.inputs import Inputs
+from bayes_sbn.kernels.reference.network import output_logits
 from bayes_sbn.kernels.reference.sampling import Int64
 from bayes_sbn.predictions import Predictions
+from bayes_sbn.predictions_moments import PredictionMoments, RunningMoments
 
 
 class Ensemble(EnsembleNetworks):
@@ -78,20 +80,35 @@ class Ensemble(EnsembleNetworks):
             TypeError: x is not numbers.
             ValueError: a shape, value or option is not allowed; the message says what is.
         """
+        inputs = self._inputs("predict()", x, backend, noise, row_offset)
+        probs = np.empty((len(self), len(inputs), self.num_classes))
+        for block in self._blocks(
+            "predict()", inputs, backend, noise, row_offset, progress, max_memory
+        ):
+            found = class_probabilities(block.network, block.dots, backend)
+            probs[block.positions, block.rows] = found
+        return Predictions(probs, attrs=self._origin(noise, row_offset))
 
-        def finish(network: Network, dots: Int64) -> Float64:
-            return class_probabilities(network, dots, backend)
+    def predict_moments(
+        self,
+        x: ArrayLike | torch.Tensor,
+        *,
+        backend: str = "auto",
+        noise: str = "shared",
+        row_offset: int = 0,
+        progress: bool | None = None,
+        max_memory: int = MAX_MEMORY,
+    ) -> PredictionMoments:
+        """Mean, spread and entropies of :meth:`predict`, in memory that any number of draws shares.
 
-        probs = self._run("predict()", x, finish, backend, noise, row_offset, progress, max_memory)
-        attrs = {
-            **self.attrs,
-            "seed": self.seed,
-            "stream": self.stream,
-            "draws": _name_of_draws(self.draws),
-            "noise": noise,
-            "row_offset": row_offset,
-        }
-        return Predictions(probs, attrs=attrs)
+        Arguments as in :meth:`predict`, none of which changes a bit of the results.
+        """
+        call = "predict_moments()"
+        inputs = self._inputs(call, x, backend, noise, row_offset)
+        moments = RunningMoments(len(inputs), self.num_classes)
+        for block in self._blocks(call, inputs, backend, noise, row_offset, progress, max_memory):
+            moments.add(block.rows, class_probabilities(block.network, block.dots, backend))
+        return moments.result(len(self), self._origin(noise, row_offset))
 
     def integer_logits(
         self,
@@ -108,14 +125,12 @@ class Ensemble(EnsembleNetworks):
         They are what every backend agrees on to the bit; the logits are ``scale * dot + bias``.
         Arguments as in :meth:`predict`.
         """
-
-        def unchanged(network: Network, dots: Int64) -> Int64:
-            del network
-            return dots
-
-        return self._run(
-            "integer_logits()", x, unchanged, backend, noise, row_offset, progress, max_memory
-        )
+        call = "integer_logits()"
+        inputs = self._inputs(call, x, backend, noise, row_offset)
+        dots = np.empty((len(self), len(inputs), self.num_classes), np.int64)
+        for block in self._blocks(call, inputs, backend, noise, row_offset, progress, max_memory):
+            dots[block.positions, block.rows] = block.dots
+        return dots
 
     def logits(
         self,
@@ -128,23 +143,29 @@ class Ensemble(EnsembleNetworks):
         max_memory: int = MAX_MEMORY,
     ) -> Float64:
         """The logits, float64, shape (draws, rows, classes).  Arguments as in :meth:`predict`."""
-        return self._run(
-            "logits()", x, output_logits, backend, noise, row_offset, progress, max_memory
-        )
+        call = "logits()"
+        inputs = self._inputs(call, x, backend, noise, row_offset)
+        logits = np.empty((len(self), len(inputs), self.num_classes))
+        for block in self._blocks(call, inputs, backend, noise, row_offset, progress, max_memory):
+            logits[block.positions, block.rows] = output_logits(block.network, block.dots)
+        return logits
 
-    def _run(
+    def _inputs(
+        self, call: str, x: ArrayLike | torch.Tensor, backend: str, noise: str, row_offset: int
+    ) -> Inputs:
+        return checked_inputs(call, self.mixture.networks[0], x, backend, noise, row_offset)
+
+    def _blocks(
         self,
         call: str,
-        x: ArrayLike | torch.Tensor,
-        finish: Callable[[Network, Int64], NDArray[Number]],
+        inputs: Inputs,
         backend: str,
         noise: str,
         row_offset: int,
         progress: bool | None,
         max_memory: int,
-    ) -> NDArray[Number]:
-        """What ``finish`` makes of a network's integer logits, shape (draws, rows, classes)."""
-        inputs = checked_inputs(call, self.mixture.networks[0], x, backend, noise, row_offset)
+    ) -> Iterator[Block]:
+        """Integer logits of all draws for all rows, some at a time."""
         parts = self._drawn()
         if len(inputs):
             units = self._calibrated(call, max_memory)
@@ -153,13 +174,23 @@ class Ensemble(EnsembleNetworks):
             call,
             parts,
             inputs,
-            finish,
             backend=backend,
             is_shared=noise == "shared",
             row_offset=row_offset,
             progress=progress,
             max_memory=max_memory,
         )
+
+    def _origin(self, noise: str, row_offset: int) -> dict[str, object]:
+        """Where predictions come from."""
+        return {
+            **self.attrs,
+            "seed": self.seed,
+            "stream": self.stream,
+            "draws": _name_of_draws(self.draws),
+            "noise": noise,
+            "row_offset": row_offset,
+        }
 
 
 def _name_of_draws(draws: Int64) -> str | list[int]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from bayes_sbn.bits import PackedBits
@@ -42,8 +42,6 @@ NOISE_MODES = ("shared", "independent")
 _STREAMED_ROWS = 1 << 12  # packed rows of two layers stay in a cache
 _STREAMED_CELLS = 1 << 15  # of draws and rows in one call, between which a bar moves
 _NUM_INDICES = 1 << 32  # rows are numbered by a 32-bit word of the counter
-
-Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,29 +128,39 @@ def measured_units(
     return units_of_draws(joined_units(found), np.argsort(np.concatenate(at)))
 
 
+class Block(NamedTuple):
+    """Integer logits of some draws of one network for some rows.
+
+    Args:
+        network: whose draws they are.
+        positions: which draws of the ensemble.
+        rows: which rows.
+        dots: int64, shape (draws, rows, classes).
+    """
+
+    network: Network
+    positions: Int64
+    rows: slice
+    dots: Int64
+
+
 def run_blocks(
     call: str,
     parts: Sequence[Drawn],
     inputs: Inputs,
-    finish: Callable[[Network, Int64], NDArray[Number]],
     *,
     backend: str,
     is_shared: bool,
     row_offset: int,
     progress: bool | None,
     max_memory: int,
-) -> NDArray[Number]:
-    """What ``finish`` makes of a network's integer logits, shape (draws, rows, classes)."""
-    num_draws = len(parts[0].draws)
-    num_classes = parts[0].network.layers[-1].num_units
-    # of no draws and no rows, for the dtype
-    empty = finish(parts[0].network, np.empty((0, 0, num_classes), np.int64))
-    result = np.empty((num_draws, len(inputs), num_classes), empty.dtype)
+) -> Iterator[Block]:
+    """All draws for all rows, some at a time; of each row, draws come in their order by network."""
     if not len(inputs):
-        return result
+        return
     # disable=None silences tqdm where standard error is not a terminal
     disable = None if progress is None else not progress
-    total = num_draws * len(inputs)
+    total = len(parts[0].draws) * len(inputs)
     with tqdm(total=total, desc=call, unit="row", leave=False, disable=disable) as bar:
         for drawn in parts:
             size = block_size(call, drawn.network, len(inputs), max_memory, is_shared=is_shared)
@@ -165,19 +173,14 @@ def run_blocks(
                 blocks = _streamed_blocks(
                     running, drawn, inputs, max_memory, is_shared=is_shared, row_offset=row_offset
                 )
-            for positions, rows, dots in blocks:
-                result[positions, rows] = finish(drawn.network, dots)
-                bar.update(dots.shape[0] * dots.shape[1])
-    return result
-
-
-Blocks = Iterator[tuple[Int64, slice, Int64]]
-"""Which draws, which rows, and their integer logits."""
+            for block in blocks:
+                yield block
+                bar.update(block.dots.shape[0] * block.dots.shape[1])
 
 
 def _reference_blocks(
     drawn: Drawn, inputs: Inputs, size: tuple[int, int], *, is_shared: bool, row_offset: int
-) -> Blocks:
+) -> Iterator[Block]:
     """By NumPy, from the weights of all draws."""
     draws_at_once, rows_at_once = size
     network = drawn.network
@@ -198,7 +201,7 @@ def _reference_blocks(
                 first_row=row_offset + first_row,
                 units=units,
             )
-            yield positions, rows, dots
+            yield Block(drawn.network, positions, rows, dots)
 
 
 def _streamed_blocks(
@@ -209,7 +212,7 @@ def _streamed_blocks(
     *,
     is_shared: bool,
     row_offset: int,
-) -> Blocks:
+) -> Iterator[Block]:
     """By the compiled library, which draws weights where it uses them.
 
     Many rows at a time, since each block of rows draws its weights again.
@@ -235,7 +238,7 @@ def _streamed_blocks(
                 units=units_of_draws(drawn.units, positions),
                 words=[] if running.draws_weights else drawn.packed(positions),
             )
-            yield positions, rows, dots
+            yield Block(drawn.network, positions, rows, dots)
 
 
 def _unpacked(weights: PackedBits | Int16, positions: Int64) -> Signs | Int16:

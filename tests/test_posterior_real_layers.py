@@ -117,7 +117,7 @@ def test_predict_does_not_depend_on_blocks_slices_or_more_draws(posterior, noise
     assert same(np.concatenate(parts), whole)
     part = ensemble.predict(x[13:40], noise=noise, row_offset=13).probs_per_draw
     assert same(part, whole[:, 13:40])
-    monkeypatch.setattr("bayes_sbn.ensemble._WEIGHTS_AT_A_TIME", 1)
+    monkeypatch.setattr("bayes_sbn.ensemble_weights._WEIGHTS_AT_A_TIME", 1)
     least = sum(_block_bytes(ensemble.mixture.networks[0], is_shared=noise == "shared"))
     for rows_at_a_time, max_memory in ((7, 1 << 18), (33, 8 * least)):
         monkeypatch.setattr("bayes_sbn.kernels.reference.network._ROWS_AT_A_TIME", rows_at_a_time)
