@@ -13,7 +13,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_sbn.container import typed
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.network import DenseLayer
 from bayes_sbn.kernels.reference.sampling import probability_thresholds
@@ -95,37 +94,13 @@ class PosteriorLayer(SignLayerNumbers):
         }
 
     @classmethod
-    def from_parts(
-        cls, entry: Mapping[str, object], tensors: Mapping[str, NDArray[np.generic]]
-    ) -> PosteriorLayer:
-        """The layer of an entry and tensors, neither of which is trusted.
-
-        Raises:
-            KeyError: something is missing.
-            TypeError: something has the wrong type.
-            ValueError: the numbers are not those of a layer.
-        """
-        for name, kind in cls.TENSORS.items():
-            if tensors[name].dtype != kind:
-                raise TypeError(f"{name} is {tensors[name].dtype} and not {kind}")
-        ones = tensors["ones"].astype(np.int64)
-        q = tensors["thresholds"].astype(np.float64)
+    def _numbers_of(cls, tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, Float64]:
+        numbers = super()._numbers_of(tensors)
+        q, ones = numbers.pop("thresholds"), numbers.pop("ones").astype(np.int64)
         if ones.ndim != 1 or ((ones < 0) | (ones >= q.size)).any() or q.flat[ones].any():
             raise ValueError("probabilities of 1 stand where there are none")
         q.flat[ones] = 2.0**32
-        return cls(
-            name=typed(entry, "name", str),
-            site=typed(entry, "site", int),
-            probabilities=q / 2.0**32,
-            scale=tensors["scale"].astype(np.float64),
-            bias=tensors["bias"].astype(np.float64),
-            noise=None if entry["noise"] is None else typed(entry, "noise", str),
-            noise_scale=typed(entry, "noise_scale", float),
-            prior=tensors["prior"].astype(np.float64),
-            normalisation_eps=(
-                typed(entry, "normalisation_eps", float) if "normalisation_eps" in entry else None
-            ),
-        )
+        return {"probabilities": q / 2.0**32, **numbers}
 
     def kernel_layer(self) -> DenseLayer:
         """The layer as the kernels see it."""

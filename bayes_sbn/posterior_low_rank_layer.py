@@ -13,7 +13,7 @@ are taken by the trapezoidal rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -21,7 +21,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_sbn.container import typed
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.low_rank import LowRankDenseLayer
 from bayes_sbn.posterior_layer import PosteriorLayer
@@ -126,32 +125,6 @@ class LowRankPosteriorLayer(SignLayerNumbers):
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
         """The layer's arrays, by the names of :attr:`TENSORS`."""
         return {name: np.asarray(getattr(self, name), np.float64) for name in self.TENSORS}
-
-    @classmethod
-    def from_parts(
-        cls, entry: Mapping[str, object], tensors: Mapping[str, NDArray[np.generic]]
-    ) -> LowRankPosteriorLayer:
-        """The layer of an entry and tensors, neither of which is trusted.
-
-        Raises:
-            KeyError: something is missing.
-            TypeError: something has the wrong type.
-            ValueError: the numbers are not those of a layer.
-        """
-        for name, kind in cls.TENSORS.items():
-            if tensors[name].dtype != kind:
-                raise TypeError(f"{name} is {tensors[name].dtype} and not {kind}")
-        numbers = {name: tensors[name].astype(np.float64) for name in cls.TENSORS}
-        return cls(
-            name=typed(entry, "name", str),
-            site=typed(entry, "site", int),
-            noise=None if entry["noise"] is None else typed(entry, "noise", str),
-            noise_scale=typed(entry, "noise_scale", float),
-            normalisation_eps=(
-                typed(entry, "normalisation_eps", float) if "normalisation_eps" in entry else None
-            ),
-            **numbers,
-        )
 
     def kernel_layer(self) -> LowRankDenseLayer:
         """The layer as the kernels see it."""

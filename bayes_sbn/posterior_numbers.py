@@ -1,12 +1,15 @@
-"""What the layers of a posterior have in common: numbers, checked once and then immutable."""
+"""What the layers of a posterior share: numbers, checked once and then immutable, and a file."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_sbn.container import typed
 from bayes_sbn.kernels.reference.cdf64 import CDF64, Float64
 
 _LARGEST_SITE = 0xFFFF  # a site is named by 16 bits of the counter
@@ -15,11 +18,45 @@ _LARGEST_SITE = 0xFFFF  # a site is named by 16 bits of the counter
 class LayerNumbers:
     """The checks of a frozen dataclass with a name, a site, a bias and a law of the noise."""
 
+    TENSORS: ClassVar[dict[str, str]]
+    """The arrays of a layer in a file, and their types."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    """Further numbers of an entry in a file, where they are there."""
+
     name: str
     site: int
     bias: Float64
     noise: str | None
     noise_scale: float
+
+    @classmethod
+    def from_parts(
+        cls, entry: Mapping[str, object], tensors: Mapping[str, NDArray[np.generic]]
+    ) -> Self:
+        """The layer of an entry and tensors, neither of which is trusted.
+
+        Raises:
+            KeyError: something is missing.
+            TypeError: something has the wrong type.
+            ValueError: the numbers are not those of a layer.
+        """
+        for name, kind in cls.TENSORS.items():
+            if tensors[name].dtype != kind:
+                raise TypeError(f"{name} is {tensors[name].dtype} and not {kind}")
+        numbers: dict[str, object] = {
+            "name": typed(entry, "name", str),
+            "site": typed(entry, "site", int),
+            "noise": None if entry["noise"] is None else typed(entry, "noise", str),
+            "noise_scale": typed(entry, "noise_scale", float),
+            **{name: typed(entry, name, float) for name in cls.OPTIONS if name in entry},
+        }
+        return cls(**numbers, **cls._numbers_of(tensors))
+
+    @classmethod
+    def _numbers_of(cls, tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, Float64]:
+        """The arrays as the layer has them."""
+        return {name: tensors[name].astype(np.float64) for name in cls.TENSORS}
 
     def _check_site_and_noise(self) -> None:
         if not 0 <= self.site <= _LARGEST_SITE:

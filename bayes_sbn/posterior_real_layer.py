@@ -9,14 +9,12 @@ the layer: the step is the least power of two of which 32767 hold every draw tha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_sbn.container import typed
 from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.real_weights import (
     LARGEST_STEP_COUNT,
@@ -49,6 +47,8 @@ class RealPosteriorLayer(LayerNumbers):
     TENSORS: ClassVar[dict[str, str]] = dict.fromkeys(
         ("loc", "spread", "bias", "prior_scale"), "float64"
     )
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("step",)
 
     name: str
     site: int
@@ -163,30 +163,6 @@ class RealPosteriorLayer(LayerNumbers):
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
         """The layer's arrays, by the names of :attr:`TENSORS`."""
         return {name: np.asarray(getattr(self, name), np.float64) for name in self.TENSORS}
-
-    @classmethod
-    def from_parts(
-        cls, entry: Mapping[str, object], tensors: Mapping[str, NDArray[np.generic]]
-    ) -> RealPosteriorLayer:
-        """The layer of an entry and tensors, neither of which is trusted.
-
-        Raises:
-            KeyError: something is missing.
-            TypeError: something has the wrong type.
-            ValueError: the numbers are not those of a layer.
-        """
-        for name, kind in cls.TENSORS.items():
-            if tensors[name].dtype != kind:
-                raise TypeError(f"{name} is {tensors[name].dtype} and not {kind}")
-        numbers = {name: tensors[name].astype(np.float64) for name in cls.TENSORS}
-        return cls(
-            name=typed(entry, "name", str),
-            site=typed(entry, "site", int),
-            noise=None if entry["noise"] is None else typed(entry, "noise", str),
-            noise_scale=typed(entry, "noise_scale", float),
-            step=typed(entry, "step", float),
-            **numbers,
-        )
 
     def kernel_layer(self) -> RealDenseLayer:
         """The layer as the kernels see it."""

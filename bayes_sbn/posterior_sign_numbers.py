@@ -8,6 +8,7 @@ draw of the weights measures for itself.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from bayes_sbn.posterior_numbers import LayerNumbers
 
 class SignLayerNumbers(LayerNumbers):
     """A frozen dataclass with a matrix of ±1 weights, their scale and their prior."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("normalisation_eps",)
 
     scale: Float64
     prior: Float64 | float
