@@ -21,8 +21,11 @@ class LayerNumbers:
     TENSORS: ClassVar[dict[str, str]]
     """The arrays of a layer in a file, and their types."""
 
+    FURTHER: ClassVar[tuple[str, ...]] = ()
+    """Further numbers of an entry in a file, and"""
+
     OPTIONS: ClassVar[tuple[str, ...]] = ()
-    """Further numbers of an entry in a file, where they are there."""
+    """those that an entry may lack."""
 
     name: str
     site: int
@@ -49,6 +52,7 @@ class LayerNumbers:
             "site": typed(entry, "site", int),
             "noise": None if entry["noise"] is None else typed(entry, "noise", str),
             "noise_scale": typed(entry, "noise_scale", float),
+            **{name: typed(entry, name, float) for name in cls.FURTHER},
             **{name: typed(entry, name, float) for name in cls.OPTIONS if name in entry},
         }
         return cls(**numbers, **cls._numbers_of(tensors))

@@ -48,7 +48,7 @@ class RealPosteriorLayer(LayerNumbers):
         ("loc", "spread", "bias", "prior_scale"), "float64"
     )
 
-    OPTIONS: ClassVar[tuple[str, ...]] = ("step",)
+    FURTHER: ClassVar[tuple[str, ...]] = ("step",)
 
     name: str
     site: int
