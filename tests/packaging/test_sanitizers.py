@@ -21,7 +21,9 @@ from bayes_sbn.kernels.reference import flips as flips_reference
 from bayes_sbn.kernels.reference import packing as reference
 from bayes_sbn.kernels.reference.uniforms import uniforms_like
 from bayes_sbn.kernels.native import ensemble as ensembles
+from bayes_sbn.kernels.native import layers
 from bayes_sbn.kernels.native.probabilities import probabilities
+from bayes_sbn.kernels.reference import layers as layers_reference
 from bayes_sbn.kernels.reference.network import draw_network
 from tests.kernels.ensemble_cases import DRAWS, by_library, by_reference, random_case
 from tests.kernels.flip_cases import COMPILED, EMPTY, SIZES, arguments
@@ -67,6 +69,15 @@ for isa in library.available_isas:
             assert (again == wanted).all()
         last = network.layers[-1]
         probabilities(library, wanted, last.scale, last.bias, 2)
+        for layer, own in zip(network.layers, words, strict=True):
+            planes = ensembles.PlanesOfBlocks.of(layer)
+            assert (ensembles.draw_weights(library, layer, planes, key, DRAWS, 2) == own).all()
+            rows = torch.from_numpy(own[0].view("int32"))
+            for units in (rows, rows[:1]):
+                dots = layers.xnor_linear(library, rows, units, layer.num_inputs, 2)
+                assert torch.equal(
+                    dots, layers_reference.xnor_linear(rows, units, layer.num_inputs)
+                )
 print("clean")
 """
 
