@@ -38,7 +38,8 @@ from bayes_sbn.container import (
 from bayes_sbn.ensemble_weights import Weights
 from bayes_sbn.kernels.reference.cdf64 import CDF64, Float64
 from bayes_sbn.kernels.reference.components import Mixture
-from bayes_sbn.kernels.reference.network import Network, Units
+from bayes_sbn.kernels.reference.network import KernelLayer, Network, Units
+from bayes_sbn.kernels.reference.real_weights import Int16
 from bayes_sbn.kernels.reference.sampling import Int64
 from bayes_sbn.kernels.reference.stored import StoredLayer
 
@@ -147,7 +148,7 @@ def _from_parts(header: Json, left: dict[str, Array]) -> StoredEnsemble:
         for index, component in enumerate(entries)
     ]
     _check_networks(networks)
-    weights: list[object] = []
+    weights: list[PackedBits | Int16] = []
     units: list[Units | None] = []
     for site, layer in enumerate(networks[0].layers):
         weights.append(_weights(left, site, layer, number))
@@ -156,7 +157,7 @@ def _from_parts(header: Json, left: dict[str, Array]) -> StoredEnsemble:
         raise ValueError("it has tensors that are not those of its layers")
     return StoredEnsemble(
         mixture=Mixture.of(*networks),
-        weights=tuple(weights),  # type: ignore[arg-type]  # of the two kinds, as _weights says
+        weights=tuple(weights),
         units=tuple(units),
         draws=draws,
         components=components,
@@ -221,12 +222,15 @@ def _check_networks(networks: Sequence[Network]) -> None:
         raise ValueError("its layers share random bits")
 
 
-def _weights(left: dict[str, Array], site: int, layer: object, number: int) -> object:
+def _weights(
+    left: dict[str, Array], site: int, layer: KernelLayer, number: int
+) -> PackedBits | Int16:
     assert isinstance(layer, StoredLayer)
     name, inputs = f"{site}.weights", layer.num_inputs
     if layer.is_real:
         draws = 1 if layer.is_fixed else number
-        steps = _taken(left, name, "int16", (draws, layer.num_units, inputs))
+        shape = (draws, layer.num_units, inputs)
+        steps = _taken(left, name, "int16", shape).astype(np.int16)
         return np.broadcast_to(steps, (number, *steps.shape[1:]))
     shape = (number, layer.num_units, num_words(inputs))
     words = _taken(left, name, "uint32", shape).astype(np.uint32)

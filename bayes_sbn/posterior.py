@@ -42,7 +42,7 @@ from bayes_sbn.container import (
 )
 from bayes_sbn.ensemble import Ensemble
 from bayes_sbn.kernels.reference.components import Mixture
-from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, input_values, round_inputs
+from bayes_sbn.kernels.reference.inputs import input_values, round_inputs
 from bayes_sbn.kernels.reference.network import Network
 from bayes_sbn.posterior_calibration import calibration_rows
 from bayes_sbn.posterior_chain import Layer, check_network
@@ -286,11 +286,6 @@ class Posterior(PosteriorSizes):
         return errors
 
     # Its numbers.
-
-    @property
-    def input_limit(self) -> float:
-        """The largest magnitude of an input."""
-        return LARGEST_INPUT * self.input_scale
 
     @cached_property
     def digest(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT
 from bayes_sbn.posterior_chain import Layer
 from bayes_sbn.posterior_components import Component
 from bayes_sbn.posterior_low_rank_layer import LowRankPosteriorLayer
@@ -14,6 +15,7 @@ class PosteriorSizes:
     """What follows from the components of a posterior."""
 
     components: tuple[Component, ...]
+    input_scale: float
     likelihood: str
     temperature: float | None
 
@@ -73,7 +75,7 @@ class PosteriorSizes:
     @property
     def input_limit(self) -> float:
         """The largest magnitude of an input."""
-        raise NotImplementedError
+        return LARGEST_INPUT * self.input_scale
 
     def __repr__(self) -> str:
         temperature = "" if self.temperature is None else f", temperature {self.temperature:g}"

@@ -138,10 +138,13 @@ class PackedProbabilities:
             ValueError: a number is not allowed.
         """
         indices = list(range(draws)) if isinstance(draws, int) else [*map(operator.index, draws)]
-        if not all(0 <= index < 1 << 32 for index in indices) or not 0 <= site <= _LARGEST_SITE:
+        are_indices = all(0 <= index < 1 << 32 for index in indices)
+        is_number = not isinstance(draws, int) or draws >= 0
+        if not (are_indices and is_number and 0 <= site <= _LARGEST_SITE):
             raise ValueError(
-                f"PackedProbabilities.draw(draws, site={site}): indices of draws lie in [0, 2**32) "
-                f"and a site in [0, {_LARGEST_SITE}]."
+                f"PackedProbabilities.draw({draws}, site={site}): a number of draws is not "
+                f"negative, indices of draws lie in [0, 2**32) and a site in [0, {_LARGEST_SITE}]. "
+                "Write draw(10), or draw([0, 3])."
             )
         key = fold_stream(seed, stream)
         words: Tensor = torch.ops.bayes_sbn.draw_weights.default(

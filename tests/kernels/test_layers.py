@@ -160,7 +160,13 @@ def test_bad_probabilities_are_errors():
         PackedProbabilities(packed.hot[:, :0], packed.cold, 1, 2)
     with pytest.raises(ValueError, match=r"PackedProbabilities\(cold\)"):
         PackedProbabilities(packed.hot, packed.cold.long(), 1, 2)
-    for options in ({"draws": [2**32]}, {"draws": [-1]}, {"draws": 1, "site": 65_536}):
+    assert packed.draw(0).data.shape == (0, 1, 1)
+    for options in (
+        {"draws": -1},
+        {"draws": [2**32]},
+        {"draws": [-1]},
+        {"draws": 1, "site": 65_536},
+    ):
         with pytest.raises(ValueError, match="indices of draws lie in"):
             packed.draw(**options)
 

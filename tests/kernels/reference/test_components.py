@@ -81,8 +81,12 @@ def test_a_draw_alone_has_each_component_with_its_weight(is_broken):
         assert_count(counts, number, WEIGHTS, detects=0.08)
 
 
-def test_draws_are_closer_to_the_weights_than_independent_ones():
+def test_each_run_of_draws_has_one_place_in_each_stratum():
+    """Of thirds, component 0 owns the first and some of the second, 2 nearly all of the third."""
     found = draw_components(fold_stream(seed("strata"), 0), np.arange(3000), WEIGHTS)
-    counts = np.cumsum(found[:, None] == np.arange(3), axis=0)
-    error = np.abs(counts - WEIGHTS * np.arange(1, 3001)[:, None]).max()
-    assert error < 60  # independent draws: a standard deviation of 27 at the end alone
+    counts = np.stack([np.bincount(run, minlength=3) for run in found.reshape(-1, 3)])
+    assert set(counts[:, 0].tolist()) == {1, 2}
+    assert set(counts[:, 1].tolist()) == {0, 1, 2}
+    assert set(counts[:, 2].tolist()) == {0, 1}
+    independent = np.random.default_rng(0).choice(3, p=WEIGHTS, size=(1000, 3))
+    assert {0, 3} <= {int((run == 0).sum()) for run in independent}  # the control has others
