@@ -12,6 +12,10 @@ from tests.test_posterior_low_rank import network as low_rank_posterior
 
 NOISE_MODES = ("shared", "independent")
 
+needs_library = pytest.mark.skipif(
+    not loader.library_path().exists(), reason="the kernel library is not built"
+)
+
 
 @pytest.fixture(autouse=True)
 def _fresh_choice():
@@ -25,6 +29,7 @@ def rows(number: int = 45) -> np.ndarray:
 
 
 @pytest.mark.native
+@needs_library
 @pytest.mark.parametrize("noise", NOISE_MODES)
 def test_compiled_kernels_and_reference_give_the_same_bits(noise):
     mixture = Posterior.mixture([random_posterior(), random_posterior(label="other")], (1, 2))
@@ -43,6 +48,7 @@ def test_compiled_kernels_and_reference_give_the_same_bits(noise):
 
 
 @pytest.mark.native
+@needs_library
 @pytest.mark.parametrize("noise", NOISE_MODES)
 def test_weights_that_share_factors_are_given_to_the_kernels(noise):
     mixture = Posterior.mixture([low_rank_posterior(), random_posterior((5, 4, 3), ("uniform",))])
@@ -54,6 +60,7 @@ def test_weights_that_share_factors_are_given_to_the_kernels(noise):
 
 
 @pytest.mark.native
+@needs_library
 def test_auto_streams_where_it_can_and_else_runs_the_reference():
     for posterior, is_streamed in (
         (random_posterior(), True),
@@ -65,6 +72,7 @@ def test_auto_streams_where_it_can_and_else_runs_the_reference():
 
 
 @pytest.mark.native
+@needs_library
 def test_draws_that_measure_statistics_are_streamed_with_them():
     posterior = random_posterior()
     first = posterior.layers[0]
@@ -78,6 +86,7 @@ def test_draws_that_measure_statistics_are_streamed_with_them():
 
 
 @pytest.mark.native
+@needs_library
 @pytest.mark.parametrize("call", ["predict", "logits", "integer_logits"])
 def test_what_the_compiled_kernels_lack_is_refused_where_they_are_forced(call, monkeypatch):
     words = rf"{call}\(\): the compiled ensemble kernel is forced.*backend='reference'"
@@ -112,6 +121,7 @@ def test_without_the_library_the_reference_runs_and_native_is_refused(call, monk
 
 
 @pytest.mark.native
+@needs_library
 @pytest.mark.parametrize("noise", NOISE_MODES)
 def test_the_bound_on_memory_cuts_the_work_and_not_the_results(noise):
     posterior, x = random_posterior((5, 70, 40, 3)), rows(300)
