@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kLine = 64;  // bytes to which memory is aligned
 
-// Whether all inputs are +magnitude or -magnitude, and if so their signs as packed rows.
+// Whether all inputs are +magnitude or -magnitude, and if so their signs as packed rows in groups of 32.
 bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, int64_t* magnitude,
                  int64_t* largest) {
   const int64_t inputs = args.layers[0].inputs, number = args.rows * inputs;
@@ -31,14 +31,14 @@ bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, 
   *magnitude = 1;
   if (least != *largest || least == 0) return false;
   *magnitude = least;
-  const int64_t words = (inputs + 31) / 32;
-  packed->assign(static_cast<std::size_t>(args.rows * words), 0);
+  constexpr int64_t kRows = 32;
+  const int64_t words = (inputs + 31) / 32, place = args.first_row % kRows;
+  packed->assign(static_cast<std::size_t>((place + args.rows + kRows - 1) / kRows * words * kRows), 0);
   for (int64_t row = 0; row < args.rows; ++row) {
-    for (int64_t i = 0; i < inputs; ++i) {
-      if (args.inputs[row * inputs + i] > 0) {
-        (*packed)[static_cast<std::size_t>(row * words + i / 32)] |= 1u << (i % 32);
-      }
-    }
+    const int64_t group = (place + row) / kRows;
+    uint32_t* const target = packed->data() + group * words * kRows + (place + row) % kRows;
+    const int16_t* const values = args.inputs + row * inputs;
+    for (int64_t i = 0; i < inputs; ++i) target[i / 32 * kRows] |= static_cast<uint32_t>(values[i] > 0) << (i % 32);
   }
   return true;
 }

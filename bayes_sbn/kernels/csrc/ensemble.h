@@ -11,11 +11,11 @@ namespace bsbn {
 struct EnsembleScratch {
   int64_t weights;  // those of some blocks of 16 units
   int64_t ties;     // words of weights that the hot planes left open
-  int64_t inputs;   // rows that the first layer reads, where they are not read as they are
-  int64_t lower;    // rows that a layer reads, and
-  int64_t upper;    // those it writes: row_bytes each row
-  int64_t row_bytes;
-  int64_t bytes;  // in all
+  int64_t inputs;   // the view of the rows that the first layer reads, and
+  int64_t view;     // of those that another does
+  int64_t lower;    // packed rows that a layer reads, and
+  int64_t upper;    // those it writes
+  int64_t bytes;    // in all
 };
 
 // What is looked up of a law.
@@ -27,7 +27,7 @@ ActivationTables activation_tables(int64_t law);
 
 struct EnsembleWork {
   bsbn_ensemble_args* args;
-  const uint32_t* packed;  // the inputs, (rows, words), if all are +magnitude or -magnitude; else null
+  const uint32_t* packed;  // the inputs as Rows have them, if all are +magnitude or -magnitude; else null
   int64_t magnitude;
   int64_t largest_input;
   const ActivationTables* tables;  // by layer

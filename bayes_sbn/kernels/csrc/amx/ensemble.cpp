@@ -11,8 +11,8 @@ int64_t rows_at_once(const bsbn_xnor_linear_args* args) {
 }
 
 int64_t tile_bytes(const bsbn_xnor_linear_args* args) {
-  const int64_t rows = rows_at_once(args) + kRows;
-  return TileLanes::weight_bytes(args->length) + rows * TileLanes::row_bytes(args->length) + 64;
+  const int64_t groups = (rows_at_once(args) + kRows - 1) / kRows;
+  return TileLanes::weight_bytes(args->length) + groups * TileLanes::group_bytes(args->length, false) + 64;
 }
 
 void multiply_by_tiles(const bsbn_xnor_linear_args* args, uint8_t* scratch, int64_t first, int64_t last) {
@@ -25,8 +25,12 @@ void multiply_by_tiles(const bsbn_xnor_linear_args* args, uint8_t* scratch, int6
   for (int64_t row = 0; row < args->num_rows; row += rows_at_once(args)) {
     const int64_t left = args->num_rows - row;
     const int64_t rows = left < rows_at_once(args) ? left : rows_at_once(args);
-    TileLanes::spread_rows(reinterpret_cast<const uint32_t*>(args->rows) + row * words, rows, args->length, bytes);
-    const Rows lower{bytes, TileLanes::row_bytes(args->length), true, nullptr, 0};
+    const int64_t group_bytes = TileLanes::group_bytes(args->length, false);
+    for (int64_t r = 0; r < rows; ++r) {
+      TileLanes::spread_row(reinterpret_cast<const uint32_t*>(args->rows) + (row + r) * words, 1, args->length,
+                            bytes + r / kRows * group_bytes, static_cast<int>(r % kRows));
+    }
+    const TileLanes::View view{bytes, true, false};
     for (int64_t block = first; block < last; block += TileLanes::kBlocks) {
       const int blocks = last - block < TileLanes::kBlocks ? 1 : TileLanes::kBlocks;
       for (int b = 0; b < blocks; ++b) {
@@ -41,7 +45,7 @@ void multiply_by_tiles(const bsbn_xnor_linear_args* args, uint8_t* scratch, int6
       }
       for (int64_t group = 0; group < rows; group += kRows) {
         const int count = static_cast<int>(rows - group < kRows ? rows - group : kRows);
-        TileLanes::see(scratch, blocks, lower, args->length, group, count, 0, v);
+        TileLanes::see(scratch, blocks, view, args->length, row + group, group / kRows, 0, count, v, [](int64_t) {});
         for (int r = 0; r < count; ++r) {
           for (int b = 0; b < blocks; ++b) {
             const int64_t unit = (block + b) * kLanes;
