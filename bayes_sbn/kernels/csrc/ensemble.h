@@ -39,6 +39,7 @@ struct EnsembleKernels {
   void (*lay_out)(EnsembleWork* work);  // finds the parts of the scratch memory
   // Draws first..last-1 in scratch memory of this thread.
   void (*run)(const EnsembleWork* work, uint8_t* scratch, int64_t first, int64_t last);
+  int64_t parts_isa;  // of what follows
   // Draws first..last-1; scratch of 192 bytes a word of the inputs and 128 more.
   void (*draw_weights)(const bsbn_draw_weights_args* args, uint8_t* scratch, int64_t first, int64_t last);
   // Blocks first..last-1 of 16 units; scratch of so many bytes.

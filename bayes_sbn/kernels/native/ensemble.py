@@ -107,7 +107,7 @@ def fits(network: Network, inputs: Inputs) -> bool:
 def row_bytes(library: NativeLibrary, network: Network) -> tuple[int, int]:
     """Bytes of a row in the working memory of a thread: as the widest layer reads it, and in all.
 
-    Rows are packed; where the matrix unit multiplies they are read as bytes, two for a 16-bit input.
+    Rows are packed; the matrix unit reads them as bytes, two for a 16-bit input.
     """
     inputs = network.layers[0].num_inputs
     widest = max((layer.num_units for layer in network.layers[:-1]), default=0)

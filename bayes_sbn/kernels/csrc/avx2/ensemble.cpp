@@ -6,7 +6,8 @@ const bsbn::EnsembleKernels bsbn::ensemble_avx2 = {
     BSBN_AVX2,
     lay_out<PlainLanes>,
     run_draws<PlainLanes>,
+    BSBN_AVX2,
     draw_some_weights<PlainLanes>,
-    multiplying_bytes<PlainLanes>,
+    multiplying_bytes,
     multiply_some_units<PlainLanes>,
 };

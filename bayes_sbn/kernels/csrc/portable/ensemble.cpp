@@ -6,7 +6,8 @@ const bsbn::EnsembleKernels bsbn::ensemble_portable = {
     BSBN_PORTABLE,
     lay_out<PlainLanes>,
     run_draws<PlainLanes>,
+    BSBN_PORTABLE,
     draw_some_weights<PlainLanes>,
-    multiplying_bytes<PlainLanes>,
+    multiplying_bytes,
     multiply_some_units<PlainLanes>,
 };
