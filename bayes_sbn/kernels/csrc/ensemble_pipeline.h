@@ -225,7 +225,7 @@ class Pipeline {
   void decide(int b, uint32_t pair, const uint32_t (&words)[kLanes]) {
     const Rule& rule = waiting_.blocks->rules[b];
     uint32_t up, open;
-    Lanes::look(rule.squeeze, *tables_.coarse, waiting_.v[b].of + 2 * pair, words, &up, &open);
+    Lanes::look(rule.squeeze, layer_.law, tables_, waiting_.v[b].of + 2 * pair, words, &up, &open);
     const uint32_t there = rule.there * 0x10001u;
     open &= there;
     if (__builtin_expect(open != 0, 0)) up = decide_open(b, pair, words, up, open);
