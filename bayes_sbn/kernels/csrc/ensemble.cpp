@@ -12,6 +12,7 @@
 
 #include "activation_table.h"
 #include "cdf64.h"
+#include "ensemble_inputs.h"
 #include "library.h"
 #include "threads.h"
 
@@ -22,7 +23,8 @@ constexpr int64_t kLine = 64;  // bytes to which memory is aligned
 
 int64_t aligned(int64_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
 
-// The table of a law, made when it is first asked for.
+}  // namespace
+
 const uint32_t* table_of(int64_t law) {
   static std::mutex lock;
   static std::vector<uint32_t> tables[BSBN_NUM_FLIP_LAWS];
@@ -45,7 +47,6 @@ const uint32_t* table_of(int64_t law) {
   return table.data();
 }
 
-// Whether all inputs are +magnitude or -magnitude, and if so their signs as packed rows.
 bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, int64_t* magnitude,
                  int64_t* largest) {
   const int64_t inputs = args.layers[0].inputs, number = args.rows * inputs;
@@ -70,6 +71,8 @@ bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, 
   }
   return true;
 }
+
+namespace {
 
 struct Context {
   const EnsembleWork* work;

@@ -25,6 +25,19 @@ struct EnsembleWork {
   EnsembleScratch scratch;
 };
 
+enum FusedKind { kDrawnSigns, kSigns, kLogits, kDots };
+
+// One layer alone.  Its rows are cut into slices, and its units into blocks of 16: part
+// slice * blocks + block is one block of units for one slice of rows.
+struct FusedWork {
+  int64_t kind;
+  bsbn_ensemble_layer layer;
+  bsbn_ensemble_args args;  // of a draw at which the layer stands first; `dots` are those of kDots
+  EnsembleWork ensemble;    // its `args` are those of a slice
+  void* result;             // of the other kinds: words of packed rows, or doubles
+  int64_t rows_of_slice;
+};
+
 struct EnsembleKernels {
   int64_t isa;
   // Draws first..last-1 in scratch memory of this thread.
@@ -33,6 +46,8 @@ struct EnsembleKernels {
   void (*draw_weights)(const bsbn_draw_weights_args* args, uint8_t* scratch, int64_t first, int64_t last);
   // Blocks first..last-1 of 16 units; scratch of 64 bytes a word.
   void (*xnor_linear)(const bsbn_xnor_linear_args* args, uint8_t* scratch, int64_t first, int64_t last);
+  // Parts first..last-1 of a layer; scratch as `ensemble` says.
+  void (*fused_linear)(const FusedWork* work, uint8_t* scratch, int64_t first, int64_t last);
 };
 
 const EnsembleKernels* ensemble_kernels();  // those of the instruction set in use

@@ -101,12 +101,12 @@ inline bool decide_exactly(const Units& units, int lane, int64_t v, uint32_t u16
   return u48 < units.threshold(lane, v);
 }
 
+// Blocks first_block..last_block-1 of a layer; the dots of the last layer are wanted, not activations.
 template <class Lanes>
-void run_layer(const bsbn::EnsembleWork* work, int64_t index, int64_t position, const Rows& rows,
-               uint32_t* weights, Tie* ties) {
+void run_layer(const bsbn::EnsembleWork* work, int64_t index, bool is_last, int64_t position,
+               const Rows& rows, int64_t first_block, int64_t last_block, uint32_t* weights, Tie* ties) {
   const bsbn_ensemble_args& args = *work->args;
   const bsbn_ensemble_layer& layer = args.layers[index];
-  const bool is_last = index + 1 == args.num_layers;
   const Key key{static_cast<uint32_t>(args.key0), static_cast<uint32_t>(args.key1)};
   const uint32_t draw = static_cast<uint32_t>(args.draws[position]);
   const int64_t words = (layer.inputs + 31) / 32;
@@ -120,7 +120,7 @@ void run_layer(const bsbn::EnsembleWork* work, int64_t index, int64_t position, 
   const int64_t most = units.counts_mismatches ? layer.inputs : layer.inputs * work->largest_input;
   const int64_t least = units.counts_mismatches ? 0 : -most;
   const int64_t of_draw = layer.has_units_of_draws ? position * layer.units : 0;
-  for (int64_t block = 0; block * kLanes < layer.units; ++block) {
+  for (int64_t block = first_block; block < last_block; ++block) {
     const int64_t first_unit = block * kLanes;
     units.number = static_cast<int>(layer.units - first_unit < kLanes ? layer.units - first_unit : kLanes);
     const uint32_t there = (1u << units.number) - 1;
@@ -210,7 +210,8 @@ void run_draws(const bsbn::EnsembleWork* work, uint8_t* scratch, int64_t first, 
     Rows rows{work->packed, args.inputs, (args.layers[0].inputs + 31) / 32, upper,
               work->scratch.row_bytes};
     for (int64_t index = 0; index < args.num_layers; ++index) {
-      run_layer<Lanes>(work, index, position, rows, weights, ties);
+      const int64_t blocks = (args.layers[index].units + kLanes - 1) / kLanes;
+      run_layer<Lanes>(work, index, index + 1 == args.num_layers, position, rows, 0, blocks, weights, ties);
       uint8_t* const written = rows.upper;
       rows = Rows{reinterpret_cast<uint32_t*>(written), nullptr, work->scratch.row_bytes / 4,
                   written == upper ? lower : upper, work->scratch.row_bytes};

@@ -1,7 +1,9 @@
 // Ensembles with ordinary arithmetic, in vectors of AVX2 where the compiler finds them.
 #include "../ensemble_lanes.h"
 #include "../ensemble_parts.h"
+#include "../fused_linear_blocks.h"
 
 const bsbn::EnsembleKernels bsbn::ensemble_avx2 = {BSBN_AVX2, run_draws<PlainLanes>,
                                                          draw_some_weights<PlainLanes>,
-                                                         multiply_some_units<PlainLanes>};
+                                                         multiply_some_units<PlainLanes>,
+                                                         run_fused<PlainLanes>};

@@ -7,6 +7,7 @@
 
 #include "../ensemble_lanes.h"
 #include "../ensemble_parts.h"
+#include "../fused_linear_blocks.h"
 #include "counters.h"
 
 namespace {
@@ -315,4 +316,5 @@ class WideLanes {
 
 const bsbn::EnsembleKernels bsbn::ensemble_avx512 = {BSBN_AVX512, run_draws<WideLanes>,
                                                          draw_some_weights<WideLanes>,
-                                                         multiply_some_units<WideLanes>};
+                                                         multiply_some_units<WideLanes>,
+                                                         run_fused<WideLanes>};

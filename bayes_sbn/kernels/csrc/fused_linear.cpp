@@ -1,0 +1,190 @@
+// One layer alone, its product and what becomes of it in one pass: arguments checked, parts split over
+// threads.
+//
+// Equal to bayes_sbn/kernels/reference/fused_linear.py.  A part is a block of 16 units for a slice of the
+// rows; there is more than one slice only where blocks are fewer than threads, for each slice draws the
+// weights anew.
+#include <vector>
+
+#include "ensemble.h"
+#include "ensemble_inputs.h"
+#include "library.h"
+#include "threads_scratch.h"
+
+namespace bsbn {
+namespace {
+
+constexpr int64_t kRowsOfGroup = 32;           // rows that share words of the noise
+constexpr int64_t kLeastOfThread = 1 << 15;  // words of rows that a block sees before threads pay
+
+struct Rows {
+  const char* name;  // of the function
+  const int32_t* packed;
+  const int16_t* numbers;
+  int64_t number;
+  int64_t num_threads;
+};
+
+int check(const Rows& rows, const bsbn_ensemble_layer* given, bool may_draw, bool has_units,
+          const void* result) {
+  if (given == nullptr) return fail(BSBN_INVALID_ARGUMENT, "%s: no layer", rows.name);
+  const bsbn_ensemble_layer& layer = *given;
+  if (rows.number < 0 || layer.units < 0 || layer.inputs < 0 || layer.inputs > 0x7FFFFFFF ||
+      rows.num_threads < 1) {
+    return fail(BSBN_INVALID_ARGUMENT, "%s: %lld rows, %lld units, %lld inputs, %lld threads", rows.name,
+                static_cast<long long>(rows.number), static_cast<long long>(layer.units),
+                static_cast<long long>(layer.inputs), static_cast<long long>(rows.num_threads));
+  }
+  if (rows.number == 0 || layer.units == 0) return BSBN_OK;
+  const bool has_planes = may_draw && layer.hot != nullptr && layer.cold != nullptr;
+  const bool has_inputs = rows.packed != nullptr || rows.numbers != nullptr;
+  const bool lacks = layer.inputs > 0 && !(has_inputs && (layer.words != nullptr || has_planes));
+  if (result == nullptr || lacks || (has_units && (layer.scale == nullptr || layer.bias == nullptr))) {
+    return fail(BSBN_INVALID_ARGUMENT, "%s: a null pointer for data that is not empty", rows.name);
+  }
+  return BSBN_OK;
+}
+
+// The rows without their padding bits where these are not 0; else null.
+const uint32_t* without_padding(const uint32_t* rows, int64_t number, int64_t length,
+                                std::vector<uint32_t>* copy) {
+  if (length % 32 == 0) return nullptr;
+  const int64_t words = (length + 31) / 32;
+  const uint32_t padding = ~((1u << length % 32) - 1);
+  uint32_t found = 0;
+  for (int64_t row = 0; row < number; ++row) found |= rows[row * words + words - 1];
+  if ((found & padding) == 0) return nullptr;
+  copy->assign(rows, rows + number * words);
+  for (int64_t row = 0; row < number; ++row) {
+    (*copy)[static_cast<std::size_t>(row * words + words - 1)] &= ~padding;
+  }
+  return copy->data();
+}
+
+// Runs a layer whose arguments were checked; `work` has its kind, args and result.
+int run(const Rows& rows, const bsbn_ensemble_layer& layer, FusedWork* work, int64_t* ran_isa) {
+  const EnsembleKernels* const kernels = ensemble_kernels();
+  *ran_isa = kernels->isa;
+  if (rows.number == 0 || layer.units == 0) return BSBN_OK;
+  work->layer = layer;
+  work->layer.has_units_of_draws = 0;
+  bsbn_ensemble_args& args = work->args;
+  args.inputs = rows.numbers;
+  args.layers = &work->layer;
+  args.num_layers = 1;
+  args.num_draws = 1;
+  args.rows = rows.number;
+  std::vector<uint32_t> made;
+  EnsembleWork& ensemble = work->ensemble;
+  if (rows.packed != nullptr || layer.inputs == 0) {
+    static constexpr uint32_t nothing = 0;
+    const uint32_t* const given = reinterpret_cast<const uint32_t*>(rows.packed);
+    const uint32_t* const clean = without_padding(given, rows.number, layer.inputs, &made);
+    ensemble.packed = clean != nullptr ? clean : given != nullptr ? given : &nothing;
+    ensemble.magnitude = ensemble.largest_input = 1;
+  } else if (pack_inputs(args, &made, &ensemble.magnitude, &ensemble.largest_input)) {
+    ensemble.packed = made.data();
+  } else if (layer.inputs * ensemble.largest_input > 0x7FFFFFFF) {
+    return fail(BSBN_SUMS_TOO_LARGE, "%s: sums of %lld inputs up to %lld leave 32 bits", rows.name,
+                static_cast<long long>(layer.inputs), static_cast<long long>(ensemble.largest_input));
+  }
+  const bool is_looked_up = work->kind == kDrawnSigns && !args.is_shared && layer.law != BSBN_LOGISTIC;
+  const uint32_t* const table = is_looked_up ? table_of(layer.law) : nullptr;
+  ensemble.tables = &table;
+  const int64_t words = (layer.inputs + 31) / 32, line = (64 * words + kLine - 1) / kLine * kLine;
+  ensemble.scratch.ties = line;
+  ensemble.scratch.bytes = 3 * line + 2 * kLine;  // ties are written 16 at a time
+  const int64_t blocks = (layer.units + 15) / 16;
+  int64_t slices = blocks < rows.num_threads ? (rows.num_threads + blocks - 1) / blocks : 1;
+  const int64_t groups = (rows.number + kRowsOfGroup - 1) / kRowsOfGroup;
+  slices = slices < groups ? slices : groups;
+  work->rows_of_slice = (groups + slices - 1) / slices * kRowsOfGroup;
+  slices = (rows.number + work->rows_of_slice - 1) / work->rows_of_slice;
+  const int64_t of_part = (work->rows_of_slice < rows.number ? work->rows_of_slice : rows.number) *
+                          (ensemble.packed != nullptr ? words : layer.inputs);
+  Parts<FusedWork> parts{work, kernels->fused_linear, ensemble.scratch.bytes, {}};
+  return run_parts(rows.name, &parts, blocks * slices, rows.num_threads, 1 + kLeastOfThread / (of_part + 1));
+}
+
+// What a function does once its arguments were checked.
+int run_checked(int status, const Rows& rows, const bsbn_ensemble_layer* layer, FusedWork* work,
+                int64_t* ran_isa) {
+  if (status != BSBN_OK) return status;
+  try {
+    return run(rows, *layer, work, ran_isa);
+  } catch (const std::bad_alloc&) {
+    return fail(BSBN_OUT_OF_MEMORY, "%s: no memory for %lld rows", rows.name,
+                static_cast<long long>(rows.number));
+  }
+}
+
+int check_draw(const bsbn_stochastic_linear_args& args) {
+  const bsbn_ensemble_layer& layer = *args.layer;
+  if (args.draw < 0 || args.draw > 0xFFFFFFFF || layer.site < 0 || layer.site > 0xFFFF ||
+      args.first_row < 0 || args.first_row + args.num_rows > int64_t{1} << 32) {
+    return fail(BSBN_INVALID_ARGUMENT, "bsbn_stochastic_linear: draw %lld, site %lld, %lld rows from %lld",
+                static_cast<long long>(args.draw), static_cast<long long>(layer.site),
+                static_cast<long long>(args.num_rows), static_cast<long long>(args.first_row));
+  }
+  if (layer.law < 0 || layer.law >= BSBN_NUM_FLIP_LAWS || layer.law == BSBN_SCALED_LOGISTIC ||
+      !(layer.noise_scale > 0)) {
+    return fail(BSBN_INVALID_ARGUMENT, "bsbn_stochastic_linear: law %lld of scale %g",
+                static_cast<long long>(layer.law), layer.noise_scale);
+  }
+  return BSBN_OK;
+}
+
+}  // namespace
+}  // namespace bsbn
+
+int bsbn_stochastic_linear(bsbn_stochastic_linear_args* args) {
+  using namespace bsbn;
+  const Rows rows{"bsbn_stochastic_linear", args->rows, args->numbers, args->num_rows, args->num_threads};
+  int status = check(rows, args->layer, true, true, args->words);
+  if (status == BSBN_OK) status = check_draw(*args);
+  FusedWork work{};
+  work.kind = kDrawnSigns;
+  work.args.draws = &args->draw;
+  work.args.first_row = args->first_row;
+  work.args.key0 = args->key0;
+  work.args.key1 = args->key1;
+  work.args.is_shared = args->is_shared;
+  work.result = args->words;
+  return run_checked(status, rows, args->layer, &work, &args->ran_isa);
+}
+
+int bsbn_sign_linear(bsbn_sign_linear_args* args) {
+  using namespace bsbn;
+  const Rows rows{"bsbn_sign_linear", args->rows, args->numbers, args->num_rows, args->num_threads};
+  FusedWork work{};
+  work.kind = kSigns;
+  work.result = args->words;
+  const int status = check(rows, args->layer, false, true, args->words);
+  return run_checked(status, rows, args->layer, &work, &args->ran_isa);
+}
+
+int bsbn_linear_logits(bsbn_linear_logits_args* args) {
+  using namespace bsbn;
+  const Rows rows{"bsbn_linear_logits", args->rows, args->numbers, args->num_rows, args->num_threads};
+  FusedWork work{};
+  work.kind = kLogits;
+  work.result = args->logits;
+  const int status = check(rows, args->layer, false, true, args->logits);
+  return run_checked(status, rows, args->layer, &work, &args->ran_isa);
+}
+
+int bsbn_integer_linear(bsbn_integer_linear_args* args) {
+  using namespace bsbn;
+  const Rows rows{"bsbn_integer_linear", nullptr, args->numbers, args->num_rows, args->num_threads};
+  bsbn_ensemble_layer layer{};
+  layer.words = args->weights;
+  layer.units = args->units;
+  layer.inputs = args->inputs;
+  const int64_t draw = 0;
+  FusedWork work{};
+  work.kind = kDots;
+  work.args.draws = &draw;
+  work.args.dots = args->dots;
+  const int status = check(rows, &layer, false, false, args->dots);
+  return run_checked(status, rows, &layer, &work, &args->ran_isa);
+}
