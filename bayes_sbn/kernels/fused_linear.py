@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from bayes_sbn.bits import PackedBits
@@ -77,6 +76,7 @@ def stochastic_linear(
         RuntimeError: scale or bias requires a gradient.
 
     Example:
+        >>> import torch
         >>> from bayes_sbn.kernels import PackedProbabilities, pack, stochastic_linear, unpack
         >>> x, p = pack(torch.ones(2, 8)), torch.tensor([[0.0] * 8, [1.0] * 8])
         >>> unpack(stochastic_linear(x, PackedProbabilities.pack(p), 10.0, 0.0), torch.int8)
@@ -93,7 +93,7 @@ def stochastic_linear(
             f"stochastic_linear(noise={noise!r}): the noise must be one of "
             f"{', '.join(map(repr, LAWS))}."
         )
-    if not (noise_scale > 0 and math.isfinite(noise_scale)):
+    if not 0 < noise_scale < math.inf:
         raise ValueError(
             f"stochastic_linear(noise_scale={noise_scale}): the scale of the noise is a positive "
             "number. Write sign_linear(x, w, scale, bias) for no noise."
@@ -144,6 +144,7 @@ def sign_linear(x: Rows, w: PackedBits, scale: Tensor | float, bias: Tensor | fl
         RuntimeError: scale or bias requires a gradient.
 
     Example:
+        >>> import torch
         >>> from bayes_sbn.kernels import pack, sign_linear, unpack
         >>> x, w = pack(torch.tensor([[1.0, 1.0]])), pack(torch.tensor([[1.0, 1.0], [1.0, -1.0]]))
         >>> unpack(sign_linear(x, w, 1.0, 0.0))
@@ -180,6 +181,7 @@ def linear_logits(x: Rows, w: PackedBits, scale: Tensor | float, bias: Tensor | 
         RuntimeError: scale or bias requires a gradient.
 
     Example:
+        >>> import torch
         >>> from bayes_sbn.kernels import linear_logits, pack
         >>> x, w = pack(torch.tensor([[1.0, 1.0]])), pack(torch.tensor([[1.0, 1.0], [1.0, -1.0]]))
         >>> linear_logits(x, w, 0.5, torch.tensor([0.0, 1.0]))
@@ -213,6 +215,7 @@ def integer_linear(x: Tensor, w: PackedBits) -> Tensor:
         ValueError: rows and weights are not of one length, or weights are no matrix.
 
     Example:
+        >>> import torch
         >>> from bayes_sbn.kernels import integer_linear, pack
         >>> x = torch.tensor([[5, -3]], dtype=torch.int16)
         >>> integer_linear(x, pack(torch.tensor([[1.0, 1.0], [1.0, -1.0]])))

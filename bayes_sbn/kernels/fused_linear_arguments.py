@@ -1,4 +1,4 @@
-"""What the fused layers are given: rows, weights, scales and the numbers that key a draw, checked."""
+"""What fused layers are given, checked: rows, weights, scales, and the numbers that key a draw."""
 
 from __future__ import annotations
 
