@@ -182,6 +182,23 @@ def test_sums_at_the_limit_of_32_bits(forced_library):
     assert native.integer_linear(forced_library, wider, random_words("w", 1, inputs + 2)) is None
 
 
+@pytest.mark.native
+def test_the_largest_sums_are_decided_too(forced_library):
+    """Rows whose sums are the bounds of a search, and between which the rule changes."""
+    x = torch.tensor([[-7] * 20, [7] * 20, [7] + [0] * 19], dtype=torch.int16)
+    w = torch.tensor([[(1 << 20) - 1]], dtype=torch.int32).expand(6, 1)
+    scale = torch.tensor([1.0, 1, 1, -1, -1, -1], dtype=torch.float64)
+    bias = torch.tensor([141.0, 139.5, -139.5, 141, 139.5, -139.5], dtype=torch.float64)
+    signs = native.sign_linear(forced_library, x, w, scale, bias, 20)
+    assert torch.equal(signs, reference.sign_linear(x, w, scale, bias, 20))
+    assert unpack(PackedBits(signs, 6), torch.int8)[0].tolist() == [1, -1, -1, 1, 1, 1]
+    place = ("uniform", 0.25, True, 1, 0, 2, 3, 0)
+    given = (x, w, None, scale, bias, 20, *place)
+    found = native.stochastic_linear(forced_library, *given)
+    assert torch.equal(found, reference.stochastic_linear(*given))
+    assert torch.equal(found, signs)  # all are beyond the noise
+
+
 LINEAR = {
     "bsbn_stochastic_linear": native.StochasticLinearArguments,
     "bsbn_sign_linear": native.SignLinearArguments,
