@@ -1,4 +1,4 @@
-"""A forward pass of one's own, layer by layer in packed bits, is that of an ensemble, bit for bit."""
+"""A forward pass of one's own, layer by layer in packed bits, is that of an ensemble."""
 
 import numpy as np
 import pytest

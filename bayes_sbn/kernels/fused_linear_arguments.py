@@ -41,11 +41,15 @@ def units_of(call: str, w: Weights, inputs: int, *, may_draw: bool = False) -> i
                 "inputs). Write one call for each draw."
             )
         length, units = w.length, w.data.shape[0]
-    else:
-        advice = "w.draw([draw], site=...), and its first matrix" if not may_draw else "pack(w)"
+    elif isinstance(w, PackedProbabilities):
         raise TypeError(
-            f"{call} received weights of {type(w).__name__}; they are packed bits"
-            f"{' or PackedProbabilities' if may_draw else ''}. Write {advice}."
+            f"{call} received weights of PackedProbabilities; they are packed bits. Write "
+            "bits = w.draw([draw], site=...), and give PackedBits(bits.data[0], bits.length)."
+        )
+    else:
+        kinds = "packed bits or PackedProbabilities" if may_draw else "packed bits"
+        raise TypeError(
+            f"{call} received weights of {type(w).__name__}; they are {kinds}. Write pack(w)."
         )
     if length != inputs:
         raise ValueError(

@@ -140,7 +140,9 @@ def test_layers_refuse_to_be_differentiated(which):
     units = {"scale": torch.ones(5), "bias": torch.zeros(5)}
     units[which].requires_grad_()
     for call in (kernels.stochastic_linear, kernels.sign_linear, kernels.linear_logits):
-        words = rf"{call.__name__}\(\) has no gradient.*Write scale\.detach\(\) and bias\.detach\(\)"
+        words = (
+            rf"{call.__name__}\(\) has no gradient.*Write scale\.detach\(\) and bias\.detach\(\)"
+        )
         with pytest.raises(RuntimeError, match=words):
             call(x, w, **units)
         with torch.no_grad():
@@ -187,7 +189,7 @@ NUMBERS = torch.ones(2, 40, dtype=torch.int16)
         ({"x": torch.ones(2, 40)}, TypeError, r"rows of torch.float32 of shape \(2, 40\).*pack\(x"),
         ({"x": torch.tensor(1, dtype=torch.int16)}, TypeError, r"torch.int16 of shape \(\)"),
         ({"x": np.ones((2, 40))}, TypeError, r"rows of ndarray.*torch.int16"),
-        ({"w": torch.ones(5, 40)}, TypeError, r"weights of Tensor.*packed bits"),
+        ({"w": torch.ones(5, 40)}, TypeError, r"weights of Tensor.*packed bits.*Write pack\(w\)"),
         ({"w": pack(signs((2, 5, 40)))}, ValueError, r"weights of shape \(2, 5, 40\).*matrix"),
         ({"w": pack(signs((5, 39)))}, ValueError, "rows have 40 values and weights 39"),
         ({"scale": torch.ones(4)}, ValueError, r"a scale of torch.float32 and shape \(4,\)"),
@@ -231,7 +233,7 @@ def test_bad_options_of_a_draw_are_errors(changes, words):
 
 def test_what_belongs_to_another_function_is_said():
     for call in (kernels.sign_linear, kernels.linear_logits):
-        with pytest.raises(TypeError, match=r"weights of PackedProbabilities.*w\.draw\(\[draw\]"):
+        with pytest.raises(TypeError, match=r"weights of PackedProb.*w\.draw\(\[draw\]"):
             call(X, P, 1.0, 0.0)
     with pytest.raises(TypeError, match=r"of packed ones write xnor_linear\(x, w\)"):
         kernels.integer_linear(X, W)

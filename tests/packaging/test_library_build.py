@@ -55,7 +55,7 @@ def wide_registers(path: Path) -> int:
 
 
 def test_objects_are_one_per_operation_and_instruction_set(build):
-    expected = {"library", "threads", "layers", "probabilities"}
+    expected = {"library", "threads", "layers", "fused_linear", "probabilities"}
     for operation in OPERATIONS:
         expected |= {operation, f"portable/{operation}"}
         if ON_X86:

@@ -23,7 +23,7 @@ from bayes_sbn.kernels.native.ensemble import LAWS, LayerArguments
 from bayes_sbn.philox import fold_stream
 
 _ROWS = (
-    ("layer", ctypes.POINTER(LayerArguments)),
+    ("layer", ctypes.c_void_p),
     ("rows", ctypes.c_void_p),
     ("numbers", ctypes.c_void_p),
 )
@@ -118,7 +118,7 @@ def stochastic_linear(
     )
     words = _words(rows, len(scale))
     arguments = StochasticLinearArguments(
-        layer=ctypes.pointer(layer),
+        layer=ctypes.addressof(layer),
         words=words.data_ptr(),
         first_row=first_row,
         draw=draw,
@@ -144,7 +144,7 @@ def sign_linear(
     layer = LayerArguments(words=weights.data_ptr(), **_units(scale, bias, inputs))
     words = _words(rows, len(scale))
     arguments = SignLinearArguments(
-        layer=ctypes.pointer(layer), words=words.data_ptr(), **_rows(rows, num_threads)
+        layer=ctypes.addressof(layer), words=words.data_ptr(), **_rows(rows, num_threads)
     )
     return words if _fits(library, "bsbn_sign_linear", arguments) else None
 
@@ -163,7 +163,7 @@ def linear_logits(
     layer = LayerArguments(words=weights.data_ptr(), **_units(scale, bias, inputs))
     logits = torch.empty((*rows.shape[:-1], len(scale)), dtype=torch.float64)
     arguments = LinearLogitsArguments(
-        layer=ctypes.pointer(layer), logits=logits.data_ptr(), **_rows(rows, num_threads)
+        layer=ctypes.addressof(layer), logits=logits.data_ptr(), **_rows(rows, num_threads)
     )
     return logits if _fits(library, "bsbn_linear_logits", arguments) else None
 
