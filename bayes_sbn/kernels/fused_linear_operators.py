@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,37 +29,6 @@ def _check_finite(name: str, scale: Tensor, bias: Tensor) -> None:
                 f"{name}() needs a finite {what}: that of unit {unit} is {float(value[unit])}. "
                 "Write torch.nan_to_num() of it, or drop such units."
             )
-
-
-def _checked(
-    name: str, function: Callable[..., Tensor | None], place: int | None, *, is_native: bool
-) -> Callable[..., Tensor]:
-    """An implementation that looks at scale and bias, arguments ``place`` and ``place + 1``.
-
-    Where sums do not fit into the compiled library, the reference computes them, unless the
-    library is forced.
-    """
-    own: Callable[..., Tensor] = getattr(reference, name)
-
-    @wraps(own)
-    def run(*arguments: object) -> Tensor:
-        given = arguments[1:] if is_native else arguments
-        if place is not None:
-            scale, bias = given[place], given[place + 1]
-            assert isinstance(scale, Tensor)
-            assert isinstance(bias, Tensor)
-            _check_finite(name, scale, bias)
-        result = function(*arguments)
-        if result is not None:
-            return result
-        if loader.is_native_forced():
-            raise RuntimeError(
-                f"{name}(): the compiled library is forced, and it is for sums of inputs that fit "
-                "in 32 bits. Leave BAYES_SBN_BACKEND out: the reference has sums of 64 bits."
-            )
-        return own(*given)
-
-    return run
 
 
 def _fake_stochastic_linear(
@@ -84,14 +54,38 @@ def _fake_integer_linear(rows: Tensor, weights: Tensor) -> Tensor:
 
 
 def _register(arguments: str, fake: Callable[..., Tensor], place: int | None = None) -> None:
-    """Registers the operator of these arguments, of which scale and bias are at a place."""
+    """Registers an operator, whose arguments ``place`` and ``place + 1`` are scale and bias.
+
+    What the compiled library gives back is the reference's: numbers that are not finite, to be
+    refused in words, and sums that 32 bits may not hold, unless the library is forced.
+    """
     name = arguments.partition("(")[0]
-    register(
-        f"{arguments} -> Tensor",
-        native=_checked(name, getattr(native, name), place, is_native=True),
-        reference=_checked(name, getattr(reference, name), place, is_native=False),
-        fake=fake,
-    )
+    defined: Callable[..., Tensor] = getattr(reference, name)
+    compiled: Callable[..., Tensor | None] = getattr(native, name)
+
+    def check(given: tuple[Any, ...]) -> None:
+        if place is not None:
+            _check_finite(name, given[place], given[place + 1])
+
+    @wraps(defined)
+    def by_reference(*given: Any) -> Tensor:
+        check(given)
+        return defined(*given)
+
+    @wraps(defined)
+    def by_library(library: loader.NativeLibrary, *given: Any) -> Tensor:
+        result = compiled(library, *given)
+        if result is not None:
+            return result
+        check(given)
+        if loader.is_native_forced():
+            raise RuntimeError(
+                f"{name}(): the compiled library is forced, and it is for sums of inputs that fit "
+                "in 32 bits. Leave BAYES_SBN_BACKEND out: the reference has sums of 64 bits."
+            )
+        return defined(*given)
+
+    register(f"{arguments} -> Tensor", native=by_library, reference=by_reference, fake=fake)
     if place is not None:
         forbid_gradient(name, "Write scale.detach() and bias.detach().")
 

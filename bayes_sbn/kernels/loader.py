@@ -30,6 +30,7 @@ STATUS_OK = 0
 STATUS_NOT_A_SIGN = 2
 STATUS_OUT_OF_MEMORY = 4
 STATUS_SUMS_TOO_LARGE = 5
+STATUS_NOT_FINITE = 6
 ISAS = ("portable", "avx2", "avx512")  # at the place of their codes
 BACKENDS = ("auto", "reference", "native")
 

@@ -20,6 +20,7 @@ from tests.kernels.fused_cases import (
 )
 from tests.kernels.reference import draw_oracle as oracle
 
+WITHOUT_NOISE = (native.sign_linear, native.linear_logits)
 SEED, STREAM, DRAW, SITE, FIRST = 2**64 - 3, 5, 2**32 - 1, 65_535, 29
 
 
@@ -121,23 +122,27 @@ def test_padding_strides_and_threads_do_not_matter(forced_library, shape, kind):
 
 @pytest.mark.native
 @pytest.mark.parametrize("is_shared", [True, False])
-def test_rows_are_cut_anywhere_and_shared_out_over_threads(forced_library, is_shared):
-    """One block of units, many rows: threads share the rows."""
-    rows, inputs, units = 2000, 70, 9
-    x = random_words("cut/x", rows, inputs)
-    w = random_words("cut/w", units, inputs)
+@pytest.mark.parametrize("shape", [(60_000, 70, 9), (3000, 1280, 20), (300, 1280, 150)])
+def test_rows_are_cut_anywhere_and_work_is_shared_out(forced_library, shape, is_shared):
+    """Threads share the rows where units are few, both, or the units."""
+    rows, inputs, units = shape
+    x, w = random_words("cut/x", rows, inputs), random_words("cut/w", units, inputs)
     g = numpy_generator("cut")
-    of_units = torch.from_numpy(g.normal(size=(2, units)) / 3)
+    layer = (*torch.from_numpy(g.normal(size=(2, units)) / inputs**0.5), inputs)
 
     def run(first, last, threads=1):
-        arguments = (x[first:last], w, None, *of_units, inputs, "laplace", 1.0, is_shared)
-        place = (1, 2, 3, 4, 45 + first)
-        return native.stochastic_linear(forced_library, *arguments, *place, threads)
+        noise = ("laplace", 1.0, is_shared, 1, 2, 3, 4, 45 + first)
+        return native.stochastic_linear(
+            forced_library, x[first:last], w, None, *layer, *noise, threads
+        )
 
     whole = run(0, rows)
+    signs, logits = (f(forced_library, x, w, *layer, 1) for f in WITHOUT_NOISE)
     for threads in range(2, 9):
         assert torch.equal(run(0, rows, threads), whole)
-    for first, last in ((0, 1), (31, 33), (24, 1500), (1999, 2000)):
+        assert torch.equal(native.sign_linear(forced_library, x, w, *layer, threads), signs)
+        assert torch.equal(native.linear_logits(forced_library, x, w, *layer, threads), logits)
+    for first, last in ((0, 1), (31, 33), (24, rows - 1), (rows - 1, rows)):
         assert torch.equal(run(first, last), whole[first:last])
 
 

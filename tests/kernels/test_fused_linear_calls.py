@@ -159,6 +159,8 @@ def test_scales_and_biases_are_finite(value):
             call(x, w, wrong, 0.0)
         with pytest.raises(ValueError, match=rf"{call.__name__}\(\) needs a finite bias: that of"):
             call(x, w, 0.0, wrong)
+        with pytest.raises(ValueError, match="finite bias"):
+            call(PackedBits(x.data[:0], 40), w, 0.0, wrong)
 
 
 def test_sums_beyond_32_bits_are_the_references(monkeypatch, library):
@@ -175,6 +177,18 @@ def test_sums_beyond_32_bits_are_the_references(monkeypatch, library):
     for name, units in (("integer_linear", ()), ("sign_linear", (1.0, 0.0))):
         with pytest.raises(RuntimeError, match=rf"{name}\(\): the compiled library is forced"):
             getattr(kernels, name)(x, w, *units)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_layers_on_cuda_equal_cpu():
+    for kind in KINDS:
+        for name, arguments in calls(case((33, 33, 17)), kind):
+            operator = getattr(torch.ops.bayes_sbn, name).default
+            there = [a.cuda() if isinstance(a, torch.Tensor) else a for a in arguments]
+            found = operator(*there)
+            assert found.is_cuda
+            assert torch.equal(found.cpu(), operator(*arguments))
 
 
 X = pack(signs((2, 40)))

@@ -146,6 +146,7 @@ def test_version_and_codes_are_those_of_the_header():
     assert int(codes["OK"]) == loader.STATUS_OK
     assert int(codes["NOT_A_SIGN"]) == loader.STATUS_NOT_A_SIGN
     assert int(codes["OUT_OF_MEMORY"]) == loader.STATUS_OUT_OF_MEMORY
+    assert int(codes["NOT_FINITE"]) == loader.STATUS_NOT_FINITE
     assert int(codes["SUMS_TOO_LARGE"]) == loader.STATUS_SUMS_TOO_LARGE
     assert [int(codes[isa.upper()]) for isa in loader.ISAS] == list(range(int(codes["NUM_ISAS"])))
     for dtype, code in packing._VALUE_TYPES.items():

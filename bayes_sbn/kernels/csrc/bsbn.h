@@ -33,7 +33,8 @@ enum bsbn_status {
   BSBN_NOT_A_SIGN = 2,       /* a value to be packed is neither -1 nor +1 */
   BSBN_UNAVAILABLE = 3,      /* this build or this processor lacks the instruction set */
   BSBN_OUT_OF_MEMORY = 4,
-  BSBN_SUMS_TOO_LARGE = 5 /* sums of 16-bit inputs may leave 32 bits */
+  BSBN_SUMS_TOO_LARGE = 5, /* sums of 16-bit inputs may leave 32 bits */
+  BSBN_NOT_FINITE = 6      /* a scale or a bias of a layer alone is not a finite number */
 };
 
 enum bsbn_isa_code { BSBN_PORTABLE = 0, BSBN_AVX2 = 1, BSBN_AVX512 = 2, BSBN_NUM_ISAS = 3 };

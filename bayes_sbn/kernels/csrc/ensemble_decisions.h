@@ -103,36 +103,34 @@ inline double near_quantile(int64_t law, double p) {
   return p < rest ? -z : z;
 }
 
-// The bounds of 16 units for their uniforms: of each the last v before the rule changes, in
-// [least - 1, most].  Found by a search outwards from a guess, all units at once.
-inline void find_bounds(const Units& units, const int64_t (&u48)[kLanes], int64_t least, int64_t most,
-                        Bounds* bounds) {
+// The bounds of 16 units, whose rule is monotone in v: of each unit the last v before the rule changes,
+// in [least - 1, most].  Found by a search outwards from a guess, all units at once; `is_up` is the
+// rule for pre-activations of the units.
+template <class Rule>
+inline void search_bounds(const Units& units, const double (&guess)[kLanes], int64_t least, int64_t most,
+                          const Rule& is_up, Bounds* bounds) {
   int64_t low[kLanes], high[kLanes], at[kLanes];  // low is not beyond the change, high is
   bool rises[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) {
     const double scale = units.scale[lane];
     rises[lane] = units.counts_mismatches ? scale < 0.0 : !(scale < 0.0);
-    const double p = (static_cast<double>(u48[lane]) + 0.5) * 0x1p-48;
-    const double slope = units.counts_mismatches ? -2.0 * static_cast<double>(units.magnitude) * scale : scale;
-    const double at_0 = scale * static_cast<double>(units.dot(0)) + units.bias[lane];
-    const double guess = (units.noise_scale * near_quantile(units.law, p) - at_0) / slope;
     low[lane] = least - 1;
     high[lane] = most + 1;
     at[lane] = least;
-    if (guess > static_cast<double>(least)) {  // false of NaN
-      at[lane] = guess < static_cast<double>(most) ? static_cast<int64_t>(guess) : most;
+    if (guess[lane] > static_cast<double>(least)) {  // false of NaN
+      at[lane] = guess[lane] < static_cast<double>(most) ? static_cast<int64_t>(guess[lane]) : most;
     }
   }
   for (int64_t step = 1;; step *= 2) {
     double a[kLanes];
-    int64_t thresholds[kLanes];
+    bool up[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) {
       a[lane] = units.scale[lane] * static_cast<double>(units.dot(at[lane])) + units.bias[lane];
     }
-    thresholds48<kLanes>(units.law, a, units.noise_scale, thresholds);
+    is_up(a, up);
     int64_t widest = 0;
     for (int lane = 0; lane < kLanes; ++lane) {
-      const bool is_beyond = (u48[lane] < thresholds[lane]) == rises[lane];
+      const bool is_beyond = up[lane] == rises[lane];
       const bool is_open = high[lane] - low[lane] > 1;
       high[lane] = is_open && is_beyond ? at[lane] : high[lane];
       low[lane] = is_open && !is_beyond ? at[lane] : low[lane];
@@ -151,6 +149,40 @@ inline void find_bounds(const Units& units, const int64_t (&u48)[kLanes], int64_
     bounds->bound[lane] = static_cast<int32_t>(low[lane]);
     bounds->flips |= static_cast<uint32_t>(rises[lane]) << lane;
   }
+}
+
+// Where the pre-activation of a unit is near a number: a guess of v.
+inline double near_value(const Units& units, int lane, double number) {
+  const double scale = units.scale[lane];
+  const double slope = units.counts_mismatches ? -2.0 * static_cast<double>(units.magnitude) * scale : scale;
+  const double at_0 = scale * static_cast<double>(units.dot(0)) + units.bias[lane];
+  return (number - at_0) / slope;
+}
+
+// The bounds of 16 units for their uniforms.
+inline void find_bounds(const Units& units, const int64_t (&u48)[kLanes], int64_t least, int64_t most,
+                        Bounds* bounds) {
+  double guess[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const double p = (static_cast<double>(u48[lane]) + 0.5) * 0x1p-48;
+    guess[lane] = near_value(units, lane, units.noise_scale * near_quantile(units.law, p));
+  }
+  const auto is_up = [&](const double (&a)[kLanes], bool (&up)[kLanes]) {
+    int64_t thresholds[kLanes];
+    thresholds48<kLanes>(units.law, a, units.noise_scale, thresholds);
+    for (int lane = 0; lane < kLanes; ++lane) up[lane] = u48[lane] < thresholds[lane];
+  };
+  search_bounds(units, guess, least, most, is_up, bounds);
+}
+
+// The bounds of 16 units without noise: +1 where the pre-activation is positive.
+inline void find_sign_bounds(const Units& units, int64_t least, int64_t most, Bounds* bounds) {
+  double guess[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) guess[lane] = near_value(units, lane, 0.0);
+  const auto is_up = [](const double (&a)[kLanes], bool (&up)[kLanes]) {
+    for (int lane = 0; lane < kLanes; ++lane) up[lane] = a[lane] > 0.0;
+  };
+  search_bounds(units, guess, least, most, is_up, bounds);
 }
 
 // The squeeze: what is computed of v is slope v + offset, the logarithm to base 2 of w - 1, or the

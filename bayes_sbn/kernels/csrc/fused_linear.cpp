@@ -35,12 +35,21 @@ int check(const Rows& rows, const bsbn_ensemble_layer* given, bool may_draw, boo
                 static_cast<long long>(rows.number), static_cast<long long>(layer.units),
                 static_cast<long long>(layer.inputs), static_cast<long long>(rows.num_threads));
   }
-  if (rows.number == 0 || layer.units == 0) return BSBN_OK;
+  const bool is_empty = rows.number == 0 || layer.units == 0;
   const bool has_planes = may_draw && layer.hot != nullptr && layer.cold != nullptr;
   const bool has_inputs = rows.packed != nullptr || rows.numbers != nullptr;
   const bool lacks = layer.inputs > 0 && !(has_inputs && (layer.words != nullptr || has_planes));
-  if (result == nullptr || lacks || (has_units && (layer.scale == nullptr || layer.bias == nullptr))) {
+  const bool lacks_units = has_units && (layer.scale == nullptr || layer.bias == nullptr);
+  if (!is_empty && (result == nullptr || lacks || lacks_units)) {
     return fail(BSBN_INVALID_ARGUMENT, "%s: a null pointer for data that is not empty", rows.name);
+  }
+  for (int64_t unit = 0; has_units && !lacks_units && unit < layer.units; ++unit) {
+    // the difference is 0, or NaN of an infinite number and of NaN
+    const double scale = layer.scale[unit], bias = layer.bias[unit];
+    if (scale - scale != 0.0 || bias - bias != 0.0) {
+      return fail(BSBN_NOT_FINITE, "%s: scale %g and bias %g of unit %lld", rows.name, scale, bias,
+                  static_cast<long long>(unit));
+    }
   }
   return BSBN_OK;
 }

@@ -12,24 +12,6 @@
 
 namespace {
 
-// The bounds of +1 where scale * dot + bias > 0: of each unit the last v before the rule changes.
-inline void find_sign_bounds(const Units& units, int64_t least, int64_t most, Bounds* bounds) {
-  bounds->flips = 0;
-  for (int lane = 0; lane < kLanes; ++lane) {
-    const double scale = units.scale[lane], bias = units.bias[lane];
-    const bool rises = units.counts_mismatches ? scale < 0.0 : !(scale < 0.0);
-    int64_t low = least - 1, high = most + 1;  // low is not beyond the change, high is
-    while (high - low > 1) {
-      const int64_t middle = low + (high - low) / 2;
-      const double product = scale * static_cast<double>(units.dot(middle));
-      const bool is_beyond = (product + bias > 0.0) == rises;
-      (is_beyond ? high : low) = middle;
-    }
-    bounds->bound[lane] = static_cast<int32_t>(low);
-    bounds->flips |= static_cast<uint32_t>(rises) << lane;
-  }
-}
-
 // Signs or logits of a block without noise.
 template <class Lanes>
 void run_without_noise(const bsbn::FusedWork& fused, int64_t block, int64_t first_row, int64_t num_rows,

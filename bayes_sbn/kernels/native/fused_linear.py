@@ -1,7 +1,7 @@
 """One dense layer alone by the compiled library: the structs of ``csrc/bsbn.h`` and the calls.
 
-Equal to ``bayes_sbn.kernels.reference.fused_linear``.  Sums of 16-bit inputs have 32 bits here;
-where they may not fit, the calls return None.
+Equal to ``bayes_sbn.kernels.reference.fused_linear``.  The calls return None where scale or bias is
+not finite, and where sums of 16-bit inputs may leave 32 bits.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bayes_sbn.bits import num_words
 from bayes_sbn.kernels.loader import (
+    STATUS_NOT_FINITE,
     STATUS_OK,
     STATUS_OUT_OF_MEMORY,
     STATUS_SUMS_TOO_LARGE,
@@ -208,8 +209,8 @@ def _words(rows: Tensor, units: int) -> Tensor:
 
 
 def _fits(library: NativeLibrary, function: str, arguments: ctypes.Structure) -> bool:
-    """Runs a function, and says whether sums of its inputs have room in 32 bits."""
-    accepted = (STATUS_OUT_OF_MEMORY, STATUS_SUMS_TOO_LARGE)
+    """Runs a function, and says whether its numbers were such that it could."""
+    accepted = (STATUS_OUT_OF_MEMORY, STATUS_SUMS_TOO_LARGE, STATUS_NOT_FINITE)
     status = library.run(function, arguments, accept=accepted)
     if status == STATUS_OUT_OF_MEMORY:
         raise MemoryError(library.last_error)
