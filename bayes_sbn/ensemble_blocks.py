@@ -39,7 +39,7 @@ from bayes_sbn.kernels.reference.sampling import Int64, Key, UInt32
 
 NOISE_MODES = ("shared", "independent")
 
-_STREAMED_ROWS = 1 << 12  # packed rows of two layers stay in a cache
+_STREAMED_ROWS = 1 << 12  # between which weights are drawn again
 _STREAMED_CELLS = 1 << 15  # of draws and rows in one call, between which a bar moves
 _NUM_INDICES = 1 << 32  # rows are numbered by a 32-bit word of the counter
 
@@ -221,7 +221,7 @@ def _streamed_blocks(
     per_cell = 40 * drawn.network.layers[-1].num_units
     threads = torch.get_num_threads()
     rows_at_once = max(1, max_memory // (per_cell + threads * running.row_bytes))
-    rows_at_once = min(rows_at_once, len(inputs), _STREAMED_ROWS)
+    rows_at_once = min(rows_at_once, len(inputs), _STREAMED_ROWS, running.rows_in_cache)
     left = max_memory - threads * running.row_bytes * rows_at_once
     draws_at_once = max(1, left // (per_cell * rows_at_once))
     draws_at_once = min(draws_at_once, max(threads, _STREAMED_CELLS // rows_at_once))

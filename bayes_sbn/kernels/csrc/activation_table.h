@@ -1,4 +1,4 @@
-// Bounds of F64 on cells of its argument: they decide most activations by a look.
+// Bounds of F64 for parts of its argument: they decide most activations by a look.
 //
 // Of a law, [-reach, reach] is cut into kCells cells.  An entry is low | (high - low) << 16: wherever
 // z lies in the cell or in one of its neighbours, a 16-bit uniform u with u + 1 <= low gives +1 for
@@ -25,6 +25,57 @@ inline double table_reach(int64_t law) {
     default:
       return 1.0078125;
   }
+}
+
+// F64 in 16 bits, for a look at 32 activations at once.
+//
+// With z = t reach / 32768 for a 16-bit t, [-reach, reach) is cut into 32 pieces of 2048 values of t.
+// On piece (t >> 11) mod 32, with f = t mod 2048 - 1024 from its middle and
+//
+//     y = c0 + c1 f / 1024 + c2 (f / 1024)^2    in 16-bit arithmetic (coarse_rise),
+//
+// a 16-bit uniform u < y - guard gives +1 and u >= y + guard gives -1 for all of the 48-bit uniforms that
+// begin with it, wherever 32768 z / reach is within kCoarseError of t; -32768 and 32767 stand for
+// everything beyond, too.  The guard is found by a look at every t.
+}  // namespace
+
+namespace bsbn {
+
+struct CoarseTable {
+  alignas(64) int16_t c0[32], c1[32], c2[32];
+  int32_t guard;
+};
+
+}  // namespace bsbn
+
+namespace {
+
+using bsbn::CoarseTable;
+
+constexpr double kCoarseError = 0.75;
+
+inline double coarse_reach(int64_t law) {
+  switch (law) {
+    case BSBN_LOGISTIC:
+      return 9.0;
+    case BSBN_GAUSSIAN:
+      return 4.0;
+    case BSBN_LAPLACE:
+      return 7.25;
+    default:
+      return 1.0;
+  }
+}
+
+// (a b + 2^14) >> 15, as pmulhrsw has it.
+inline int32_t rounded_product(int32_t a, int32_t b) { return (a * b + (1 << 14)) >> 15; }
+
+// y - c0
+inline int32_t coarse_rise(const CoarseTable& table, int32_t t) {
+  const int32_t piece = t >> 11 & 31;
+  const int32_t f = static_cast<int16_t>(static_cast<uint16_t>(t * 32) ^ 0x8000u);
+  const int32_t slope = static_cast<int16_t>(table.c1[piece] + rounded_product(f, table.c2[piece]));
+  return rounded_product(f, slope);
 }
 
 }  // namespace

@@ -192,16 +192,22 @@ struct Squeeze {
   alignas(64) float offset[kLanes];
   alignas(64) float low[kLanes];   // 65536 (1 - g); of the table, 0 or, where nothing is sure, -inf
   alignas(64) float high[kLanes];  // 65536 (1 + g)
+  // what is looked up first: t = coarse_slope v + coarse_offset of the CoarseTable, and its guard, or
+  // 65535 where nothing is sure, for two rows: those of units 4 i .. 4 i + 3 of one, then of the other
+  alignas(64) float coarse_slope[kLanes];
+  alignas(64) float coarse_offset[kLanes];
+  alignas(64) uint16_t guard[2 * kLanes];
 };
 
 constexpr double kSinglePrecision = 4e-7;  // a bound of the relative error of slope v + offset
 
-inline void make_squeeze(const Units& units, int64_t most, Squeeze* squeeze) {
+inline void make_squeeze(const Units& units, int64_t most, const CoarseTable& coarse, Squeeze* squeeze) {
   const bool is_logistic = units.law == BSBN_LOGISTIC;
   const double reach = table_reach(units.law);
   const double factor =
       is_logistic ? -1.4426950408889634 / units.noise_scale : 0.5 * kCells / reach / units.noise_scale;
   const double shift = is_logistic ? 0.0 : 0.5 * kCells;
+  const double coarse_factor = 32768.0 / coarse_reach(units.law) / units.noise_scale;
   for (int lane = 0; lane < kLanes; ++lane) {
     const double one = units.scale[lane] *
                        (units.counts_mismatches ? -2.0 * static_cast<double>(units.magnitude) : 1.0);
@@ -216,6 +222,15 @@ inline void make_squeeze(const Units& units, int64_t most, Squeeze* squeeze) {
     const bool is_sure = is_logistic ? g < 0.02 : error < 0.5;  // false of NaN and of infinity
     squeeze->low[lane] = is_sure ? static_cast<float>(65536.0 * (1.0 - g)) : -__builtin_inff();
     squeeze->high[lane] = is_sure ? static_cast<float>(65536.0 * (1.0 + g)) : __builtin_inff();
+    const double coarse_slope = one * coarse_factor, coarse_offset = at_0 * coarse_factor;
+    const double coarse_size = (coarse_slope < 0 ? -coarse_slope : coarse_slope) * static_cast<double>(most) +
+                               (coarse_offset < 0 ? -coarse_offset : coarse_offset);
+    squeeze->coarse_slope[lane] = static_cast<float>(coarse_slope);
+    squeeze->coarse_offset[lane] = static_cast<float>(coarse_offset);
+    // rounding to an integer is the rest of kCoarseError
+    const bool is_near = kSinglePrecision * coarse_size < kCoarseError - 0.5;
+    const uint16_t guard = is_near ? static_cast<uint16_t>(coarse.guard) : 65535;
+    squeeze->guard[lane / 4 * 8 + lane % 4] = squeeze->guard[lane / 4 * 8 + 4 + lane % 4] = guard;
   }
 }
 

@@ -1,4 +1,4 @@
-// What is made of inputs and laws before the draws of a layer run; defined in ensemble.cpp.
+// What is made of 16-bit inputs before draws see them; defined in ensemble.cpp.
 #ifndef BSBN_ENSEMBLE_INPUTS_H
 #define BSBN_ENSEMBLE_INPUTS_H
 
@@ -7,9 +7,6 @@
 #include "bsbn.h"
 
 namespace bsbn {
-
-// The table of a law (activation_table.h), made when it is first asked for.
-const uint32_t* table_of(int64_t law);
 
 // Whether all inputs are +magnitude or -magnitude, and if so their signs as packed rows; and the
 // largest magnitude of an input.

@@ -4,7 +4,7 @@
 #ifndef BSBN_ENSEMBLE_LANES_H
 #define BSBN_ENSEMBLE_LANES_H
 
-#include "ensemble_draws.h"
+#include "word_rows.h"
 
 namespace {
 
@@ -24,7 +24,7 @@ inline uint32_t settle_word(const uint32_t* cold, int64_t site, uint32_t word, u
   return below;
 }
 
-class PlainLanes {
+class PlainLanes : public WordRows<PlainLanes> {
  public:
   PlainLanes(Key key, uint32_t draw, uint32_t unit) : key_(key), draw_(draw), unit_(unit) {}
 
@@ -96,6 +96,12 @@ class PlainLanes {
     }
   }
 
+  static void load_block(const uint32_t* source, int64_t words, int number, uint32_t* weights) {
+    for (int64_t word = 0; word < words; ++word) {
+      for (int l = 0; l < kLanes; ++l) weights[word * kLanes + l] = l < number ? source[l * words + word] : 0;
+    }
+  }
+
   static void mismatches(const uint32_t* weights, const uint32_t* rows, int64_t stride, int64_t words,
                          int number, int32_t (*v)[kLanes]) {
     for (int r = 0; r < number; ++r) {
@@ -136,6 +142,13 @@ class PlainLanes {
     uint32_t bits = 0;
     for (int l = 0; l < kLanes; ++l) bits |= static_cast<uint32_t>(v[l] <= bounds.bound[l]) << l;
     return bits;
+  }
+
+  // In plain arithmetic the squeeze costs no more than a look.
+  static void look(const Squeeze&, const CoarseTable&, const int32_t (*)[kLanes], const uint32_t*,
+                   uint32_t (&bits)[2], uint32_t (&open)[2]) {
+    bits[0] = bits[1] = 0;
+    open[0] = open[1] = 0xFFFF;
   }
 
   static uint32_t squeeze(const Squeeze& s, int64_t law, const uint32_t* table, const int32_t* v,

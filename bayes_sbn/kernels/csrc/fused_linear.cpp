@@ -2,8 +2,8 @@
 // threads.
 //
 // Equal to bayes_sbn/kernels/reference/fused_linear.py.  A part is a block of 16 units for a slice of the
-// rows; there is more than one slice only where blocks are fewer than threads, for each slice draws the
-// weights anew.
+// rows; there is more than one slice only where blocks are fewer than threads or where the rows leave a
+// cache, for each slice draws the weights anew.
 #include <vector>
 
 #include "ensemble.h"
@@ -80,7 +80,7 @@ int run(const Rows& rows, const bsbn_ensemble_layer& layer, FusedWork* work, int
   bsbn_ensemble_args& args = work->args;
   args.inputs = rows.numbers;
   args.layers = &work->layer;
-  args.num_layers = 1;
+  args.num_layers = work->kind == kDots ? 1 : 2;
   args.num_draws = 1;
   args.rows = rows.number;
   std::vector<uint32_t> made;
@@ -97,20 +97,18 @@ int run(const Rows& rows, const bsbn_ensemble_layer& layer, FusedWork* work, int
     return fail(BSBN_SUMS_TOO_LARGE, "%s: sums of %lld inputs up to %lld leave 32 bits", rows.name,
                 static_cast<long long>(layer.inputs), static_cast<long long>(ensemble.largest_input));
   }
-  const bool is_looked_up = work->kind == kDrawnSigns && !args.is_shared && layer.law != BSBN_LOGISTIC;
-  const uint32_t* const table = is_looked_up ? table_of(layer.law) : nullptr;
-  ensemble.tables = &table;
-  const int64_t words = (layer.inputs + 31) / 32, line = (64 * words + kLine - 1) / kLine * kLine;
-  ensemble.scratch.ties = line;
-  ensemble.scratch.bytes = 3 * line + 2 * kLine;  // ties are written 16 at a time
+  const bool is_looked_up = work->kind == kDrawnSigns && !args.is_shared;
+  const ActivationTables tables = is_looked_up ? activation_tables(layer.law) : ActivationTables{};
+  ensemble.tables = &tables;
   const int64_t blocks = (layer.units + 15) / 16;
   int64_t slices = blocks < rows.num_threads ? (rows.num_threads + blocks - 1) / blocks : 1;
   const int64_t groups = (rows.number + kRowsOfGroup - 1) / kRowsOfGroup;
   slices = slices < groups ? slices : groups;
   work->rows_of_slice = (groups + slices - 1) / slices * kRowsOfGroup;
+  kernels->lay_out_fused(work);
   slices = (rows.number + work->rows_of_slice - 1) / work->rows_of_slice;
   const int64_t of_part = (work->rows_of_slice < rows.number ? work->rows_of_slice : rows.number) *
-                          (ensemble.packed != nullptr ? words : layer.inputs);
+                          (ensemble.packed != nullptr ? (layer.inputs + 31) / 32 : layer.inputs);
   Parts<FusedWork> parts{work, kernels->fused_linear, ensemble.scratch.bytes, {}};
   return run_parts(rows.name, &parts, blocks * slices, rows.num_threads, 1 + kLeastOfThread / (of_part + 1));
 }

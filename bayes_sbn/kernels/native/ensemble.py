@@ -104,10 +104,22 @@ def fits(network: Network, inputs: Inputs) -> bool:
     return network.layers[0].num_inputs * largest <= _LARGEST_SUM
 
 
-def row_bytes(network: Network) -> int:
-    """Bytes of a row in the working memory of a thread."""
-    widest = max((num_words(layer.num_units) for layer in network.layers[:-1]), default=0)
-    return 2 * 64 * -(-widest // LANES)
+def row_bytes(library: NativeLibrary, network: Network) -> tuple[int, int]:
+    """Bytes of a row in the working memory of a thread: of the widest layer, and of all.
+
+    A layer reads a row that is packed, or has a byte for each input (two for 16-bit ones) where the
+    matrix unit multiplies, and writes another.
+    """
+    widest = max((layer.num_units for layer in network.layers[:-1]), default=0)
+    if library.isa == "amx":
+        inputs = _tile_row(2 * network.layers[0].num_inputs)
+        return max(inputs, _tile_row(widest)), inputs + 2 * _tile_row(widest)
+    packed = 64 * -(-num_words(widest) // LANES)
+    return packed, 2 * packed
+
+
+def _tile_row(length: int) -> int:
+    return 64 * (-(-length // 64) | 1)
 
 
 def integer_logits(

@@ -3,7 +3,13 @@
 #include "../ensemble_parts.h"
 #include "../fused_linear_blocks.h"
 
-const bsbn::EnsembleKernels bsbn::ensemble_portable = {BSBN_PORTABLE, run_draws<PlainLanes>,
-                                                         draw_some_weights<PlainLanes>,
-                                                         multiply_some_units<PlainLanes>,
-                                                         run_fused<PlainLanes>};
+const bsbn::EnsembleKernels bsbn::ensemble_portable = {
+    BSBN_PORTABLE,
+    lay_out<PlainLanes>,
+    run_draws<PlainLanes>,
+    draw_some_weights<PlainLanes>,
+    multiplying_bytes<PlainLanes>,
+    multiply_some_units<PlainLanes>,
+    lay_out_fused<PlainLanes>,
+    run_fused<PlainLanes>,
+};
