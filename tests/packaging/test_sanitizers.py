@@ -82,10 +82,9 @@ for isa in library.available_isas:
     for shape in fused_cases.SHAPES:
         given = fused_cases.case(shape)
         for kind in fused_cases.KINDS:
-            for poison in (False, True):
-                for name, own in fused_cases.calls(given, kind, poison=poison):
-                    found = fused_cases.by_library(library, name, own, threads=2)
-                    assert torch.equal(found, fused_cases.by_reference(name, own))
+            for name, own in fused_cases.calls(given, kind, poison=True):
+                found = fused_cases.by_library(library, name, own, threads=2)
+                assert torch.equal(found, fused_cases.by_reference(name, own))
 print("clean")
 """
 

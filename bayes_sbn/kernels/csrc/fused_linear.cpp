@@ -2,8 +2,8 @@
 // threads.
 //
 // Equal to bayes_sbn/kernels/reference/fused_linear.py.  A part is a block of 16 units for a slice of the
-// rows; there is more than one slice only where blocks are fewer than threads or where the rows leave a
-// cache, for each slice draws the weights anew.
+// rows.  There is more than one slice only where blocks are fewer than threads or where rows would leave a
+// cache, since each slice draws the weights anew.
 #include <vector>
 
 #include "ensemble.h"
@@ -14,7 +14,7 @@
 namespace bsbn {
 namespace {
 
-constexpr int64_t kRowsOfGroup = 32;           // rows that share words of the noise
+constexpr int64_t kRowsOfGroup = 32;       // rows that share words of the noise
 constexpr int64_t kLeastOfThread = 1 << 15;  // words of rows that a block sees before threads pay
 
 struct Rows {
@@ -80,7 +80,7 @@ int run(const Rows& rows, const bsbn_ensemble_layer& layer, FusedWork* work, int
   bsbn_ensemble_args& args = work->args;
   args.inputs = rows.numbers;
   args.layers = &work->layer;
-  args.num_layers = work->kind == kDots ? 1 : 2;
+  args.num_layers = work->kind == kDots ? 1 : 2;  // the one above is the caller's and is not looked at
   args.num_draws = 1;
   args.rows = rows.number;
   std::vector<uint32_t> made;
