@@ -33,14 +33,14 @@ bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, 
   *magnitude = 1;
   if (least != *largest || least == 0) return false;
   *magnitude = least;
-  const int64_t words = (inputs + 31) / 32;
-  packed->assign(static_cast<std::size_t>(args.rows * words), 0);
+  constexpr int64_t kRows = 32;
+  const int64_t words = (inputs + 31) / 32, place = args.first_row % kRows;
+  packed->assign(static_cast<std::size_t>((place + args.rows + kRows - 1) / kRows * words * kRows), 0);
   for (int64_t row = 0; row < args.rows; ++row) {
-    for (int64_t i = 0; i < inputs; ++i) {
-      if (args.inputs[row * inputs + i] > 0) {
-        (*packed)[static_cast<std::size_t>(row * words + i / 32)] |= 1u << (i % 32);
-      }
-    }
+    const int64_t group = (place + row) / kRows;
+    uint32_t* const target = packed->data() + group * words * kRows + (place + row) % kRows;
+    const int16_t* const values = args.inputs + row * inputs;
+    for (int64_t i = 0; i < inputs; ++i) target[i / 32 * kRows] |= static_cast<uint32_t>(values[i] > 0) << (i % 32);
   }
   return true;
 }

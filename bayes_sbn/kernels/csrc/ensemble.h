@@ -11,11 +11,11 @@ namespace bsbn {
 struct EnsembleScratch {
   int64_t weights;  // those of some blocks of 16 units
   int64_t ties;     // words of weights that the hot planes left open
-  int64_t inputs;   // rows that the first layer reads, where they are not read as they are
-  int64_t lower;    // rows that a layer reads, and
-  int64_t upper;    // those it writes: row_bytes each row
-  int64_t row_bytes;
-  int64_t bytes;  // in all
+  int64_t inputs;   // the view of the rows that the first layer reads, and
+  int64_t view;     // of those that another does
+  int64_t lower;    // packed rows that a layer reads, and
+  int64_t upper;    // those it writes
+  int64_t bytes;    // in all
 };
 
 // What is looked up of a law.
@@ -27,7 +27,7 @@ ActivationTables activation_tables(int64_t law);
 
 struct EnsembleWork {
   bsbn_ensemble_args* args;
-  const uint32_t* packed;  // the inputs, (rows, words), if all are +magnitude or -magnitude; else null
+  const uint32_t* packed;  // the inputs as Rows have them, if all are +magnitude or -magnitude; else null
   int64_t magnitude;
   int64_t largest_input;
   const ActivationTables* tables;  // by layer
@@ -36,15 +36,13 @@ struct EnsembleWork {
 
 enum FusedKind { kDrawnSigns, kSigns, kLogits, kDots };
 
-// One layer alone.  Its rows are cut into slices, and its units into blocks of 16: part
-// slice * blocks + block is one block of units for one slice of rows.
+// One layer alone, for groups of 32 rows that share words of noise.
 struct FusedWork {
   int64_t kind;
   bsbn_ensemble_layer layer;
   bsbn_ensemble_args args;  // one draw of a network that begins with the layer; of kDots it ends there
-  EnsembleWork ensemble;    // its `args` are those of a slice
-  void* result;             // packed rows of words, or doubles; the dots are those of `args`
-  int64_t rows_of_slice;
+  EnsembleWork ensemble;    // its `args` are those of the groups that a thread has at once
+  void* result;             // packed rows, or doubles; the dots are those of `args`
 };
 
 struct EnsembleKernels {
@@ -52,13 +50,14 @@ struct EnsembleKernels {
   void (*lay_out)(EnsembleWork* work);  // finds the parts of the scratch memory
   // Draws first..last-1 in scratch memory of this thread.
   void (*run)(const EnsembleWork* work, uint8_t* scratch, int64_t first, int64_t last);
+  int64_t parts_isa;  // of what follows
   // Draws first..last-1; scratch of 192 bytes a word of the inputs and 128 more.
   void (*draw_weights)(const bsbn_draw_weights_args* args, uint8_t* scratch, int64_t first, int64_t last);
   // Blocks first..last-1 of 16 units; scratch of so many bytes.
   int64_t (*xnor_linear_bytes)(const bsbn_xnor_linear_args* args);
   void (*xnor_linear)(const bsbn_xnor_linear_args* args, uint8_t* scratch, int64_t first, int64_t last);
-  void (*lay_out_fused)(FusedWork* work);  // finds the parts of the scratch memory, and may cut slices
-  // Parts first..last-1 of a layer.
+  void (*lay_out_fused)(FusedWork* work);  // finds the parts of the scratch memory
+  // Groups first..last-1 of rows.
   void (*fused_linear)(const FusedWork* work, uint8_t* scratch, int64_t first, int64_t last);
 };
 

@@ -64,7 +64,7 @@ struct Bounds {
   uint32_t flips;
 };
 
-// log(x) of a positive normal number, to 1e-5: for guesses.
+// log(x) of a positive normal number, to 2e-6.
 inline double near_log(double x) {
   uint64_t bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -78,59 +78,93 @@ inline double near_log(double x) {
          2.0 * s * (1.0 + square * (1.0 / 3.0 + square * 0.2));
 }
 
-// A value near the one at which the cdf is p: where a search begins.
-inline double near_quantile(int64_t law, double p) {
-  const double rest = 1.0 - p, tail = p < rest ? p : rest;
-  double z;
+// Values near to those at which the cdf is p, by at most quantile_error(law).
+inline void near_quantiles(int64_t law, const double (&p)[kLanes], double (&z)[kLanes]) {
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const double rest = 1.0 - p[lane];
+    z[lane] = p[lane] < rest ? p[lane] : rest;  // the tail
+  }
   switch (law) {
     case BSBN_UNIFORM:
-      return 2.0 * p - 1.0;
+      for (int lane = 0; lane < kLanes; ++lane) z[lane] = 1.0 - 2.0 * z[lane];
+      break;
     case BSBN_TRIANGULAR:
-      z = 1.0 - __builtin_sqrt(2.0 * tail);
+      for (int lane = 0; lane < kLanes; ++lane) z[lane] = 1.0 - __builtin_sqrt(2.0 * z[lane]);
       break;
     case BSBN_LAPLACE:
-      z = -near_log(2.0 * tail);
+      for (int lane = 0; lane < kLanes; ++lane) z[lane] = -near_log(2.0 * z[lane]);
       break;
-    case BSBN_GAUSSIAN: {
-      const double t = __builtin_sqrt(-2.0 * near_log(tail));
-      z = t - (2.515517 + t * (0.802853 + t * 0.010328)) /
-                  (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+    case BSBN_GAUSSIAN:
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const double t = __builtin_sqrt(-2.0 * near_log(z[lane]));
+        z[lane] = t - (2.515517 + t * (0.802853 + t * 0.010328)) /
+                          (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+      }
       break;
-    }
     default:
-      return near_log(p / rest);
+      for (int lane = 0; lane < kLanes; ++lane) z[lane] = near_log((1.0 - z[lane]) / z[lane]);
   }
-  return p < rest ? -z : z;
+  for (int lane = 0; lane < kLanes; ++lane) z[lane] = p[lane] < 0.5 ? -z[lane] : z[lane];
 }
 
-// The bounds of 16 units, whose rule is monotone in v: of each unit the last v before the rule changes,
-// in [least - 1, most].  Found by a search outwards from a guess, all units at once; `is_up` is the
-// rule for pre-activations of the units.
-template <class Rule>
-inline void search_bounds(const Units& units, const double (&guess)[kLanes], int64_t least, int64_t most,
-                          const Rule& is_up, Bounds* bounds) {
+inline double quantile_error(int64_t law) {
+  switch (law) {
+    case BSBN_UNIFORM:
+    case BSBN_TRIANGULAR:
+      return 1e-6;
+    case BSBN_GAUSSIAN:
+      return 1e-3;  // Abramowitz and Stegun 26.2.23, and the logarithm in it
+    default:
+      return 1e-5;
+  }
+}
+
+// The bounds of 16 units for their uniforms: of each the last v before the rule changes, in
+// [least - 1, most].  Where the real solution is not close to an integer it is a quantile away; the
+// others are found by a search outwards from there, all units at once.
+inline void find_bounds(const Units& units, const int64_t (&u48)[kLanes], int64_t least, int64_t most,
+                        Bounds* bounds) {
   int64_t low[kLanes], high[kLanes], at[kLanes];  // low is not beyond the change, high is
   bool rises[kLanes];
+  double p[kLanes], z[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) p[lane] = (static_cast<double>(u48[lane]) + 0.5) * 0x1p-48;
+  near_quantiles(units.law, p, z);
+  const double error = quantile_error(units.law) * units.noise_scale;
+  const double first = static_cast<double>(least), last = static_cast<double>(most);
+  int64_t num_open = 0;
   for (int lane = 0; lane < kLanes; ++lane) {
     const double scale = units.scale[lane];
     rises[lane] = units.counts_mismatches ? scale < 0.0 : !(scale < 0.0);
-    low[lane] = least - 1;
-    high[lane] = most + 1;
-    at[lane] = least;
-    if (guess[lane] > static_cast<double>(least)) {  // false of NaN
-      at[lane] = guess[lane] < static_cast<double>(most) ? static_cast<int64_t>(guess[lane]) : most;
-    }
+    const double slope = units.counts_mismatches ? -2.0 * static_cast<double>(units.magnitude) * scale : scale;
+    const double at_0 = scale * static_cast<double>(units.dot(0)) + units.bias[lane];
+    const double guess = (units.noise_scale * z[lane] - at_0) / slope;
+    const double size = slope < 0.0 ? -slope : slope;
+    // rounding of scale dot + bias, of the guess, and of the cdf to 2^-48, of which few are needed here
+    const double rounding = 0x1p-48 * ((scale < 0.0 ? -scale : scale) * last * static_cast<double>(units.magnitude) +
+                                       (units.bias[lane] < 0.0 ? -units.bias[lane] : units.bias[lane]));
+    const double reach = (error + rounding) / size + 0x1p-48 * (guess < 0.0 ? -guess : guess);
+    const bool is_tail = p[lane] < 0x1p-24 || p[lane] > 1.0 - 0x1p-24;
+    const double inside = guess < last + 1.0 ? guess : last + 1.0;  // the last one of NaN
+    const double clamped = inside > first - 1.0 ? inside : first - 1.0;
+    const int64_t near = static_cast<int64_t>(clamped + 4.0 - first) + least - 4;  // rounded down
+    const double below = guess - static_cast<double>(near), above = static_cast<double>(near) + 1.0 - guess;
+    const bool is_low = guess < first - 1.0 - reach, is_high = guess > last + 1.0 + reach;
+    const bool is_sure = !is_tail && (is_low || is_high || (below > reach && above > reach));  // false of NaN
+    low[lane] = is_sure ? (is_high || near > most ? most : near < least ? least - 1 : near) : least - 1;
+    high[lane] = is_sure ? low[lane] + 1 : most + 1;
+    at[lane] = near < least ? least : near > most ? most : near;
+    num_open += high[lane] - low[lane] > 1;
   }
-  for (int64_t step = 1;; step *= 2) {
+  for (int64_t step = 1; num_open != 0; step *= 2) {
     double a[kLanes];
-    bool up[kLanes];
+    int64_t thresholds[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) {
       a[lane] = units.scale[lane] * static_cast<double>(units.dot(at[lane])) + units.bias[lane];
     }
-    is_up(a, up);
+    thresholds48<kLanes>(units.law, a, units.noise_scale, thresholds);
     int64_t widest = 0;
     for (int lane = 0; lane < kLanes; ++lane) {
-      const bool is_beyond = up[lane] == rises[lane];
+      const bool is_beyond = (u48[lane] < thresholds[lane]) == rises[lane];
       const bool is_open = high[lane] - low[lane] > 1;
       high[lane] = is_open && is_beyond ? at[lane] : high[lane];
       low[lane] = is_open && !is_beyond ? at[lane] : low[lane];
@@ -149,40 +183,6 @@ inline void search_bounds(const Units& units, const double (&guess)[kLanes], int
     bounds->bound[lane] = static_cast<int32_t>(low[lane]);
     bounds->flips |= static_cast<uint32_t>(rises[lane]) << lane;
   }
-}
-
-// Where the pre-activation of a unit is near a number: a guess of v.
-inline double near_value(const Units& units, int lane, double number) {
-  const double scale = units.scale[lane];
-  const double slope = units.counts_mismatches ? -2.0 * static_cast<double>(units.magnitude) * scale : scale;
-  const double at_0 = scale * static_cast<double>(units.dot(0)) + units.bias[lane];
-  return (number - at_0) / slope;
-}
-
-// The bounds of 16 units for their uniforms.
-inline void find_bounds(const Units& units, const int64_t (&u48)[kLanes], int64_t least, int64_t most,
-                        Bounds* bounds) {
-  double guess[kLanes];
-  for (int lane = 0; lane < kLanes; ++lane) {
-    const double p = (static_cast<double>(u48[lane]) + 0.5) * 0x1p-48;
-    guess[lane] = near_value(units, lane, units.noise_scale * near_quantile(units.law, p));
-  }
-  const auto is_up = [&](const double (&a)[kLanes], bool (&up)[kLanes]) {
-    int64_t thresholds[kLanes];
-    thresholds48<kLanes>(units.law, a, units.noise_scale, thresholds);
-    for (int lane = 0; lane < kLanes; ++lane) up[lane] = u48[lane] < thresholds[lane];
-  };
-  search_bounds(units, guess, least, most, is_up, bounds);
-}
-
-// The bounds of 16 units without noise: +1 where the pre-activation is positive.
-inline void find_sign_bounds(const Units& units, int64_t least, int64_t most, Bounds* bounds) {
-  double guess[kLanes];
-  for (int lane = 0; lane < kLanes; ++lane) guess[lane] = near_value(units, lane, 0.0);
-  const auto is_up = [](const double (&a)[kLanes], bool (&up)[kLanes]) {
-    for (int lane = 0; lane < kLanes; ++lane) up[lane] = a[lane] > 0.0;
-  };
-  search_bounds(units, guess, least, most, is_up, bounds);
 }
 
 // The squeeze: what is computed of v is slope v + offset, the logarithm to base 2 of w - 1, or the

@@ -8,8 +8,8 @@
 
 namespace bsbn {
 
-// Whether all inputs are +magnitude or -magnitude, and if so their signs as packed rows; and the
-// largest magnitude of an input.
+// Whether all inputs are +magnitude or -magnitude, and if so their signs as packed rows in groups of 32;
+// and the largest magnitude of an input.
 bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, int64_t* magnitude,
                  int64_t* largest);
 

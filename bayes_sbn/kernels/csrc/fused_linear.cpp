@@ -1,9 +1,8 @@
-// One layer alone, its product and what becomes of it in one pass: arguments checked, parts split over
+// One layer alone, its product and what becomes of it in one pass: arguments checked, rows split over
 // threads.
 //
-// Equal to bayes_sbn/kernels/reference/fused_linear.py.  A part is a block of 16 units for a slice of the
-// rows.  There is more than one slice only where blocks are fewer than threads or where rows would leave a
-// cache, since each slice draws the weights anew.
+// Equal to bayes_sbn/kernels/reference/fused_linear.py.  Threads share groups of 32 rows, and each has
+// the weights of all units, or draws them, once for 32 groups.
 #include <vector>
 
 #include "ensemble.h"
@@ -14,8 +13,8 @@
 namespace bsbn {
 namespace {
 
-constexpr int64_t kRowsOfGroup = 32;       // rows that share words of the noise
-constexpr int64_t kLeastOfThread = 1 << 15;  // words of rows that a block sees before threads pay
+constexpr int64_t kRowsOfGroup = 32;         // rows that share words of the noise
+constexpr int64_t kLeastOfThread = 1 << 15;  // words that blocks see before threads pay
 
 struct Rows {
   const char* name;  // of the function
@@ -54,20 +53,20 @@ int check(const Rows& rows, const bsbn_ensemble_layer* given, bool may_draw, boo
   return BSBN_OK;
 }
 
-// The rows without their padding bits where these are not 0; else null.
-const uint32_t* without_padding(const uint32_t* rows, int64_t number, int64_t length,
-                                std::vector<uint32_t>* copy) {
-  if (length % 32 == 0) return nullptr;
-  const int64_t words = (length + 31) / 32;
-  const uint32_t padding = ~((1u << length % 32) - 1);
-  uint32_t found = 0;
-  for (int64_t row = 0; row < number; ++row) found |= rows[row * words + words - 1];
-  if ((found & padding) == 0) return nullptr;
-  copy->assign(rows, rows + number * words);
-  for (int64_t row = 0; row < number; ++row) {
-    (*copy)[static_cast<std::size_t>(row * words + words - 1)] &= ~padding;
+// Packed rows in groups of 32 that share words of noise, (groups, words, 32), without their padding bits.
+const uint32_t* in_groups(const Rows& rows, int64_t length, int64_t first_row, std::vector<uint32_t>* made) {
+  const int64_t words = (length + 31) / 32, place = first_row % kRowsOfGroup;
+  const int64_t groups = (place + rows.number + kRowsOfGroup - 1) / kRowsOfGroup;
+  made->assign(static_cast<std::size_t>(groups * words * kRowsOfGroup), 0);
+  const uint32_t last = length % 32 == 0 ? 0xFFFFFFFFu : (1u << length % 32) - 1;
+  const uint32_t* source = reinterpret_cast<const uint32_t*>(rows.packed);
+  for (int64_t row = 0; row < rows.number; ++row, source += words) {
+    const int64_t at = place + row;
+    uint32_t* const target = made->data() + at / kRowsOfGroup * words * kRowsOfGroup + at % kRowsOfGroup;
+    for (int64_t word = 0; word < words; ++word) target[word * kRowsOfGroup] = source[word];
+    target[(words - 1) * kRowsOfGroup] &= last;
   }
-  return copy->data();
+  return made->data();
 }
 
 // Runs a layer whose arguments were checked; `work` has its kind, args and result.
@@ -85,11 +84,18 @@ int run(const Rows& rows, const bsbn_ensemble_layer& layer, FusedWork* work, int
   args.rows = rows.number;
   std::vector<uint32_t> made;
   EnsembleWork& ensemble = work->ensemble;
-  if (rows.packed != nullptr || layer.inputs == 0) {
-    static constexpr uint32_t nothing = 0;
-    const uint32_t* const given = reinterpret_cast<const uint32_t*>(rows.packed);
-    const uint32_t* const clean = without_padding(given, rows.number, layer.inputs, &made);
-    ensemble.packed = clean != nullptr ? clean : given != nullptr ? given : &nothing;
+  // without inputs, one that is 0
+  std::vector<int16_t> zeros;
+  std::vector<uint32_t> any;
+  if (layer.inputs == 0) {
+    zeros.assign(static_cast<std::size_t>(rows.number), 0);
+    any.assign(static_cast<std::size_t>(layer.units), 0);
+    work->layer.inputs = 1;
+    work->layer.words = any.data();
+    args.inputs = zeros.data();
+  }
+  if (layer.inputs > 0 && rows.packed != nullptr) {
+    ensemble.packed = in_groups(rows, layer.inputs, args.first_row, &made);
     ensemble.magnitude = ensemble.largest_input = 1;
   } else if (pack_inputs(args, &made, &ensemble.magnitude, &ensemble.largest_input)) {
     ensemble.packed = made.data();
@@ -100,17 +106,13 @@ int run(const Rows& rows, const bsbn_ensemble_layer& layer, FusedWork* work, int
   const bool is_looked_up = work->kind == kDrawnSigns && !args.is_shared;
   const ActivationTables tables = is_looked_up ? activation_tables(layer.law) : ActivationTables{};
   ensemble.tables = &tables;
-  const int64_t blocks = (layer.units + 15) / 16;
-  int64_t slices = blocks < rows.num_threads ? (rows.num_threads + blocks - 1) / blocks : 1;
-  const int64_t groups = (rows.number + kRowsOfGroup - 1) / kRowsOfGroup;
-  slices = slices < groups ? slices : groups;
-  work->rows_of_slice = (groups + slices - 1) / slices * kRowsOfGroup;
+  ensemble.args = &args;
   kernels->lay_out_fused(work);
-  slices = (rows.number + work->rows_of_slice - 1) / work->rows_of_slice;
-  const int64_t of_part = (work->rows_of_slice < rows.number ? work->rows_of_slice : rows.number) *
-                          (ensemble.packed != nullptr ? (layer.inputs + 31) / 32 : layer.inputs);
+  const int64_t words = (layer.inputs + 31) / 32, blocks = (layer.units + 15) / 16;
+  const int64_t groups = (args.first_row % kRowsOfGroup + rows.number + kRowsOfGroup - 1) / kRowsOfGroup;
+  const int64_t of_group = kRowsOfGroup * blocks * (ensemble.packed != nullptr ? words : layer.inputs);
   Parts<FusedWork> parts{work, kernels->fused_linear, ensemble.scratch.bytes, {}};
-  return run_parts(rows.name, &parts, blocks * slices, rows.num_threads, 1 + kLeastOfThread / (of_part + 1));
+  return run_parts(rows.name, &parts, groups, rows.num_threads, 1 + kLeastOfThread / (of_group + 1));
 }
 
 // What a function does once its arguments were checked.

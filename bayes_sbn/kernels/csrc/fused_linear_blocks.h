@@ -1,6 +1,6 @@
-// One layer alone: blocks of its units for slices of its rows.
+// One layer alone: all of its units for groups of rows.
 //
-// Activations are those that run_layer decides.  Without noise an activation is +1 where
+// Activations are those that the pipeline decides.  Without noise an activation is +1 where
 // scale * dot + bias > 0, monotone in dot, hence again one bound on what a unit sees; logits are the
 // same sum.
 //
@@ -8,136 +8,153 @@
 #ifndef BSBN_FUSED_LINEAR_BLOCKS_H
 #define BSBN_FUSED_LINEAR_BLOCKS_H
 
-#include "ensemble_draws.h"
-#include "word_rows.h"
+#include "ensemble_pipeline.h"
 
 namespace {
 
-constexpr int64_t kNearCache = 1 << 20;  // bytes
+constexpr int64_t kGroupsAtOnce = 32;  // whose views stay in a cache
 
-// Lanes that see rows as they do and write packed words.
-template <class Lanes>
-class WritingWords : public Lanes {
- public:
-  using Lanes::Lanes;
-  static void write(const Rows& rows, int64_t row, int64_t block, bool is_last, uint32_t bits) {
-    WordRows<Lanes>::write(rows, row, block, is_last, bits);
+// The bounds of +1 where scale * dot + bias > 0: of each unit the last v before the rule changes.
+inline void find_sign_bounds(const Units& units, int64_t least, int64_t most, Bounds* bounds) {
+  int64_t low[kLanes], high[kLanes];  // low is not beyond the change, high is
+  bool rises[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    rises[lane] = units.counts_mismatches ? units.scale[lane] < 0.0 : !(units.scale[lane] < 0.0);
+    low[lane] = least - 1;
+    high[lane] = most + 1;
   }
-};
-
-// Signs or logits of some blocks without noise.
-template <class Lanes>
-void run_without_noise(const bsbn::FusedWork& fused, int64_t first_block, int blocks, int64_t first_row,
-                       int64_t num_rows, const Rows& rows, uint8_t* weights) {
-  const bsbn_ensemble_layer& layer = fused.layer;
-  const int64_t num_blocks = (layer.units + kLanes - 1) / kLanes;
-  Units units[Lanes::kBlocks];
-  Bounds bounds[Lanes::kBlocks];
-  for (int b = 0; b < blocks; ++b) {
-    const int64_t first_unit = (first_block + b) * kLanes;
-    Units& own = units[b];
-    own.inputs = layer.inputs;
-    own.magnitude = fused.ensemble.magnitude;
-    own.counts_mismatches = rows.are_signs;
-    own.number = static_cast<int>(layer.units - first_unit < kLanes ? layer.units - first_unit : kLanes);
+  for (int64_t width = most - least + 2; width > 1; width -= width / 2) {
     for (int lane = 0; lane < kLanes; ++lane) {
-      own.scale[lane] = lane < own.number ? layer.scale[first_unit + lane] : 0.0;
-      own.bias[lane] = lane < own.number ? layer.bias[first_unit + lane] : 0.0;
+      const bool is_open = high[lane] - low[lane] > 1;
+      const int64_t middle = is_open ? low[lane] + (high[lane] - low[lane]) / 2 : least;
+      const double product = units.scale[lane] * static_cast<double>(units.dot(middle));
+      const bool is_beyond = (product + units.bias[lane] > 0.0) == rises[lane];
+      high[lane] = is_open && is_beyond ? middle : high[lane];
+      low[lane] = is_open && !is_beyond ? middle : low[lane];
     }
-    load_weights<Lanes>(layer, 0, first_unit, own.number, Lanes::words_of(weights, b, layer.inputs));
-    Lanes::prepare(weights, b, layer.inputs);
-    if (fused.kind != bsbn::kSigns) continue;
-    const int64_t reach = layer.inputs * fused.ensemble.largest_input;
-    const int64_t most = own.counts_mismatches ? layer.inputs : reach;
-    find_sign_bounds(own, own.counts_mismatches ? 0 : -most, most, &bounds[b]);
   }
+  bounds->flips = 0;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    bounds->bound[lane] = static_cast<int32_t>(low[lane]);
+    bounds->flips |= static_cast<uint32_t>(rises[lane]) << lane;
+  }
+}
+
+// Signs or logits without noise; the first of the rows has its place in the first group.
+template <class Lanes>
+void run_without_noise(const bsbn::FusedWork& fused, const bsbn::EnsembleWork& work, const Rows& rows,
+                       const typename Lanes::View& view, int64_t first_row, uint8_t* weights) {
+  const bsbn_ensemble_layer& layer = fused.layer;
+  const bsbn_ensemble_args& args = *work.args;
+  const int64_t num_blocks = (layer.units + kLanes - 1) / kLanes, upper_words = (layer.units + 31) / 32;
+  Rule rules[Lanes::kBlocks];
   Values v[Lanes::kBlocks] = {};
-  for (int64_t row = 0; row < num_rows; row += kRows) {
-    const int number = static_cast<int>(num_rows - row < kRows ? num_rows - row : kRows);
-    Lanes::see(weights, blocks, rows, layer.inputs, row, number, 0, v);
+  for (int64_t first = 0; first < num_blocks; first += Lanes::kBlocks) {
+    const int blocks = static_cast<int>(num_blocks - first < Lanes::kBlocks ? num_blocks - first : Lanes::kBlocks);
     for (int b = 0; b < blocks; ++b) {
-      const int64_t block = first_block + b;
-      const uint32_t there = (1u << units[b].number) - 1;
-      for (int r = 0; r < number; ++r) {
-        const int32_t(&seen)[kLanes] = v[b].of[r];
-        if (fused.kind == bsbn::kSigns) {
-          const uint32_t bits = Lanes::at_most(bounds[b], seen) ^ bounds[b].flips;
-          Lanes::write(rows, row + r, block, block + 1 == num_blocks, bits & there);
-          continue;
-        }
-        double* const logits =
-            static_cast<double*>(fused.result) + (first_row + row + r) * layer.units + block * kLanes;
-        for (int lane = 0; lane < units[b].number; ++lane) {
-          const double product = units[b].scale[lane] * static_cast<double>(units[b].dot(seen[lane]));
-          logits[lane] = product + units[b].bias[lane];
+      Units& units = rules[b].units;
+      name_units(layer, 0, (first + b) * kLanes, false, &rules[b]);
+      units.magnitude = work.magnitude;
+      units.counts_mismatches = rows.packed != nullptr;
+      load_weights<Lanes>(layer, 0, (first + b) * kLanes, units.number, Lanes::words_of(weights, b, layer.inputs));
+    }
+    for (int b = 0; b < blocks; ++b) {
+      Lanes::prepare(weights, b, layer.inputs);
+      const int64_t most = layer.inputs * (rows.packed != nullptr ? 1 : work.largest_input);
+      if (fused.kind == bsbn::kSigns) {
+        find_sign_bounds(rules[b].units, rows.packed != nullptr ? 0 : -most, most, &rules[b].bounds);
+      }
+    }
+    for (int64_t row = 0; row < args.rows;) {
+      const int place = static_cast<int>((args.first_row + row) % kRows);
+      const int number = static_cast<int>(args.rows - row < kRows - place ? args.rows - row : kRows - place);
+      Lanes::see(weights, blocks, view, layer.inputs, row, (args.first_row % kRows + row) / kRows, place, number, v,
+                 [](int64_t) {});
+      for (int b = 0; b < blocks; ++b) {
+        const Units& units = rules[b].units;
+        const int64_t block = first + b;
+        for (int r = 0; r < number; ++r) {
+          const int32_t(&seen)[kLanes] = v[b].of[place + r];
+          const int64_t at = first_row + row + r;
+          if (fused.kind == bsbn::kSigns) {
+            // zeros up to the end of the word where the block is the last one
+            const uint32_t bits = (Lanes::at_most(rules[b].bounds, seen) ^ rules[b].bounds.flips) & rules[b].there;
+            uint8_t* const target = static_cast<uint8_t*>(fused.result) + 4 * at * upper_words + 2 * block;
+            std::memcpy(target, &bits, block % 2 == 0 && block + 1 == num_blocks ? 4 : 2);
+            continue;
+          }
+          double* const logits = static_cast<double*>(fused.result) + at * layer.units + block * kLanes;
+          for (int lane = 0; lane < units.number; ++lane) {
+            const double product = units.scale[lane] * static_cast<double>(units.dot(seen[lane]));
+            logits[lane] = product + units.bias[lane];
+          }
         }
       }
+      row += number;
     }
   }
 }
 
 template <class Lanes>
-void run_slice(const bsbn::FusedWork& fused, uint8_t* scratch, int64_t slice, int64_t first_block,
-               int64_t last_block) {
+void run_groups(const bsbn::FusedWork& fused, uint8_t* scratch, int64_t first, int64_t last) {
   const bsbn::EnsembleScratch& places = fused.ensemble.scratch;
   const bsbn_ensemble_layer& layer = fused.layer;
-  const int64_t first_row = slice * fused.rows_of_slice, left = fused.args.rows - first_row;
+  const int64_t place = fused.args.first_row % kRows, words = (layer.inputs + 31) / 32;
+  const int64_t start = first == 0 ? 0 : first * kRows - place, end = last * kRows - place;
   bsbn_ensemble_args args = fused.args;
-  args.rows = left < fused.rows_of_slice ? left : fused.rows_of_slice;
-  args.first_row += first_row;
+  args.rows = (end < fused.args.rows ? end : fused.args.rows) - start;
+  args.first_row += start;
+  if (fused.kind == bsbn::kDots) args.dots += start * layer.units;
   bsbn::EnsembleWork work = fused.ensemble;
   work.args = &args;
   if (work.packed != nullptr) {
-    work.packed += first_row * ((layer.inputs + 31) / 32);
+    work.packed += first * words * kRows;
   } else {
-    args.inputs += first_row * layer.inputs;
+    args.inputs += start * layer.inputs;
   }
-  if (fused.kind == bsbn::kDots) args.dots += first_row * layer.units;
-  Rows rows = Lanes::inputs(&work, scratch + places.inputs);
-  if (fused.kind == bsbn::kDrawnSigns || fused.kind == bsbn::kSigns) {
-    rows.upper_stride = (layer.units + 31) / 32 * 4;
-    rows.upper = static_cast<uint8_t*>(fused.result) + first_row * rows.upper_stride;
-  }
+  const int64_t upper_words = (layer.units + 31) / 32;
+  uint32_t* const upper = reinterpret_cast<uint32_t*>(scratch + places.upper);
+  const Rows rows{work.packed, work.packed != nullptr ? nullptr : args.inputs, upper, upper_words};
+  const typename Lanes::View view = Lanes::view(&work, rows, layer.inputs, scratch + places.inputs);
   uint8_t* const weights = scratch + places.weights;
-  if (fused.kind == bsbn::kDrawnSigns || fused.kind == bsbn::kDots) {
-    Tie* const ties = reinterpret_cast<Tie*>(scratch + places.ties);
-    run_layer<Lanes>(&work, 0, 0, rows, first_block, last_block, weights, ties);
+  if (fused.kind == bsbn::kSigns || fused.kind == bsbn::kLogits) {
+    run_without_noise<Lanes>(fused, work, rows, view, start, weights);
     return;
   }
-  for (int64_t block = first_block; block < last_block; block += Lanes::kBlocks) {
-    const int blocks = static_cast<int>(last_block - block < Lanes::kBlocks ? last_block - block : Lanes::kBlocks);
-    run_without_noise<Lanes>(fused, block, blocks, first_row, args.rows, rows, weights);
+  Pipeline<Lanes>(&work, 0, 0, rows, view, weights, reinterpret_cast<Tie*>(scratch + places.ties)).run();
+  if (fused.kind == bsbn::kDots) return;
+  for (int64_t row = 0; row < args.rows; ++row) {
+    const int64_t at = args.first_row % kRows + row;
+    const uint32_t* const source = upper + at / kRows * upper_words * kRows + at % kRows;
+    uint32_t* const target = static_cast<uint32_t*>(fused.result) + (start + row) * upper_words;
+    for (int64_t word = 0; word < upper_words; ++word) target[word] = source[word * kRows];
   }
 }
 
 template <class Lanes>
 void run_fused(const bsbn::FusedWork* fused, uint8_t* scratch, int64_t first, int64_t last) {
   [[maybe_unused]] const typename Lanes::Session session{};
-  const int64_t blocks = (fused->layer.units + kLanes - 1) / kLanes;
-  for (int64_t part = first; part < last;) {
-    const int64_t block = part % blocks, end = blocks - block < last - part ? blocks : block + last - part;
-    run_slice<Lanes>(*fused, scratch, part / blocks, block, end);
-    part += end - block;
+  for (int64_t group = first; group < last; group += kGroupsAtOnce) {
+    run_groups<Lanes>(*fused, scratch, group, last - group < kGroupsAtOnce ? last : group + kGroupsAtOnce);
   }
 }
 
-// The parts of the working memory of a thread; rows that are laid out anew stay in a cache, and are read
-// 32 at a time.
+// The parts of the working memory of a thread.
 template <class Lanes>
 void lay_out_fused(bsbn::FusedWork* fused) {
-  const int64_t inputs = fused->layer.inputs, words = (inputs + 31) / 32;
-  const bsbn::EnsembleWork& ensemble = fused->ensemble;
-  const int64_t row_bytes = Lanes::input_row_bytes(inputs, ensemble.packed != nullptr, ensemble.largest_input);
-  if (row_bytes > 0) {
-    const int64_t near = kNearCache / row_bytes / kRows * kRows, least = 8 * kRows;
-    const int64_t most = near > least ? near : least;
-    fused->rows_of_slice = fused->rows_of_slice < most ? fused->rows_of_slice : most;
-  }
+  const int64_t inputs = fused->layer.inputs, upper_words = (fused->layer.units + 31) / 32;
+  const int64_t groups = num_groups(fused->args) < kGroupsAtOnce ? num_groups(fused->args) : kGroupsAtOnce;
+  bsbn_ensemble_args args = fused->args;
+  args.first_row = 0;
+  args.rows = groups * kRows;
+  bsbn::EnsembleWork work = fused->ensemble;
+  work.args = &args;
   bsbn::EnsembleScratch& places = fused->ensemble.scratch;
   places.weights = 0;
   places.ties = Lanes::weight_bytes(inputs);
-  places.inputs = places.ties + 128 * words + 128;  // ties are written 16 at a time
-  places.bytes = places.inputs + (fused->rows_of_slice + kRows) * row_bytes + 64;
+  places.inputs = places.ties + Lanes::kBlocks * 128 * ((inputs + 31) / 32 + 1);  // written 16 at a time
+  places.upper = places.inputs + Lanes::view_bytes(&work, -1);
+  places.bytes = places.upper + groups * upper_words * kRows * 4 + 64;
 }
 
 }  // namespace

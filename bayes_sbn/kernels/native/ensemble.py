@@ -105,21 +105,17 @@ def fits(network: Network, inputs: Inputs) -> bool:
 
 
 def row_bytes(library: NativeLibrary, network: Network) -> tuple[int, int]:
-    """Bytes of a row in the working memory of a thread: of the widest layer, and of all.
+    """Bytes of a row in the working memory of a thread: as the widest layer reads it, and in all.
 
-    A layer reads a row that is packed, or has a byte for each input (two for 16-bit ones) where the
-    matrix unit multiplies, and writes another.
+    Rows are packed; the matrix unit reads them as bytes, two for a 16-bit input.
     """
+    inputs = network.layers[0].num_inputs
     widest = max((layer.num_units for layer in network.layers[:-1]), default=0)
-    if library.isa == "amx":
-        inputs = _tile_row(2 * network.layers[0].num_inputs)
-        return max(inputs, _tile_row(widest)), inputs + 2 * _tile_row(widest)
-    packed = 64 * -(-num_words(widest) // LANES)
-    return packed, 2 * packed
-
-
-def _tile_row(length: int) -> int:
-    return 64 * (-(-length // 64) | 1)
+    packed = 8 * num_words(widest)
+    if library.isa != "amx":
+        return packed, packed
+    spread = [64 * -(-length // 64) for length in (2 * inputs, widest)]
+    return max(spread), sum(spread) + packed
 
 
 def integer_logits(

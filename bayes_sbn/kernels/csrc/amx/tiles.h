@@ -53,14 +53,59 @@ class TileLanes : public WideLanes {
     alignas(64) uint8_t before_[64];
   };
 
-  // The words of one block, the tiles of two, and their numbers of +1.
-  static int64_t weight_bytes(int64_t inputs) { return steps(inputs) * (128 + kBlocks * kTile) + kBlocks * 64; }
-  static int64_t row_bytes(int64_t values) { return 64 * (steps(values) | 1); }  // not a power of two
-  static int64_t input_row_bytes(int64_t inputs, bool are_signs, int64_t largest) {
-    return 64 * ((are_signs || largest <= 127 ? steps(inputs) : 2 * steps(inputs)) | 1);
+  // The words of two blocks, their tiles, and their numbers of +1.
+  static int64_t weight_bytes(int64_t inputs) { return kBlocks * (steps(inputs) * (128 + kTile) + 64); }
+
+  // Of rows, by groups of 32 and halves of these, the tiles of signed bytes, and perhaps of unsigned ones.
+  struct View {
+    const uint8_t* tiles;
+    bool are_signs, have_two_bytes;
+  };
+  static int64_t view_bytes(const bsbn::EnsembleWork* work, int64_t inputs) {
+    const bool are_inputs = inputs < 0;
+    const int64_t length = are_inputs ? work->args->layers[0].inputs : inputs;
+    const bool have_two_bytes = are_inputs && work->packed == nullptr && work->largest_input > 127;
+    return group_bytes(length, have_two_bytes) * num_groups(*work->args);
+  }
+  static View view(const bsbn::EnsembleWork* work, const Rows& rows, int64_t inputs, uint8_t* memory) {
+    const bsbn_ensemble_args& args = *work->args;
+    if (rows.packed != nullptr) {
+      const int64_t words = (inputs + 31) / 32;
+      for (int64_t group = 0; group < num_groups(args); ++group) {
+        const uint32_t* const packed = rows.packed + group * words * kRows;
+        for (int at = 0; at < kRows; ++at) {
+          spread_row(packed + at, kRows, inputs, memory + group * group_bytes(inputs, false), at);
+        }
+      }
+      return View{memory, true, false};
+    }
+    const bool have_two_bytes = work->largest_input > 127;
+    const int64_t size = group_bytes(inputs, have_two_bytes);
+    for (int64_t row = 0; row < args.rows; ++row) {
+      const int64_t place = args.first_row % kRows + row;
+      split_row(rows.numbers + row * inputs, inputs, have_two_bytes, memory + place / kRows * size,
+                static_cast<int>(place % kRows));
+    }
+    return View{memory, false, have_two_bytes};
   }
 
-  static uint32_t* words_of(uint8_t* weights, int64_t, int64_t) { return reinterpret_cast<uint32_t*>(weights); }
+  // A packed row to a group of tiles; bits beyond its length may be anything.
+  static void spread_row(const uint32_t* words, int64_t stride, int64_t length, uint8_t* group, int at) {
+    uint8_t* target = group + at / 16 * steps(length) * kTile + at % 16 * 64;
+    const int64_t number = (length + 31) / 32;
+    for (int64_t word = 0; word < number; word += 2, target += kTile) {
+      uint64_t bits = words[word * stride] & valid_bits(length, word);
+      if (word + 1 < number) bits |= uint64_t{words[(word + 1) * stride] & valid_bits(length, word + 1)} << 32;
+      _mm512_storeu_si512(target, _mm512_movm_epi8(bits));
+    }
+  }
+  static int64_t group_bytes(int64_t length, bool have_two_bytes) {
+    return (have_two_bytes ? 4 : 2) * kTile * steps(length);
+  }
+
+  static uint32_t* words_of(uint8_t* weights, int64_t block, int64_t inputs) {
+    return reinterpret_cast<uint32_t*>(weights + block * steps(inputs) * 128);
+  }
 
   static void prepare(uint8_t* weights, int64_t block, int64_t inputs) {
     const int64_t words = (inputs + 31) / 32;
@@ -84,47 +129,20 @@ class TileLanes : public WideLanes {
     _mm512_storeu_si512(ones_of(weights, block, inputs), ones);
   }
 
-  static Rows inputs(const bsbn::EnsembleWork* work, uint8_t* memory) {
-    const bsbn_ensemble_args& args = *work->args;
-    const int64_t length = args.layers[0].inputs;
-    const bool are_signs = work->packed != nullptr;
-    const int64_t stride = input_row_bytes(length, are_signs, work->largest_input);
-    if (are_signs) {
-      spread_rows(work->packed, args.rows, length, memory);
-    } else {
-      split_rows(args.inputs, args.rows, length, work->largest_input, memory, stride);
-    }
-    return Rows{memory, stride, are_signs, nullptr, 0};
-  }
-
-  // Packed rows to bytes, whose stride is row_bytes(length); padding bits may be anything.
-  static void spread_rows(const uint32_t* rows, int64_t number, int64_t length, uint8_t* target) {
-    const int64_t words = (length + 31) / 32, stride = row_bytes(length);
-    for (int64_t row = 0; row < number; ++row, rows += words, target += stride) {
-      for (int64_t word = 0; word < words; word += 2) {
-        uint64_t bits = rows[word] & valid_bits(length, word);
-        if (word + 1 < words) bits |= uint64_t{rows[word + 1] & valid_bits(length, word + 1)} << 32;
-        _mm512_storeu_si512(target + 32 * word, _mm512_movm_epi8(bits));
-      }
-    }
-  }
-
-  static void see(const uint8_t* weights, int blocks, const Rows& rows, int64_t inputs, int64_t first,
-                  int number, int place, Values* v) {
-    const uint8_t* const lower = rows.lower + first * rows.lower_stride;
-    const bool has_two = number > 16;
+  template <class Beside>
+  static void see(const uint8_t* weights, int blocks, const View& view, int64_t inputs, int64_t, int64_t group,
+                  int place, int number, Values* v, const Beside& beside) {
+    const uint8_t* tiles = view.tiles + group * group_bytes(inputs, view.have_two_bytes);
+    const bool has_first = place < 16, has_second = place + number > 16;
+    const int half = has_first ? 0 : 1;
+    tiles += half * steps(inputs) * kTile;
     if (blocks == 2) {
-      has_two ? multiply<2, 2>(weights, rows, lower, inputs, place, v)
-              : multiply<2, 1>(weights, rows, lower, inputs, place, v);
+      has_first && has_second ? multiply<2, 2>(weights, view, tiles, inputs, 16 * half, v, beside)
+                              : multiply<2, 1>(weights, view, tiles, inputs, 16 * half, v, beside);
     } else {
-      has_two ? multiply<1, 2>(weights, rows, lower, inputs, place, v)
-              : multiply<1, 1>(weights, rows, lower, inputs, place, v);
+      has_first && has_second ? multiply<1, 2>(weights, view, tiles, inputs, 16 * half, v, beside)
+                              : multiply<1, 1>(weights, view, tiles, inputs, 16 * half, v, beside);
     }
-  }
-
-  static void write(const Rows& rows, int64_t row, int64_t block, bool, uint32_t bits) {
-    uint8_t* const target = rows.upper + row * rows.upper_stride + 16 * block;
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(target), _mm_movm_epi8(static_cast<__mmask16>(bits)));
   }
 
  private:
@@ -134,7 +152,7 @@ class TileLanes : public WideLanes {
   static int64_t steps(int64_t inputs) { return (inputs + 63) / 64; }
 
   static uint8_t* tiles_of(uint8_t* weights, int64_t block, int64_t inputs) {
-    return weights + steps(inputs) * (128 + block * kTile);
+    return weights + steps(inputs) * (kBlocks * 128 + block * kTile);
   }
   static const uint8_t* tiles_of(const uint8_t* weights, int64_t block, int64_t inputs) {
     return tiles_of(const_cast<uint8_t*>(weights), block, inputs);
@@ -165,38 +183,37 @@ class TileLanes : public WideLanes {
     }
   }
 
-  static void split_rows(const int16_t* rows, int64_t number, int64_t length, int64_t largest, uint8_t* target,
-                         int64_t stride) {
-    const int64_t low = largest <= 127 ? 0 : 64 * steps(length);
-    for (int64_t row = 0; row < number; ++row, rows += length, target += stride) {
-      for (int64_t i = 0; i < length; ++i) {
-        const uint16_t bits = static_cast<uint16_t>(rows[i]);
-        target[i] = static_cast<uint8_t>(bits >> 8);
-        target[low + i] = static_cast<uint8_t>(bits);
-      }
+  // Numbers as high bytes, and low bytes in tiles after those of the group; or as one byte.
+  static void split_row(const int16_t* numbers, int64_t length, bool have_two_bytes, uint8_t* group, int at) {
+    uint8_t* const first = group + at / 16 * steps(length) * kTile + at % 16 * 64;
+    const int64_t low = have_two_bytes ? 2 * steps(length) * kTile : 0;
+    for (int64_t i = 0; i < length; ++i) {
+      const uint16_t bits = static_cast<uint16_t>(numbers[i]);
+      uint8_t* const target = first + i / 64 * kTile + i % 64;
+      target[0] = static_cast<uint8_t>(bits >> 8);
+      target[low] = static_cast<uint8_t>(bits);
     }
   }
 
   // The accumulators of `blocks` times `halves` tiles, in the places of v.
-  template <int blocks, int halves>
-  static void multiply(const uint8_t* weights, const Rows& rows, const uint8_t* lower, int64_t inputs, int place,
-                       Values* v) {
+  template <int blocks, int halves, class Beside>
+  static void multiply(const uint8_t* weights, const View& view, const uint8_t* rows, int64_t inputs, int place,
+                       Values* v, const Beside& beside) {
     settle_memory();
-    if (rows.are_signs) {
+    if (view.are_signs) {
       const uint8_t* const ones = tiles_of(weights, kBlocks, inputs);
       _tile_loadd(0, ones, 0);
       if (halves == 2) _tile_loadd(2, ones, 0);
       if (blocks == 2) _tile_loadd(1, ones + 64, 0);
       if (blocks == 2 && halves == 2) _tile_loadd(3, ones + 64, 0);
-      accumulate<blocks, halves, kSignedRows>(weights, lower, rows.lower_stride, inputs);
+      accumulate<blocks, halves, kSignedRows>(weights, rows, inputs, beside);
     } else {
-      const bool has_two_bytes = rows.lower_stride >= 64 * 2 * steps(inputs);
       _tile_zero(0);
       _tile_zero(1);
       _tile_zero(2);
       _tile_zero(3);
-      accumulate<blocks, halves, kSignedRows>(weights, lower, rows.lower_stride, inputs);
-      if (has_two_bytes) {
+      accumulate<blocks, halves, kSignedRows>(weights, rows, inputs, beside);
+      if (view.have_two_bytes) {
         store<blocks, halves>(place, v);
         settle_memory();
         for (int b = 0; b < blocks; ++b) {
@@ -209,7 +226,8 @@ class TileLanes : public WideLanes {
         if (halves == 2) _tile_loadd(2, v[0].of[place + 16], 64);
         if (blocks == 2) _tile_loadd(1, v[1].of[place], 64);
         if (blocks == 2 && halves == 2) _tile_loadd(3, v[1].of[place + 16], 64);
-        accumulate<blocks, halves, kUnsignedRows>(weights, lower + 64 * steps(inputs), rows.lower_stride, inputs);
+        accumulate<blocks, halves, kUnsignedRows>(weights, rows + 2 * steps(inputs) * kTile, inputs,
+                                                  [](int64_t) {});
       }
     }
     store<blocks, halves>(place, v);
@@ -234,12 +252,13 @@ class TileLanes : public WideLanes {
     }                                         \
   } while (false)
 
-  template <int blocks, int halves, Signs signs>
-  static inline void accumulate(const uint8_t* weights, const uint8_t* lower, int64_t stride, int64_t inputs) {
+  template <int blocks, int halves, Signs signs, class Beside>
+  static inline void accumulate(const uint8_t* weights, const uint8_t* rows, int64_t inputs, const Beside& beside) {
+    const int64_t rate = (kParts << 20) / steps(inputs);
     const uint8_t* first = tiles_of(weights, 0, inputs);
     const uint8_t* second = tiles_of(weights, 1, inputs);
     for (int64_t step = 0; step < steps(inputs); ++step) {
-      _tile_loadd(4, lower, stride);
+      _tile_loadd(4, rows, 64);
       _tile_loadd(6, first, 64);
       BSBN_TILE_PRODUCT(0, 4, 6);
       if (blocks == 2) {
@@ -247,11 +266,12 @@ class TileLanes : public WideLanes {
         BSBN_TILE_PRODUCT(1, 4, 7);
       }
       if (halves == 2) {
-        _tile_loadd(5, lower + 16 * stride, stride);
+        _tile_loadd(5, rows + steps(inputs) * kTile, 64);
         BSBN_TILE_PRODUCT(2, 5, 6);
         if (blocks == 2) BSBN_TILE_PRODUCT(3, 5, 7);
       }
-      lower += 64;
+      beside(rate * (step + 1) >> 20);
+      rows += kTile;
       first += kTile;
       second += kTile;
     }

@@ -12,11 +12,13 @@
 
 #include "../ensemble_lanes.h"
 #include "counters.h"
+#include "products.h"
 
 namespace {
 
-class WideLanes : public WordRows<WideLanes> {
+class WideLanes : public WideProducts {
  public:
+  WideLanes() = default;
   WideLanes(Key key, uint32_t draw, uint32_t unit) : key_(key), draw_(draw), unit_(unit) {
     const uint64_t b = uint64_t{kM1} * draw;
     low_of_draw_ = static_cast<uint32_t>(b);
@@ -78,54 +80,45 @@ class WideLanes : public WordRows<WideLanes> {
     for (int word = 0; word < 4; ++word) _mm512_storeu_si512(w[word], found[0][word]);
   }
 
-  void four_words(uint32_t c0, uint32_t c3, uint32_t (*w)[4][kLanes]) const {
-    for (uint32_t i = 0; i < 4; i += 2) {
-      Vector found[2][4];
-      philox<2>({c0 + i, c0 + i + 1}, {c3, c3}, found);
-      for (int word = 0; word < 4; ++word) {
-        _mm512_storeu_si512(w[i][word], found[0][word]);
-        _mm512_storeu_si512(w[i + 1][word], found[1][word]);
-      }
+  void two_words(uint32_t c0, uint32_t c3, uint32_t (*w)[4][kLanes]) const {
+    Vector found[2][4];
+    philox<2>({c0, c0 + 1}, {c3, c3}, found);
+    for (int word = 0; word < 4; ++word) {
+      _mm512_store_si512(w[0][word], found[0][word]);
+      _mm512_store_si512(w[1][word], found[1][word]);
     }
   }
 
-  int64_t draw_weights(const uint32_t* hot, int64_t site, int64_t inputs, uint32_t* weights,
-                       Tie* ties) const {
-    const int64_t num_words = (inputs + 31) / 32;
-    const uint32_t c3[2] = {counter_word(site, kWeights, 0), counter_word(site, kWeights, 1)};
-    // places and open bits of ties side by side: they are written by two compressions
-    int64_t number = 0;
-    Vector place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    for (int64_t word = 0; word < num_words; ++word) {
-      const uint32_t* const q = hot + word * kHotPlanes * kLanes;
-      Vector r[2][4];
-      const uint32_t c0 = static_cast<uint32_t>(word);
-      philox<2>({c0, c0}, c3, r);
-      const Vector ones = _mm512_loadu_si512(q);
-      Vector below = _mm512_setzero_si512();
-      Vector same = _mm512_andnot_si512(ones, _mm512_set1_epi32(static_cast<int32_t>(valid_bits(inputs, word))));
-      for (int plane = 7; plane >= 0; --plane) {
-        const Vector u = r[plane / 4][plane % 4];
-        const Vector one = _mm512_loadu_si512(q + (plane + 1) * kLanes);
-        below = _mm512_ternarylogic_epi32(u, one, below, 0x8E);  // u == one ? below : one
-        same = _mm512_ternarylogic_epi32(same, u, one, 0x90);    // same & (u == one)
-      }
-      _mm512_storeu_si512(weights + word * kLanes, _mm512_or_si512(below, ones));
-      const __mmask16 is_open = _mm512_test_epi32_mask(same, same);
-      uint32_t* const target = reinterpret_cast<uint32_t*>(ties + number);
-      const uint32_t count = static_cast<uint32_t>(__builtin_popcount(is_open));
-      const Vector places = _mm512_maskz_compress_epi32(is_open, place);
-      const Vector opens = _mm512_maskz_compress_epi32(is_open, same);
-      const Vector first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-      _mm512_storeu_si512(target, _mm512_permutex2var_epi32(places, first, opens));
-      if (count > 8) {
-        const Vector second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
-        _mm512_storeu_si512(target + 16, _mm512_permutex2var_epi32(places, second, opens));
-      }
-      number += count;
-      place = _mm512_add_epi32(place, _mm512_set1_epi32(kLanes));
+  int64_t draw_word(const uint32_t* q, int64_t site, int64_t inputs, int64_t word, uint32_t* weights,
+                    Tie* ties) const {
+    const uint32_t c0 = static_cast<uint32_t>(word);
+    Vector r[2][4];
+    philox<2>({c0, c0}, {counter_word(site, kWeights, 0), counter_word(site, kWeights, 1)}, r);
+    const Vector ones = _mm512_loadu_si512(q);
+    Vector below = _mm512_setzero_si512();
+    Vector same = _mm512_andnot_si512(ones, _mm512_set1_epi32(static_cast<int32_t>(valid_bits(inputs, word))));
+    for (int plane = 7; plane >= 0; --plane) {
+      const Vector u = r[plane / 4][plane % 4];
+      const Vector one = _mm512_loadu_si512(q + (plane + 1) * kLanes);
+      below = _mm512_ternarylogic_epi32(u, one, below, 0x8E);  // u == one ? below : one
+      same = _mm512_ternarylogic_epi32(same, u, one, 0x90);    // same & (u == one)
     }
-    return number;
+    _mm512_storeu_si512(weights + word * kLanes, _mm512_or_si512(below, ones));
+    // places and open bits of ties side by side: they are written by two compressions
+    const __mmask16 is_open = _mm512_test_epi32_mask(same, same);
+    uint32_t* const target = reinterpret_cast<uint32_t*>(ties);
+    const uint32_t count = static_cast<uint32_t>(__builtin_popcount(is_open));
+    const Vector lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const Vector place = _mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<int32_t>(word * kLanes)));
+    const Vector places = _mm512_maskz_compress_epi32(is_open, place);
+    const Vector opens = _mm512_maskz_compress_epi32(is_open, same);
+    const Vector first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    _mm512_storeu_si512(target, _mm512_permutex2var_epi32(places, first, opens));
+    if (count > 8) {
+      const Vector second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+      _mm512_storeu_si512(target + 16, _mm512_permutex2var_epi32(places, second, opens));
+    }
+    return count;
   }
 
   // 16 words at a time by planes 9 to 12, which settle all but one weight of 16; the rest one by one.
@@ -171,43 +164,13 @@ class WideLanes : public WordRows<WideLanes> {
     }
   }
 
-  // Sixteen words of sixteen units at a time, transposed in registers.
-  static void load_block(const uint32_t* source, int64_t words, int number, uint32_t* weights) {
-    for (int64_t word = 0; word < words; word += kLanes) {
-      const int count = static_cast<int>(words - word < kLanes ? words - word : kLanes);
-      const __mmask16 there = static_cast<__mmask16>((1u << count) - 1);
-      Vector row[kLanes];
-      for (int l = 0; l < kLanes; ++l) {
-        row[l] = l < number ? _mm512_maskz_loadu_epi32(there, source + l * words + word) : _mm512_setzero_si512();
-      }
-      transpose(row);
-      for (int w = 0; w < count; ++w) _mm512_storeu_si512(weights + (word + w) * kLanes, row[w]);
-    }
-  }
-
-  static void mismatches(const uint32_t* weights, const uint32_t* rows, int64_t stride, int64_t words,
-                         int number, int32_t (*v)[kLanes]) {
-    int r = 0;
-    for (; r + 8 <= number; r += 8) some_mismatches<8>(weights, rows + r * stride, stride, words, v + r);
-    for (; r + 2 <= number; r += 2) some_mismatches<2>(weights, rows + r * stride, stride, words, v + r);
-    if (r < number) some_mismatches<1>(weights, rows + r * stride, stride, words, v + r);
-  }
-
-  // Products of pairs: two inputs of a row in each lane, times the two signs of the lane's unit.
-  static void dots(const uint32_t* weights, const int16_t* rows, int64_t inputs, int number,
-                   int32_t (*v)[kLanes]) {
-    int r = 0;
-    for (; r + 8 <= number; r += 8) some_dots<8>(weights, rows + r * inputs, inputs, v + r);
-    for (; r < number; ++r) some_dots<1>(weights, rows + r * inputs, inputs, v + r);
-  }
-
   static uint32_t at_most(const Bounds& bounds, const int32_t* v) {
     return _mm512_cmple_epi32_mask(_mm512_load_si512(v), _mm512_load_si512(bounds.bound));
   }
 
   // 32 activations in 16 bits (CoarseTable).  A word of noise has the bits of both rows of a unit.
   static inline void look(const Squeeze& s, const CoarseTable& table, const int32_t (*v)[kLanes],
-                          const uint32_t* words, uint32_t (&bits)[2], uint32_t (&open)[2]) {
+                          const uint32_t* words, uint32_t* up, uint32_t* open) {
     const __m512 slope = _mm512_load_ps(s.coarse_slope), offset = _mm512_load_ps(s.coarse_offset);
     const __m512 first = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(v[0])), slope, offset);
     const __m512 second = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(v[1])), slope, offset);
@@ -224,16 +187,11 @@ class WideLanes : public WordRows<WideLanes> {
     const Vector rise = _mm512_add_epi16(c1, _mm512_mulhrs_epi16(f, c2));
     const Vector y = _mm512_add_epi16(c0, _mm512_mulhrs_epi16(f, rise));
     const Vector guard = _mm512_load_si512(s.guard);
-    const uint32_t up = _mm512_cmplt_epu16_mask(u, _mm512_subs_epu16(y, guard));
-    const uint32_t down = _mm512_cmpgt_epu16_mask(u, _mm512_adds_epu16(y, guard));
-    bits[0] = _pext_u32(up, 0x0F0F0F0Fu);
-    bits[1] = _pext_u32(up, 0xF0F0F0F0u);
-    const uint32_t is_open = ~(up | down);
-    open[0] = open[1] = 0;
-    if (__builtin_expect(is_open != 0, 0)) {
-      open[0] = _pext_u32(is_open, 0x0F0F0F0Fu);
-      open[1] = _pext_u32(is_open, 0xF0F0F0F0u);
-    }
+    const uint32_t above = _mm512_cmplt_epu16_mask(u, _mm512_subs_epu16(y, guard));
+    const uint32_t below = _mm512_cmpgt_epu16_mask(u, _mm512_adds_epu16(y, guard));
+    *up = by_rows(above);
+    *open = ~(above | below);
+    if (__builtin_expect(*open != 0, 0)) *open = by_rows(*open);
   }
 
   static inline uint32_t squeeze(const Squeeze& s, int64_t law, const uint32_t* table, const int32_t* v,
@@ -274,29 +232,9 @@ class WideLanes : public WordRows<WideLanes> {
   }
 
  private:
-  static inline void transpose(Vector (&row)[kLanes]) {
-    Vector pairs[kLanes], quads[kLanes];
-    for (int i = 0; i < kLanes; i += 2) {
-      pairs[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
-      pairs[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
-    }
-    for (int i = 0; i < kLanes; i += 4) {
-      for (int half = 0; half < 2; ++half) {
-        quads[i + 2 * half] = _mm512_unpacklo_epi64(pairs[i + half], pairs[i + 2 + half]);
-        quads[i + 2 * half + 1] = _mm512_unpackhi_epi64(pairs[i + half], pairs[i + 2 + half]);
-      }
-    }
-    // quads[4 i + c] has column 4 lane + c, of rows 4 i to 4 i + 3, in its lane of 128 bits
-    for (int c = 0; c < 4; ++c) {
-      const Vector a = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0x88);
-      const Vector b = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0x88);
-      const Vector d = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0xDD);
-      const Vector e = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0xDD);
-      row[c] = _mm512_shuffle_i32x4(a, b, 0x88);
-      row[8 + c] = _mm512_shuffle_i32x4(a, b, 0xDD);
-      row[4 + c] = _mm512_shuffle_i32x4(d, e, 0x88);
-      row[12 + c] = _mm512_shuffle_i32x4(d, e, 0xDD);
-    }
+  // The bits of the first row below, those of the second above.
+  static uint32_t by_rows(uint32_t mask) {
+    return _pext_u32(mask, 0x0F0F0F0Fu) | _pext_u32(mask, 0xF0F0F0F0u) << 16;
   }
 
   static __mmask16 spread(__mmask16 there) {  // two lanes for each of the first eight bits
@@ -329,72 +267,6 @@ class WideLanes : public WordRows<WideLanes> {
     w[1] = merge(c[0].x1, c[1].x1);
     w[2] = merge(c[0].x2, c[1].x2);
     w[3] = merge(c[0].x3, c[1].x3);
-  }
-
-  // Two words at a time, in a half adder that takes their differences from the weights with it: with
-  // t = ones ^ x0 ^ w0 and s = t ^ x1 ^ w1, what is carried is s = 0 where t, and else `ones`.  Five
-  // operations for 1024 bits, where a popcount of each word takes six.
-  template <int n>
-  static inline void some_mismatches(const uint32_t* weights, const uint32_t* rows, int64_t stride,
-                                     int64_t words, int32_t (*v)[kLanes]) {
-    Vector ones[n], twos[n];
-    for (int r = 0; r < n; ++r) ones[r] = twos[r] = _mm512_setzero_si512();
-    int64_t word = 0;
-    for (; word + 2 <= words; word += 2) {
-      const Vector w0 = _mm512_loadu_si512(weights + word * kLanes);
-      const Vector w1 = _mm512_loadu_si512(weights + (word + 1) * kLanes);
-      for (int r = 0; r < n; ++r) {
-        const uint32_t* const x = rows + r * stride + word;
-        const Vector t = combine(_mm512_set1_epi32(static_cast<int32_t>(x[0])), ones[r], w0);
-        const Vector s = combine(_mm512_set1_epi32(static_cast<int32_t>(x[1])), t, w1);
-        const Vector carry = _mm512_ternarylogic_epi32(ones[r], t, s, 0x74);  // t ? ~s : ones
-        twos[r] = _mm512_add_epi32(twos[r], _mm512_popcnt_epi32(carry));
-        ones[r] = s;
-      }
-    }
-    for (int r = 0; r < n; ++r) {
-      Vector sum = _mm512_add_epi32(_mm512_add_epi32(twos[r], twos[r]), _mm512_popcnt_epi32(ones[r]));
-      if (word < words) {
-        const Vector w = _mm512_loadu_si512(weights + word * kLanes);
-        const Vector x = _mm512_set1_epi32(static_cast<int32_t>(rows[r * stride + word]));
-        sum = _mm512_add_epi32(sum, _mm512_popcnt_epi32(_mm512_xor_si512(w, x)));
-      }
-      _mm512_store_si512(v[r], sum);
-    }
-  }
-
-  template <int n>
-  static inline void some_dots(const uint32_t* weights, const int16_t* rows, int64_t inputs,
-                               int32_t (*v)[kLanes]) {
-    // two bits of a weight word to two signs of 16 bits
-    const Vector signs = _mm512_setr_epi32(
-        static_cast<int32_t>(0xFFFFFFFFu), static_cast<int32_t>(0xFFFF0001u), 0x0001FFFF, 0x00010001,
-        static_cast<int32_t>(0xFFFFFFFFu), static_cast<int32_t>(0xFFFF0001u), 0x0001FFFF, 0x00010001,
-        static_cast<int32_t>(0xFFFFFFFFu), static_cast<int32_t>(0xFFFF0001u), 0x0001FFFF, 0x00010001,
-        static_cast<int32_t>(0xFFFFFFFFu), static_cast<int32_t>(0xFFFF0001u), 0x0001FFFF, 0x00010001);
-    Vector sum[n];
-    for (int r = 0; r < n; ++r) sum[r] = _mm512_setzero_si512();
-    for (int64_t word = 0; 32 * word < inputs; ++word) {
-      Vector w = _mm512_loadu_si512(weights + word * kLanes);
-      const int64_t pairs = inputs - 32 * word >= 32 ? 16 : (inputs - 32 * word) / 2;
-      for (int64_t pair = 0; pair < pairs; ++pair) {
-        const Vector sign = _mm512_permutexvar_epi32(w, signs);
-        w = _mm512_srli_epi32(w, 2);
-        for (int r = 0; r < n; ++r) {
-          int32_t two;
-          std::memcpy(&two, rows + r * inputs + 32 * word + 2 * pair, sizeof two);
-          sum[r] = _mm512_add_epi32(sum[r], _mm512_madd_epi16(sign, _mm512_set1_epi32(two)));
-        }
-      }
-      if (2 * pairs < 32 && 32 * word + 2 * pairs < inputs) {  // one input more
-        const Vector sign = _mm512_permutexvar_epi32(w, signs);
-        for (int r = 0; r < n; ++r) {
-          const int32_t one = rows[r * inputs + inputs - 1] & 0xFFFF;
-          sum[r] = _mm512_add_epi32(sum[r], _mm512_madd_epi16(sign, _mm512_set1_epi32(one)));
-        }
-      }
-    }
-    for (int r = 0; r < n; ++r) _mm512_store_si512(v[r], sum[r]);
   }
 
   Key key_;
