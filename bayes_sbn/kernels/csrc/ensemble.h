@@ -11,8 +11,7 @@ namespace bsbn {
 struct EnsembleScratch {
   int64_t weights;  // those of some blocks of 16 units
   int64_t ties;     // words of weights that the hot planes left open
-  int64_t inputs;   // the view of the rows that the first layer reads, and
-  int64_t view;     // of those that another does
+  int64_t view;     // rows of numbers as the first layer reads them
   int64_t lower;    // packed rows that a layer reads, and
   int64_t upper;    // those it writes
   int64_t bytes;    // in all

@@ -18,7 +18,7 @@ template <class Lanes>
 class Pipeline {
  public:
   Pipeline(const bsbn::EnsembleWork* work, int64_t index, int64_t position, const Rows& rows,
-           const typename Lanes::View& view, uint8_t* weights, Tie* ties)
+           const typename Lanes::View view, uint8_t* weights, Tie* ties)
       : args_(*work->args),
         layer_(args_.layers[index]),
         tables_(work->tables[index]),
@@ -54,7 +54,7 @@ class Pipeline {
         // so many words of the next blocks for each row
         const int64_t drawn_before = drawn_, draws = to_draw_ * (row + number) / args_.rows - drawn_before;
         const int64_t slice_rate = (slices << 16) / kParts, draw_rate = (draws << 16) / kParts;
-        Lanes::see(weights_, blocks.number, view_, layer_.inputs, row, group, place, number, v, [&](int64_t parts) {
+        Lanes::see(weights_, blocks.number, rows_, view_, layer_.inputs, row, group, place, number, v, [&](int64_t parts) {
           decide_until(slice_rate * parts >> 16);
           draw_until(drawn_before + (draw_rate * parts >> 16));
         });
@@ -259,7 +259,7 @@ class Pipeline {
   const bsbn_ensemble_layer& layer_;
   const bsbn::ActivationTables tables_;
   const Rows rows_;
-  const typename Lanes::View& view_;
+  const typename Lanes::View view_;
   uint8_t* const weights_;
   Tie* const ties_;
   const Key key_;

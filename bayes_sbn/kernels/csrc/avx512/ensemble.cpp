@@ -5,8 +5,8 @@
 
 const bsbn::EnsembleKernels bsbn::ensemble_avx512 = {
     BSBN_AVX512,
-    lay_out<WideLanes>,
-    run_draws<WideLanes>,
+    lay_out<WideLanes, WideLanes>,
+    run_draws<WideLanes, WideLanes>,
     BSBN_AVX512,
     draw_some_weights<WideLanes>,
     multiplying_bytes,
