@@ -68,7 +68,7 @@ void run_without_noise(const bsbn::FusedWork& fused, const bsbn::EnsembleWork& w
     for (int64_t row = 0; row < args.rows;) {
       const int place = static_cast<int>((args.first_row + row) % kRows);
       const int number = static_cast<int>(args.rows - row < kRows - place ? args.rows - row : kRows - place);
-      Lanes::see(weights, blocks, view, layer.inputs, row, (args.first_row % kRows + row) / kRows, place, number, v,
+      Lanes::see(weights, blocks, rows, view, layer.inputs, row, (args.first_row % kRows + row) / kRows, place, number, v,
                  [](int64_t) {});
       for (int b = 0; b < blocks; ++b) {
         const Units& units = rules[b].units;
@@ -114,8 +114,9 @@ void run_groups(const bsbn::FusedWork& fused, uint8_t* scratch, int64_t first, i
   }
   const int64_t upper_words = (layer.units + 31) / 32;
   uint32_t* const upper = reinterpret_cast<uint32_t*>(scratch + places.upper);
-  const Rows rows{work.packed, work.packed != nullptr ? nullptr : args.inputs, upper, upper_words};
-  const typename Lanes::View view = Lanes::view(&work, rows, layer.inputs, scratch + places.inputs);
+  const Rows rows{work.packed, upper, upper_words};
+  typename Lanes::View view{};
+  if (work.packed == nullptr) view = Lanes::view(args, layer.inputs, work.largest_input, scratch + places.view);
   uint8_t* const weights = scratch + places.weights;
   if (fused.kind == bsbn::kSigns || fused.kind == bsbn::kLogits) {
     run_without_noise<Lanes>(fused, work, rows, view, start, weights);
@@ -131,29 +132,35 @@ void run_groups(const bsbn::FusedWork& fused, uint8_t* scratch, int64_t first, i
   }
 }
 
-template <class Lanes>
+// `Numbers` are the lanes of rows of numbers, `Lanes` those of packed ones.
+template <class Lanes, class Numbers>
 void run_fused(const bsbn::FusedWork* fused, uint8_t* scratch, int64_t first, int64_t last) {
-  [[maybe_unused]] const typename Lanes::Session session{};
+  [[maybe_unused]] const typename Numbers::Session session{};
   for (int64_t group = first; group < last; group += kGroupsAtOnce) {
-    run_groups<Lanes>(*fused, scratch, group, last - group < kGroupsAtOnce ? last : group + kGroupsAtOnce);
+    const int64_t end = last - group < kGroupsAtOnce ? last : group + kGroupsAtOnce;
+    if (fused->ensemble.packed != nullptr) {
+      run_groups<Lanes>(*fused, scratch, group, end);
+    } else {
+      run_groups<Numbers>(*fused, scratch, group, end);
+    }
   }
 }
 
 // The parts of the working memory of a thread.
-template <class Lanes>
+template <class Lanes, class Numbers>
 void lay_out_fused(bsbn::FusedWork* fused) {
   const int64_t inputs = fused->layer.inputs, upper_words = (fused->layer.units + 31) / 32;
   const int64_t groups = num_groups(fused->args) < kGroupsAtOnce ? num_groups(fused->args) : kGroupsAtOnce;
+  const bool is_packed = fused->ensemble.packed != nullptr;
+  const int64_t blocks = is_packed ? Lanes::kBlocks : Numbers::kBlocks;
   bsbn_ensemble_args args = fused->args;
   args.first_row = 0;
   args.rows = groups * kRows;
-  bsbn::EnsembleWork work = fused->ensemble;
-  work.args = &args;
   bsbn::EnsembleScratch& places = fused->ensemble.scratch;
   places.weights = 0;
-  places.ties = Lanes::weight_bytes(inputs);
-  places.inputs = places.ties + Lanes::kBlocks * 128 * ((inputs + 31) / 32 + 1);  // written 16 at a time
-  places.upper = places.inputs + Lanes::view_bytes(&work, -1);
+  places.ties = is_packed ? Lanes::weight_bytes(inputs) : Numbers::weight_bytes(inputs);
+  places.view = places.ties + blocks * 128 * ((inputs + 31) / 32 + 1);  // ties are written 16 at a time
+  places.upper = places.view + (is_packed ? 0 : Numbers::view_bytes(args, inputs, fused->ensemble.largest_input));
   places.bytes = places.upper + groups * upper_words * kRows * 4 + 64;
 }
 

@@ -14,6 +14,6 @@ const bsbn::EnsembleKernels bsbn::ensemble_amx = {
     draw_some_weights<WideLanes>,
     multiplying_bytes,
     multiply_some_units<WideLanes>,
-    lay_out_fused<TileLanes>,
-    run_fused<TileLanes>,
+    lay_out_fused<WideLanes, TileLanes>,
+    run_fused<WideLanes, TileLanes>,
 };

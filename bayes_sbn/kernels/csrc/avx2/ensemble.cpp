@@ -11,6 +11,6 @@ const bsbn::EnsembleKernels bsbn::ensemble_avx2 = {
     draw_some_weights<PlainLanes>,
     multiplying_bytes,
     multiply_some_units<PlainLanes>,
-    lay_out_fused<PlainLanes>,
-    run_fused<PlainLanes>,
+    lay_out_fused<PlainLanes, PlainLanes>,
+    run_fused<PlainLanes, PlainLanes>,
 };

@@ -11,6 +11,6 @@ const bsbn::EnsembleKernels bsbn::ensemble_avx512 = {
     draw_some_weights<WideLanes>,
     multiplying_bytes,
     multiply_some_units<WideLanes>,
-    lay_out_fused<WideLanes>,
-    run_fused<WideLanes>,
+    lay_out_fused<WideLanes, WideLanes>,
+    run_fused<WideLanes, WideLanes>,
 };
