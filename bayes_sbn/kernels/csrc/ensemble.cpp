@@ -9,6 +9,7 @@
 #include <new>
 #include <vector>
 
+#include "ensemble_inputs.h"
 #include "library.h"
 #include "threads.h"
 
@@ -17,7 +18,8 @@ namespace {
 
 constexpr int64_t kLine = 64;  // bytes to which memory is aligned
 
-// Whether all inputs are +magnitude or -magnitude, and if so their signs as packed rows in groups of 32.
+}  // namespace
+
 bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, int64_t* magnitude,
                  int64_t* largest) {
   const int64_t inputs = args.layers[0].inputs, number = args.rows * inputs;
@@ -42,6 +44,8 @@ bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, 
   }
   return true;
 }
+
+namespace {
 
 struct Context {
   const EnsembleWork* work;

@@ -33,6 +33,17 @@ struct EnsembleWork {
   EnsembleScratch scratch;
 };
 
+enum FusedKind { kDrawnSigns, kSigns, kLogits, kDots };
+
+// One layer alone, for groups of 32 rows that share words of noise.
+struct FusedWork {
+  int64_t kind;
+  bsbn_ensemble_layer layer;
+  bsbn_ensemble_args args;  // one draw of a network that begins with the layer; of kDots it ends there
+  EnsembleWork ensemble;    // its `args` are those of the groups that a thread has at once
+  void* result;             // packed rows, or doubles; the dots are those of `args`
+};
+
 struct EnsembleKernels {
   int64_t isa;
   void (*lay_out)(EnsembleWork* work);  // finds the parts of the scratch memory
@@ -44,6 +55,9 @@ struct EnsembleKernels {
   // Blocks first..last-1 of 16 units; scratch of so many bytes.
   int64_t (*xnor_linear_bytes)(const bsbn_xnor_linear_args* args);
   void (*xnor_linear)(const bsbn_xnor_linear_args* args, uint8_t* scratch, int64_t first, int64_t last);
+  void (*lay_out_fused)(FusedWork* work);  // finds the parts of the scratch memory
+  // Groups first..last-1 of rows.
+  void (*fused_linear)(const FusedWork* work, uint8_t* scratch, int64_t first, int64_t last);
 };
 
 const EnsembleKernels* ensemble_kernels();  // those of the instruction set in use
