@@ -100,7 +100,7 @@ def fits(network: Network, inputs: Inputs) -> bool:
     """Whether the library has these layers, and sums of these inputs have room in 32 bits."""
     if any(layer.is_real for layer in network.layers):
         return False
-    largest = int(np.abs(inputs.astype(np.int64)).max(initial=0))
+    largest = max(int(inputs.max(initial=0)), -int(inputs.min(initial=0)))
     return network.layers[0].num_inputs * largest <= _LARGEST_SUM
 
 
