@@ -16,18 +16,21 @@ from bayes_sbn.kernels.fused_linear import (
 )
 from bayes_sbn.kernels.layers import PackedProbabilities, xnor_linear
 from bayes_sbn.kernels.loader import BackendInfo, backend_info
+from bayes_sbn.kernels.networks import PackedLayer, network_logits
 from bayes_sbn.kernels.packing import pack, popcount, unpack
 from bayes_sbn.kernels.uniforms import draw_uniforms, uniforms_like
 
 __all__ = [
     "BackendInfo",
     "PackedBits",
+    "PackedLayer",
     "PackedProbabilities",
     "backend_info",
     "draw_uniforms",
     "flip_sums",
     "integer_linear",
     "linear_logits",
+    "network_logits",
     "pack",
     "popcount",
     "sign_linear",
