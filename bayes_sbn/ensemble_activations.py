@@ -136,8 +136,9 @@ def _layers(
 def _rule(dots: Int64, units: Units, layer: KernelLayer) -> Int64:
     """The thresholds of uniforms for the dots, with units of the layer or of each draw."""
     assert layer.noise is not None
+    if units.scale.ndim == 1:
+        return activation_thresholds(dots, *units, layer.noise, layer.noise_scale)
     rule = np.empty(dots.shape, np.int64)
-    for draw in range(len(dots)):
-        scale, bias = (t[draw] if t.ndim == 2 else t for t in units)
+    for draw, (scale, bias) in enumerate(zip(*units, strict=True)):
         rule[draw] = activation_thresholds(dots[draw], scale, bias, layer.noise, layer.noise_scale)
     return rule
