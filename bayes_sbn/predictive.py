@@ -29,8 +29,13 @@ from bayes_sbn.ensemble_networks import MAX_MEMORY
 from bayes_sbn.kernels.ensemble import BACKENDS
 from bayes_sbn.kernels.packing import unpack
 from bayes_sbn.philox import fold_stream
-from bayes_sbn.posterior import Posterior
-from bayes_sbn.predictive_export import STOCK, KeptPosterior, check_exportable, check_range
+from bayes_sbn.predictive_export import (
+    STOCK,
+    Exported,
+    KeptPosterior,
+    check_exportable,
+    check_range,
+)
 from bayes_sbn.predictive_sites import (
     ACTIVATIONS,
     LABELS,
@@ -47,12 +52,13 @@ class PackedPredictive(Predictive):
 
     Called with the model's arguments, it returns what ``pyro.infer.Predictive(model, guide=guide,
     ...)`` does: a dict of tensors with the same keys, shapes and dtypes, and the same law.  The
-    model is run once, on two rows of zeros, to learn its sites; no trace is kept.  Rows are rounded
+    model is run once, on two rows of ones, to learn its sites; no trace is kept.  Rows are rounded
     to the 16-bit grid of the posterior.
 
     Args:
         model: a network that :meth:`bayes_sbn.Posterior.from_guide` takes, such as
-            :class:`bayes_sbn.models.BinaryMLP`.
+            :class:`bayes_sbn.models.BinaryMLP`; or a function that samples a chain of dense layers
+            (``affine``, ``NoisySign``) with class labels at the end (``AffineCategorical``).
         guide: its guide.
         num_samples: how many networks to draw.
         return_sites: names of sites to return, and ``"_RETURN"`` for what the model returns; by
@@ -67,7 +73,7 @@ class PackedPredictive(Predictive):
             its weights.
         backend: of the labels, ``"auto"``, ``"native"`` or ``"reference"``; the bits are the same.
         input_range: the largest magnitude an input may have; by default a multiple of the largest
-            one that the model was fitted to.
+            one that the model was fitted to.  A function needs it.
         calibrate: rows of the training data, by which each draw measures the statistics of a
             ``"recalibrated"`` network.
         progress: whether to show a progress bar; by default only on a terminal.
@@ -105,7 +111,7 @@ class PackedPredictive(Predictive):
         progress: bool | None = None,
         max_memory: int = MAX_MEMORY,
     ) -> None:
-        check_exportable(model, guide)
+        check_exportable(model, guide, input_range)
         if operator.index(num_samples) < 1:
             raise ValueError(
                 f"PackedPredictive(num_samples={num_samples}): at least one network is drawn. "
@@ -152,10 +158,11 @@ class PackedPredictive(Predictive):
             ValueError: rows or labels do not fit, or a site is none that packed networks have.
         """
         x, y = self._arguments(args, kwargs)
-        posterior, is_new = self._export(self.model, self.guide)
+        exported, is_new = self._export(self.model, self.guide, x)
         if is_new:
             self._sites.clear()
-        sites = self._sites_for(x, posterior)
+        posterior = exported.posterior
+        sites = self._sites_for(x, exported)
         wanted = self._wanted(sites)
         check_range(x, posterior)
         seed = self.seed
@@ -250,17 +257,13 @@ class PackedPredictive(Predictive):
             )
         return x, y
 
-    def _sites_for(self, x: Tensor, posterior: Posterior) -> PredictedSites:
+    def _sites_for(self, x: Tensor, exported: Exported) -> PredictedSites:
         """The sites of the model, as they are for such rows."""
         key = x.dtype, x.device, x.shape[1:]
         if key not in self._sites:
-            entries = self.model.architecture()["layers"]
-            self._sites[key] = sites_of_network(
-                self.model,
-                [str(entry["weight_site"]) for entry in entries],
-                [(layer.num_units, layer.num_inputs) for layer in posterior.components[0].layers],
-                x,
-            )
+            layers = exported.posterior.components[0].layers
+            sizes = [(layer.num_units, layer.num_inputs) for layer in layers]
+            self._sites[key] = sites_of_network(self.model, exported.weight_sites, sizes, x)
         return self._sites[key]
 
 

@@ -7,6 +7,7 @@ copy of the parameters and buffers that it exported, compares, and exports again
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,9 +15,25 @@ from torch import Tensor
 
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.posterior_protocol import ExportableGuide, ExportableModel
+from bayes_sbn.predictive_function import FunctionNetwork, network_of_function
 
 STOCK = "pyro.infer.Predictive(model, guide=guide, num_samples=...)"
 """What errors tell to use instead."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """What was exported.
+
+    Args:
+        posterior: the plain numbers.
+        weight_sites: names of the weights of each layer; those that are no site have one, too.
+        state: all that it depends on, or None if that is not known.
+    """
+
+    posterior: Posterior
+    weight_sites: list[str]
+    state: object
 
 
 class KeptPosterior:
@@ -30,18 +47,28 @@ class KeptPosterior:
     def __init__(self, input_range: float | None, *, is_calibrated: bool) -> None:
         self.input_range = input_range
         self.is_calibrated = is_calibrated
-        self._kept: tuple[object, Posterior] | None = None
+        self._kept: Exported | None = None
 
-    def __call__(self, model: object, guide: object) -> tuple[Posterior, bool]:
+    def __call__(self, model: Any, guide: Any, x: Tensor) -> tuple[Exported, bool]:
         """The posterior, and whether it is another one than at the last call.
+
+        Args:
+            model: a model that states its architecture, or a function.
+            guide: its guide.
+            x: rows, of which dtype, device and width are used to run a function.
 
         Raises:
             ValueError: the numbers are not allowed, or statistics would be measured without rows.
         """
-        state = _state(model, guide)
-        if state is not None and self._kept is not None and _equal(state, self._kept[0]):
-            return self._kept[1], False
-        posterior = Posterior.from_guide(model, guide, input_range=self.input_range)
+        stated = model if isinstance(model, ExportableModel) else network_of_function(model, x)
+        architecture: Any = stated.architecture()
+        state = _state(stated, guide, architecture)
+        kept = self._kept
+        if state is not None and kept is not None and _equal(state, kept.state):
+            return kept, False
+        if isinstance(stated, FunctionNetwork):
+            guide = stated.guide_with_numbers(guide)
+        posterior = Posterior.from_guide(stated, guide, input_range=self.input_range)
         layers = posterior.components[0].layers
         measured = [f'"{layer.name}"' for layer in layers if layer.is_recalibrated]
         if measured and not self.is_calibrated:
@@ -55,17 +82,18 @@ class KeptPosterior:
                 "PackedPredictive(calibrate=...): none of the layers is recalibrated; all have "
                 "their scale and bias. Leave calibrate out."
             )
-        self._kept = _copied(state), posterior
-        return posterior, True
+        sites = [str(entry["weight_site"]) for entry in architecture["layers"]]
+        self._kept = Exported(posterior, sites, _copied(state))
+        return self._kept, True
 
 
-def check_exportable(model: object, guide: object) -> None:
-    """Raise unless the two state their numbers."""
-    if not isinstance(model, ExportableModel):
-        raise TypeError(
-            "PackedPredictive(model, guide) needs a model that states its architecture, such as "
-            f"bayes_sbn.models.BinaryMLP: received {_name(model)}, which has no architecture(). "
-            f"Write {STOCK} for a model of your own."
+def check_exportable(model: object, guide: object, input_range: float | None) -> None:
+    """Raise unless the guide states its numbers, and the grid of the inputs is known."""
+    if not isinstance(model, ExportableModel) and input_range is None:
+        raise ValueError(
+            f"PackedPredictive(model, guide): {_name(model)} has no architecture() that states the "
+            "range of its inputs, to whose 16-bit grid rows are rounded. Write PackedPredictive("
+            "..., input_range=float(abs(x).max())), with the rows of training and prediction."
         )
     if not isinstance(guide, ExportableGuide):
         raise TypeError(
@@ -93,12 +121,15 @@ def _name(thing: object) -> str:
     return str(getattr(thing, "__name__", type(thing).__name__))
 
 
-def _state(model: object, guide: object) -> object:
-    """All that the posterior of two modules depends on; None if one is no module."""
-    if not (isinstance(model, torch.nn.Module) and isinstance(guide, torch.nn.Module)):
+def _state(stated: object, guide: object, architecture: object) -> object:
+    """All that the posterior depends on; None where it is not in the parameters of modules."""
+    if not isinstance(guide, torch.nn.Module):
         return None
-    stated: Any = model
-    return [model.state_dict(), guide.state_dict(), stated.architecture()]
+    if isinstance(stated, FunctionNetwork):  # the priors, which are the function's, draw nothing
+        return [stated.numbers, guide.state_dict(), architecture]
+    if isinstance(stated, torch.nn.Module):
+        return [stated.state_dict(), guide.state_dict(), architecture]
+    return None
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -1,6 +1,6 @@
 """Which sites a model has, and what of a network each of them is: learned from one run of it.
 
-The run is on two rows of zeros and leaves no trace: neither the model's buffers nor torch's
+The run is on two rows of ones and leaves no trace: neither the model's buffers nor torch's
 generators nor the handlers around it notice.
 """
 
@@ -22,7 +22,8 @@ WEIGHTS, ACTIVATIONS, LABELS = "weights", "activations", "labels"
 RETURN = "_RETURN"
 """Pyro's name for what a model returns."""
 
-_NUM_ROWS = 2
+NUM_ROWS = 2
+"""Of the rows of a run; one row would have no variance."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,15 @@ class PredictedSites:
     returns_labels: bool
 
 
+def quiet_runs(model: Callable[..., Any], *batches: Tensor) -> list[Any]:
+    """The traces of runs, which neither generators nor handlers around them notice."""
+    kind = batches[0].device.type
+    devices = [] if kind == "cpu" else [batches[0].device]
+    kind = "cuda" if kind == "cpu" else kind
+    with torch.random.fork_rng(devices, device_type=kind), torch.no_grad(), poutine.block():
+        return [prune_subsample_sites(poutine.trace(model).get_trace(rows)) for rows in batches]
+
+
 def sites_of_network(
     model: Callable[..., Any],
     weight_sites: Sequence[str],
@@ -78,10 +88,7 @@ def sites_of_network(
     Raises:
         ValueError: it has a site that is nothing of such a network.
     """
-    rows = x.new_zeros((_NUM_ROWS, *x.shape[1:]))
-    devices = [] if rows.device.type == "cpu" else [rows.device]
-    with torch.random.fork_rng(devices), torch.no_grad(), poutine.block():
-        trace = prune_subsample_sites(poutine.trace(model).get_trace(rows))
+    [trace] = quiet_runs(model, x.new_ones((NUM_ROWS, *x.shape[1:])))
     nodes = {name: node for name, node in trace.nodes.items() if node["type"] == "sample"}
     frames = [frame for node in nodes.values() for frame in node["cond_indep_stack"]]
     nesting = -min((frame.dim for frame in frames if frame.vectorized), default=0)
@@ -95,27 +102,28 @@ def sites_of_network(
             shape: tuple[int, ...] = sizes[layer]
         elif isinstance(law, NoisySign) and num_hidden < last:
             role, layer = ACTIVATIONS, num_hidden
-            shape = (_NUM_ROWS, sizes[layer][0])
+            shape = (NUM_ROWS, sizes[layer][0])
             num_hidden += 1
         elif isinstance(law, AffineCategorical) and num_hidden == last:
-            role, layer, shape = LABELS, last, (_NUM_ROWS,)
+            role, layer, shape = LABELS, last, (NUM_ROWS,)
         else:
-            raise _not_covered(name, f"of law {type(law).__name__}")
+            raise not_covered(name, f"of law {type(law).__name__}")
         if value.shape != shape:
-            raise _not_covered(name, f"with values of shape {tuple(value.shape)} for {shape}")
+            raise not_covered(name, f"with values of shape {tuple(value.shape)} for {shape}")
         num_ones = nesting - len(law.batch_shape)
         found[name] = PredictedSite(name, role, layer, num_ones, value.dtype, value.device)
     labels = [site for site in found.values() if site.role == LABELS]
     if len(labels) != 1:
-        raise _not_covered(", ".join(nodes), f"of which {len(labels)} are class labels")
+        raise not_covered(", ".join(nodes), f"of which {len(labels)} are class labels")
     returned = trace.nodes[RETURN]["value"]
     return PredictedSites(found, labels[0], returned is nodes[labels[0].name]["value"])
 
 
-def _not_covered(name: str, what: str) -> ValueError:
+def not_covered(name: str, what: str) -> ValueError:
+    """The error for a site that is nothing of a packed network."""
     return ValueError(
         f'PackedPredictive(model, guide): the model samples "{name}", {what}, and packed networks '
-        "have the ±1 or real weights that model.architecture() names, the ±1 activations of each "
-        "hidden layer and class labels at the end. Write pyro.infer.Predictive(model, guide=guide, "
+        "are dense layers of ±1 or real weights, with ±1 activations between them and class labels "
+        "at the end. Write pyro.infer.Predictive(model, guide=guide, "
         "num_samples=...), which runs the model for each draw."
     )
