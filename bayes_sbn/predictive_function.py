@@ -138,6 +138,8 @@ def _read(trace: Any, rows: Tensor) -> FunctionNetwork:
         x = value
     if not layers:
         raise not_covered(", ".join(weights), "and neither NoisySign nor AffineCategorical")
+    if layers[-1]["noise"] is not None:
+        raise not_covered(str(layers[-1]["name"]), "after which no class labels come")
     used = [layer["weight_site"] for layer in layers]
     for name in weights:
         if name not in used:
