@@ -221,7 +221,7 @@ def _streamed_blocks(
     per_cell = 40 * drawn.network.layers[-1].num_units
     threads = torch.get_num_threads()
     rows_at_once = max(1, max_memory // (per_cell + threads * running.row_bytes))
-    rows_at_once = min(rows_at_once, len(inputs), _STREAMED_ROWS, running.rows_in_cache)
+    rows_at_once = min(rows_at_once, len(inputs), _STREAMED_ROWS)
     left = max_memory - threads * running.row_bytes * rows_at_once
     draws_at_once = max(1, left // (per_cell * rows_at_once))
     draws_at_once = min(draws_at_once, max(threads, _STREAMED_CELLS // rows_at_once))

@@ -8,6 +8,12 @@ its source.  :func:`backend_info` says what runs.
 
 from bayes_sbn.bits import PackedBits
 from bayes_sbn.kernels.flips import flip_sums
+from bayes_sbn.kernels.fused_linear import (
+    integer_linear,
+    linear_logits,
+    sign_linear,
+    stochastic_linear,
+)
 from bayes_sbn.kernels.layers import PackedProbabilities, xnor_linear
 from bayes_sbn.kernels.loader import BackendInfo, backend_info
 from bayes_sbn.kernels.packing import pack, popcount, unpack
@@ -20,8 +26,12 @@ __all__ = [
     "backend_info",
     "draw_uniforms",
     "flip_sums",
+    "integer_linear",
+    "linear_logits",
     "pack",
     "popcount",
+    "sign_linear",
+    "stochastic_linear",
     "uniforms_like",
     "unpack",
     "xnor_linear",

@@ -29,7 +29,6 @@ from bayes_sbn.kernels.reference.sampling import Int64, Key, UInt32
 
 BACKENDS = ("auto", "reference", "native")
 
-_CACHE = 1 << 20  # bytes
 _PLANES: WeakKeyDictionary[DenseLayer, native.PlanesOfBlocks] = WeakKeyDictionary()
 
 
@@ -97,13 +96,7 @@ class Stream:
     @property
     def row_bytes(self) -> int:
         """Working memory of a row in one thread."""
-        return native.row_bytes(self.library, self.network)[1]
-
-    @property
-    def rows_in_cache(self) -> int:
-        """So many rows of a layer stay in a cache near to a core."""
-        widest = max(1, native.row_bytes(self.library, self.network)[0])
-        return max(256, _CACHE // widest)
+        return native.row_bytes(self.library, self.network)
 
 
 def draw_network(network: Network, key: Key, draws: Int64) -> list[UInt32 | Int16]:

@@ -100,6 +100,12 @@ class PlainLanes : public WordRows<PlainLanes> {
     }
   }
 
+  static void store_block(const uint32_t* weights, int64_t words, int number, uint32_t* target) {
+    for (int l = 0; l < number; ++l) {
+      for (int64_t word = 0; word < words; ++word) target[l * words + word] = weights[word * kLanes + l];
+    }
+  }
+
   static void mismatches(const uint32_t* weights, const uint32_t* rows, int64_t row_stride, int64_t word_stride,
                          int64_t words, int number, int32_t (*v)[kLanes]) {
     for (int r = 0; r < number; ++r) {
@@ -143,10 +149,12 @@ class PlainLanes : public WordRows<PlainLanes> {
   }
 
   // In plain arithmetic the squeeze costs no more than a look.
-  static void look(const Squeeze&, const CoarseTable&, const int32_t (*)[kLanes], const uint32_t*, uint32_t* up,
-                   uint32_t* open) {
-    *up = 0;
-    *open = 0xFFFFFFFF;
+  static void look(const Squeeze& s, int64_t law, const bsbn::ActivationTables& tables, const int32_t (*v)[kLanes],
+                   const uint32_t* words, uint32_t* up, uint32_t* open) {
+    uint32_t first, second;
+    *up = squeeze(s, law, tables.cells, v[0], words, 0, &first);
+    *up |= squeeze(s, law, tables.cells, v[1], words, 16, &second) << 16;
+    *open = (first & 0xFFFFu) | second << 16;
   }
 
   static uint32_t squeeze(const Squeeze& s, int64_t law, const uint32_t* table, const int32_t* v,
