@@ -52,7 +52,8 @@ class PackedPredictive(Predictive):
 
     Called with the model's arguments, it returns what ``pyro.infer.Predictive(model, guide=guide,
     ...)`` does: a dict of tensors with the same keys, shapes and dtypes, and the same law.  The
-    model is run once, on two rows of ones, to learn its sites; no trace is kept.  Rows are rounded
+    model is run once, on two rows of ones, to learn its sites, and again when a parameter has
+    changed; a function is run on two rows of ±1 at each call.  No trace is kept.  Rows are rounded
     to the 16-bit grid of the posterior.
 
     Args:
