@@ -60,6 +60,7 @@ _NAMES = {
     "Posterior": "bayes_sbn.posterior",
     "Ensemble": "bayes_sbn.ensemble",
     "Predictions": "bayes_sbn.predictions",
+    "PackedPredictive": "bayes_sbn.predictive",
 }
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from bayes_sbn.network_summary import summary as summary
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions
+    from bayes_sbn.predictive import PackedPredictive as PackedPredictive
     from bayes_sbn.signs_average_pooled import average_pool1d as average_pool1d
     from bayes_sbn.signs_average_pooled import average_pool2d as average_pool2d
     from bayes_sbn.signs_flipped import exact_flips as exact_flips

@@ -21,7 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from bayes_sbn.ensemble_blocks import Block, checked_inputs, run_blocks
+from bayes_sbn.ensemble_activations import Int8, run_activations
+from bayes_sbn.ensemble_blocks import Block, Drawn, checked_inputs, run_blocks
+from bayes_sbn.ensemble_labels import draw_labels
 from bayes_sbn.ensemble_networks import MAX_MEMORY, EnsembleNetworks
 from bayes_sbn.kernels.ensemble import class_probabilities
 from bayes_sbn.kernels.reference.cdf64 import Float64
@@ -150,6 +152,65 @@ class Ensemble(EnsembleNetworks):
             logits[block.positions, block.rows] = output_logits(block.network, block.dots)
         return logits
 
+    def labels(
+        self,
+        x: ArrayLike | torch.Tensor,
+        *,
+        backend: str = "auto",
+        noise: str = "shared",
+        row_offset: int = 0,
+        progress: bool | None = None,
+        max_memory: int = MAX_MEMORY,
+    ) -> Int64:
+        """A label of each row under each draw, int64, shape (draws, rows).
+
+        Drawn from the class probabilities of :meth:`predict`, none of which is kept, by uniforms of
+        their own for each draw and row: the posterior predictive distribution, sampled.  Arguments
+        as in :meth:`predict`; they change the labels only as they change its probabilities, and
+        ``row_offset`` also numbers the rows of the labels' uniforms.
+        """
+        call = "labels()"
+        inputs = self._inputs(call, x, backend, noise, row_offset)
+        labels = np.empty((len(self), len(inputs)), np.int64)
+        for block in self._blocks(call, inputs, backend, noise, row_offset, progress, max_memory):
+            labels[block.positions, block.rows] = draw_labels(
+                self._key,
+                self.draws[block.positions],
+                row_offset + block.rows.start,
+                class_probabilities(block.network, block.dots, backend),
+            )
+        return labels
+
+    def activations(
+        self,
+        x: ArrayLike | torch.Tensor,
+        *,
+        noise: str = "shared",
+        row_offset: int = 0,
+        progress: bool | None = None,
+        max_memory: int = MAX_MEMORY,
+    ) -> list[Int8]:
+        """The ±1 activations of each hidden layer, int8, shape (draws, rows, units).
+
+        Those from which every backend gets :meth:`integer_logits`.  The compiled kernels use them
+        up, so this takes the time of ``backend="reference"``.  Arguments as in :meth:`predict`.
+        """
+        call = "activations()"
+        inputs = self._inputs(call, x, "reference", noise, row_offset)
+        cells = len(self), len(inputs)
+        layers = [np.empty((*cells, layer.num_units), np.int8) for layer in self._shapes[:-1]]
+        for block in run_activations(
+            call,
+            self._parts(call, inputs, max_memory),
+            inputs,
+            is_shared=noise == "shared",
+            row_offset=row_offset,
+            progress=progress,
+            max_memory=max_memory,
+        ):
+            layers[block.layer][block.positions, block.rows] = block.signs
+        return layers
+
     def _inputs(
         self, call: str, x: ArrayLike | torch.Tensor, backend: str, noise: str, row_offset: int
     ) -> Inputs:
@@ -166,13 +227,9 @@ class Ensemble(EnsembleNetworks):
         max_memory: int,
     ) -> Iterator[Block]:
         """Integer logits of all draws for all rows, some at a time."""
-        parts = self._drawn()
-        if len(inputs):
-            units = self._calibrated(call, max_memory)
-            parts = [replace(drawn, units=units) for drawn in parts]
         return run_blocks(
             call,
-            parts,
+            self._parts(call, inputs, max_memory),
             inputs,
             backend=backend,
             is_shared=noise == "shared",
@@ -180,6 +237,14 @@ class Ensemble(EnsembleNetworks):
             progress=progress,
             max_memory=max_memory,
         )
+
+    def _parts(self, call: str, inputs: Inputs, max_memory: int) -> list[Drawn]:
+        """The draws of each network that occurs, calibrated if there are rows to predict."""
+        parts = self._drawn()
+        if not len(inputs):
+            return parts
+        units = self._calibrated(call, max_memory)
+        return [replace(drawn, units=units) for drawn in parts]
 
     def _origin(self, noise: str, row_offset: int) -> dict[str, object]:
         """Where predictions come from."""

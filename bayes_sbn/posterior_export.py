@@ -59,9 +59,9 @@ def export(model: object, guide: object) -> Export:
         raise TypeError(
             "Posterior.from_guide() needs a model that states its architecture, such as "
             f"bayes_sbn.models.BinaryMLP: received {_name(model)}, which has no architecture(). "
-            "PackedPredictive and Predictions.from_predictive, which are meant for models of your "
-            "own, are not in this version: give the class probabilities that "
-            "pyro.infer.Predictive samples to bayes_sbn.Predictions(probs_per_draw)."
+            "Predict with a model of your own by bayes_sbn.PackedPredictive, or, where its layers "
+            "are not dense, by pyro.infer.Predictive; give the class probabilities that follow "
+            "from their samples to bayes_sbn.Predictions(probs_per_draw)."
         )
     if not isinstance(guide, ExportableGuide):
         raise TypeError(

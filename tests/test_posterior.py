@@ -84,8 +84,8 @@ def my_model(x):
 
 def test_from_guide_names_what_to_use_for_a_model_of_ones_own():
     message = (
-        r"received my_model, which has no architecture\(\)\. PackedPredictive and "
-        r"Predictions\.from_predictive, which are meant for models of your own, are not in this"
+        r"received my_model, which has no architecture\(\)\. Predict with a model of your own by "
+        r"bayes_sbn\.PackedPredictive, or,.* by pyro\.infer\.Predictive; give .*Predictions\(probs"
     )
     with pytest.raises(TypeError, match=message):
         Posterior.from_guide(my_model, PlainGuide())

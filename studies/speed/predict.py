@@ -128,12 +128,17 @@ def candidates(setting: Setting, pyro_draws: int) -> dict[str, tuple[Callable[[]
         setting.model, guide=setting.guide, num_samples=pyro_draws, return_sites=("y",)
     )
 
+    packed_predictive = sbn.PackedPredictive(
+        setting.model, setting.guide, draws, ("y",), seed=1, progress=False
+    )
+
     def packed(noise: str) -> Callable[[], object]:
         return lambda: setting.ensemble.predict(setting.x, noise=noise, progress=False)
 
     return {
         "independent": (packed("independent"), draws),
         "shared": (packed("shared"), draws),
+        "PackedPredictive": (lambda: packed_predictive(setting.x), draws),
         "Predictive": (lambda: predictive(setting.x), pyro_draws),
         "torch.bernoulli": (lambda: bernoulli_member(setting), 1),
         "torch tuned": (tuned, 1),
@@ -188,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for own in ("independent", "shared")
         for rival in RIVALS
     }
+    found["Predictive/PackedPredictive"] = each["Predictive"] / each["PackedPredictive"]
     floats = 4 * sum(p.numel() for p in setting.probabilities) * options.draws
     found["float32/packed memory"] = floats / setting.ensemble.memory
     print("\nratios")
