@@ -9,14 +9,15 @@
 
 #include <cstdint>
 
-#include "bsbn.h"
+#include "cdf64.h"
+#include "device.h"
 
 namespace {
 
 constexpr int kCells = 4096;
 
 // The logistic law is computed and not looked up.
-inline double table_reach(int64_t law) {
+BSBN_DEVICE inline double table_reach(int64_t law) {
   switch (law) {
     case BSBN_GAUSSIAN:
       return 4.75;
@@ -25,6 +26,17 @@ inline double table_reach(int64_t law) {
     default:
       return 1.0078125;
   }
+}
+
+BSBN_DEVICE inline uint32_t table_entry(int64_t law, int cell) {
+  const double reach = table_reach(law);
+  const double left = (cell - 1) * (2 * reach / kCells) - reach;
+  const double right = (cell + 2) * (2 * reach / kCells) - reach;
+  int64_t low = cell == 0 ? 0 : threshold48(law, left, 1.0) >> 32;
+  const int64_t below = threshold48(law, right, 1.0);
+  const int64_t high = cell == kCells - 1 ? 65536 : (below + 0xFFFFFFFF) >> 32;
+  if (low > 65535) low = 65535;
+  return static_cast<uint32_t>(low | (high - low) << 16);
 }
 
 }  // namespace

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "activation_table.h"
-#include "cdf64.h"
 #include "library.h"
 #include "threads.h"
 
@@ -29,16 +28,9 @@ const uint32_t* table_of(int64_t law) {
   const std::lock_guard<std::mutex> guard(lock);
   std::vector<uint32_t>& table = tables[law];
   if (table.empty()) {
-    const double reach = table_reach(law);
     std::vector<uint32_t> made(kCells);
     for (int cell = 0; cell < kCells; ++cell) {
-      const double left = (cell - 1) * (2 * reach / kCells) - reach;
-      const double right = (cell + 2) * (2 * reach / kCells) - reach;
-      int64_t low = cell == 0 ? 0 : threshold48(law, left, 1.0) >> 32;
-      const int64_t below = threshold48(law, right, 1.0);
-      const int64_t high = cell == kCells - 1 ? 65536 : (below + 0xFFFFFFFF) >> 32;
-      if (low > 65535) low = 65535;
-      made[static_cast<std::size_t>(cell)] = static_cast<uint32_t>(low | (high - low) << 16);
+      made[static_cast<std::size_t>(cell)] = table_entry(law, cell);
     }
     table = std::move(made);
   }

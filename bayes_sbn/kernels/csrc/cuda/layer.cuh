@@ -1,0 +1,156 @@
+// A layer in one draw: 32 units of a block of threads, against 8 groups of 32 rows at a time.
+//
+// The threads of a block draw the weights of its units into shared memory, chunk by chunk of 256
+// inputs.  Then each warp multiplies them with a group of rows of its own and decides the activations
+// where the sums lie: thread 4 g + q has units g, g + 8, g + 16, g + 24 and, of the group, rows
+// 8 j + 2 q + e; the words of the noise are laid out in that way, so that none moves between threads.
+#ifndef BSBN_CUDA_LAYER_CUH
+#define BSBN_CUDA_LAYER_CUH
+
+#include "decisions.cuh"
+#include "tile.cuh"
+#include "weights.cuh"
+
+namespace {
+
+constexpr int kWarps = 8, kThreads = 32 * kWarps;
+
+// A group of rows that share words of the noise, and which of them are there.
+struct Group {
+  int64_t index;  // of the group among all rows, which need not begin with its first row
+  int64_t begin;  // the row of this call at which it begins; may be negative
+  int64_t rows;
+
+  __device__ Group(const CudaLayer& layer, int64_t number)
+      : index(layer.first_row / kTileRows + number),
+        begin(kTileRows * number - layer.first_row % kTileRows),
+        rows(layer.num_rows) {}
+
+  __device__ bool has(int row) const { return begin + row >= 0 && begin + row < rows; }
+};
+
+__device__ inline int64_t num_groups(const CudaLayer& layer) {
+  return (layer.first_row % kTileRows + layer.num_rows + kTileRows - 1) / kTileRows;
+}
+
+// Two words of each of the rows 8 j + g of a group.
+__device__ inline void load_rows(const CudaLayer& layer, const uint32_t* plane, const Group& group,
+                                 int64_t chunk, uint32_t (&b)[4][2]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    const int row = 8 * j + lane / 4;
+    uint2 words{0, 0};
+    if (group.has(row)) {
+      const int64_t word = chunk * kChunkWords + 2 * (lane % 4);
+      words = *reinterpret_cast<const uint2*>(plane + (group.begin + row) * layer.row_words + word);
+    }
+    b[j][0] = words.x;
+    b[j][1] = words.y;
+  }
+}
+
+// Adds the chunks of a stage.
+__device__ inline void add_stage(const CudaLayer& layer, int64_t position, const Group& group,
+                                 int64_t first_chunk, int64_t chunks, const uint32_t* stage, Sums& sums) {
+  const uint32_t* const rows = layer.rows + position * layer.rows_stride;
+  const int64_t plane_words = layer.num_rows * layer.row_words;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    uint32_t a[2][4], b[4][2];
+#pragma unroll
+    for (int m = 0; m < 2; ++m) {
+      const uint32_t* const words = stage + chunk * kChunkTile + 128 * m + 4 * lane;
+      const uint4 four = *reinterpret_cast<const uint4*>(words);
+      a[m][0] = four.x;
+      a[m][1] = four.y;
+      a[m][2] = four.z;
+      a[m][3] = four.w;
+    }
+    if (!layer.is_number) {
+      load_rows(layer, rows, group, first_chunk + chunk, b);
+      add_signs(sums, a, b);
+      continue;
+    }
+    for (int64_t plane = 0; plane < layer.planes; ++plane) {
+      load_rows(layer, rows + plane * plane_words, group, first_chunk + chunk, b);
+      const uint32_t weight = 1u << plane;
+      add_plane(sums, a, b, plane + 1 == layer.planes ? 0u - weight : weight);
+    }
+  }
+}
+
+// Every fourth bit from bit q on: those of the units of a row in a ballot of the warp.
+__device__ inline uint32_t every_fourth(uint32_t ballot, int q) {
+  uint32_t bits = ballot >> q & 0x11111111u;
+  bits = (bits | bits >> 3) & 0x03030303u;
+  bits = (bits | bits >> 6) & 0x000F000Fu;
+  return (bits | bits >> 12) & 0xFFu;
+}
+
+// Whether unit 16 m + 8 h + g is +1 in row 8 j + 2 q + e, for all j and e, by `decide`; the bits of 32
+// units are written as a word, each thread that of a row.
+template <class Decide>
+__device__ void write_activations(const CudaLayer& layer, int64_t position, int64_t first_unit,
+                                  const Group& group, const Sums& sums, Decide& decide) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  uint32_t own[4] = {0, 0, 0, 0};  // of the row of this thread
+#pragma unroll
+  for (int m = 0; m < 2; ++m) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const int64_t unit = first_unit + 16 * m + 8 * h + lane / 4;
+      const bool is_there = unit < layer.units;
+      decide.begin(unit, 16 * m + 8 * h + lane / 4, is_there, group);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const int row = 8 * j + 2 * (lane % 4) + e;
+          const int32_t v = sums.value(m, h, j, e, layer.is_number != 0);
+          const bool is_up = is_there && group.has(row) && decide(v, j, e, group.index * kTileRows + row);
+          const uint32_t ballot = __ballot_sync(kOnes, is_up);
+          if (lane / 8 == j && lane % 2 == e) own[2 * m + h] = ballot;
+        }
+      }
+    }
+  }
+  uint32_t word = 0;
+#pragma unroll
+  for (int part = 0; part < 4; ++part) word |= every_fourth(own[part], lane / 2 % 4) << 8 * part;
+  if (group.has(lane)) {
+    const int64_t row = position * layer.num_rows + group.begin + lane;
+    layer.activations[row * layer.activation_words + first_unit / 32] = word;
+  }
+}
+
+// All of the layer that is a block's: its units in its draw, and every gridDim.z-th 8 groups of rows.
+template <class Finish>
+__device__ void run_layer(const CudaLayer& layer, Finish& finish) {
+  alignas(16) __shared__ uint32_t stage[kStageChunks * kChunkTile];
+  const int64_t first_unit = int64_t{kTileUnits} * blockIdx.x, position = blockIdx.y;
+  const int64_t chunks = (layer.inputs + 32 * kChunkWords - 1) / (32 * kChunkWords);
+  const int64_t groups = num_groups(layer);
+  const int64_t warp = static_cast<int64_t>(threadIdx.x) / 32;
+  bool is_filled = false;
+  for (int64_t begin = int64_t{kWarps} * blockIdx.z; begin < groups; begin += int64_t{kWarps} * gridDim.z) {
+    Sums sums;
+    sums.clear();
+    const Group group(layer, begin + warp);
+    for (int64_t first = 0; first < chunks; first += kStageChunks) {
+      const int64_t number = chunks - first < kStageChunks ? chunks - first : kStageChunks;
+      if (!is_filled) {
+        __syncthreads();  // of the last stage nothing is read any more
+        fill_stage(layer, position, first_unit, first, number, stage);
+        __syncthreads();
+      }
+      is_filled = chunks <= kStageChunks;
+      if (begin + warp < groups) add_stage(layer, position, group, first, number, stage, sums);
+    }
+    if (begin + warp < groups) finish(position, first_unit, group, sums);
+  }
+}
+
+}  // namespace
+
+#endif  // BSBN_CUDA_LAYER_CUH
