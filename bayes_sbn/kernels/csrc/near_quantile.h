@@ -34,13 +34,13 @@ BSBN_DEVICE inline double near_quantile(int64_t law, double p) {
     case BSBN_UNIFORM:
       return 2.0 * p - 1.0;
     case BSBN_TRIANGULAR:
-      z = 1.0 - __builtin_sqrt(2.0 * tail);
+      z = 1.0 - BSBN_SQRT(2.0 * tail);
       break;
     case BSBN_LAPLACE:
       z = -near_log(2.0 * tail);
       break;
     case BSBN_GAUSSIAN: {
-      const double t = __builtin_sqrt(-2.0 * near_log(tail));
+      const double t = BSBN_SQRT(-2.0 * near_log(tail));
       z = t - (2.515517 + t * (0.802853 + t * 0.010328)) /
                   (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
       break;

@@ -1,7 +1,6 @@
 """The CUDA driver by ctypes: compiled kernels loaded and launched.
 
-Of ``libcuda``, which comes with the driver of the GPU, six functions are called; memory and streams
-are torch's.
+``libcuda`` comes with the driver of the GPU; memory and streams are torch's.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ class Driver:
             self._library = ctypes.CDLL(library)
         except OSError as error:
             raise RuntimeError(
-                f"The CUDA driver {library} cannot be loaded ({error}): it comes with the driver of "
-                "an NVIDIA GPU. Install that, or write backend='auto'."
+                f"the CUDA driver {library} cannot be loaded ({error}). Install the driver of the "
+                "NVIDIA GPU."
             ) from error
         pointer, number = ctypes.c_void_p, ctypes.c_uint
         self._library.cuModuleLoadData.argtypes = (ctypes.POINTER(pointer), ctypes.c_char_p)
@@ -63,16 +62,19 @@ class Driver:
         if status != _SUCCESS:
             raise RuntimeError(
                 f"The CUDA driver's {function} failed: {self._words('cuGetErrorName', status)} "
-                f"({status}), {self._words('cuGetErrorString', status)}. What ran on this device "
-                "before may have left it in this state; backend='auto' does without it."
+                f"({status}), {self._words('cuGetErrorString', status)}."
             )
 
-    def enter(self, device: int) -> None:
-        """Makes the context that torch uses on a device that of this thread."""
+    def context(self, device: int) -> ctypes.c_void_p:
+        """The context that torch uses on a device."""
         handle, context = ctypes.c_int(), ctypes.c_void_p()
         self.run("cuInit", ctypes.c_uint(0))
         self.run("cuDeviceGet", ctypes.byref(handle), ctypes.c_int(device))
         self.run("cuDevicePrimaryCtxRetain", ctypes.byref(context), handle)
+        return context
+
+    def enter(self, context: ctypes.c_void_p) -> None:
+        """Makes a context that of this thread."""
         self.run("cuCtxSetCurrent", context)
 
     def load(self, image: bytes, functions: Sequence[str]) -> Module:

@@ -17,7 +17,7 @@ namespace {
 constexpr uint32_t kWarp = 32;
 constexpr std::size_t kStackBytes = 128 << 10;
 
-enum class Kind { kNone, kBarrier, kBallot, kProduct };
+enum class Kind { kNone, kBarrier, kWarp, kBallot, kProduct };
 
 // Threads that wait for each other: those of a warp, or of a block.
 struct Meeting {
@@ -118,6 +118,8 @@ void run_block(int order) {
 }  // namespace
 
 void __syncthreads() { meet(barrier, Kind::kBarrier, [] {}); }
+
+void __syncwarp() { meet(warps[current / kWarp].meeting, Kind::kWarp, [] {}); }
 
 uint32_t __ballot_sync(uint32_t mask, int predicate) {
   if (mask != 0xFFFFFFFFu) fail("a vote of a part of a warp");

@@ -29,7 +29,10 @@ struct alignas(16) uint4 {
   uint32_t x, y, z, w;
 };
 
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
+
 void __syncthreads();
+void __syncwarp();
 uint32_t __ballot_sync(uint32_t mask, int predicate);
 void emulate_mma_and_popc(uint32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 

@@ -6,10 +6,10 @@
 #ifndef BSBN_CUDA_DECISIONS_CUH
 #define BSBN_CUDA_DECISIONS_CUH
 
-#include "../activation_table.h"
-#include "../cdf64.h"
-#include "../near_quantile.h"
-#include "../philox.h"
+#include "activation_table.h"
+#include "cdf64.h"
+#include "near_quantile.h"
+#include "philox.h"
 #include "arguments.h"
 
 namespace {
@@ -56,6 +56,7 @@ __device__ inline Bound find_bound(const Unit& unit, int64_t u48, int64_t least,
   if (guess > static_cast<double>(least)) {               // false of NaN
     at = guess < static_cast<double>(most) ? static_cast<int64_t>(guess) : most;
   }
+#pragma unroll 1
   for (int64_t reach = 1; high - low > 1; reach *= 2) {
     const bool is_beyond = (u48 < unit.threshold(at)) == rises;
     (is_beyond ? high : low) = at;
@@ -123,6 +124,41 @@ __noinline__ __device__ bool decide_exactly(const CudaLayer& layer, int64_t posi
          counter_word(layer.site, kRowNoiseTies), key, w);
   const int64_t u48 = static_cast<int64_t>(uint64_t{u16} << 32 | w[0]);
   return u48 < Unit(layer, position, unit).threshold(v);
+}
+
+// One of eight, without memory that is indexed.
+template <class T>
+__device__ inline T chosen(const T (&values)[8], int which) {
+  T value = values[0];
+#pragma unroll
+  for (int i = 1; i < 8; ++i) value = i == which ? values[i] : value;
+  return value;
+}
+
+// Activations of a unit in rows 8 j + 2 q + e of a group: bit 2 j + e of the result.
+__device__ inline uint32_t decide_rows(const CudaLayer& layer, int64_t position, int64_t unit,
+                                       const Squeeze& squeeze, int64_t group, const int32_t (&v)[8]) {
+  const uint32_t q = threadIdx.x % 4;
+  const Key key{static_cast<uint32_t>(layer.key0), static_cast<uint32_t>(layer.key1)};
+  uint32_t words[4], u16[8];
+  philox(static_cast<uint32_t>(4 * group) + q, static_cast<uint32_t>(unit),
+         static_cast<uint32_t>(layer.draws[position]), counter_word(layer.site, kRowNoise), key, words);
+  uint32_t up = 0, open = 0;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    u16[i] = words[i / 2] >> 16 * (i % 2) & 0xFFFFu;
+    const Verdict verdict = look(squeeze, layer.table, v[i], u16[i]);
+    up |= static_cast<uint32_t>(verdict.is_up) << i;
+    open |= static_cast<uint32_t>(!verdict.is_up && !verdict.is_down) << i;
+  }
+#pragma unroll 1
+  for (; open != 0; open &= open - 1) {
+    const int i = __ffs(static_cast<int>(open)) - 1;
+    const uint32_t row = static_cast<uint32_t>(32 * group + 8 * (i / 2) + i % 2) + 2 * q;
+    const bool is_up = decide_exactly(layer, position, unit, row, chosen(v, i), chosen(u16, i));
+    up |= static_cast<uint32_t>(is_up) << i;
+  }
+  return up;
 }
 
 }  // namespace

@@ -9,47 +9,32 @@ namespace {
 // Activations by bounds that were found before.
 struct SharedNoise {
   const CudaLayer& layer;
-  int64_t position;
-  Bound bound;
 
-  __device__ void begin(int64_t unit, int, bool is_there, const Group&) {
-    bound = is_there ? layer.bounds[position * layer.units + unit] : Bound{0, 0};
-  }
-  __device__ bool operator()(int32_t v, int, int, int64_t) const {
-    return (v <= bound.bound) != (bound.flips != 0);
-  }
-  __device__ void operator()(int64_t, int64_t first_unit, const Group& group, const Sums& sums) {
-    write_activations(layer, position, first_unit, group, sums, *this);
+  __device__ void operator()(int64_t position, int64_t first_unit, const Group& group,
+                             const Sums& sums) const {
+    const auto decide = [&](int64_t unit, int, const int32_t(&v)[8], const Group&) {
+      const Bound bound = layer.bounds[position * layer.units + unit];
+      uint32_t up = 0;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) up |= static_cast<uint32_t>(v[i] <= bound.bound) << i;
+      return bound.flips ? ~up : up;
+    };
+    write_activations(layer, position, first_unit, group, sums, decide);
   }
 };
 
-// Activations by noise of the rows' own: the words of Philox of a unit and a group of rows, of which a
-// thread's rows have theirs in one call.
+// Activations by noise of the rows' own: a thread's rows of a group have all their words in one call
+// of Philox for each unit.
 struct RowNoise {
   const CudaLayer& layer;
-  int64_t position;
   const Squeeze* squeezes;  // of 32 units
-  Squeeze squeeze;
-  int64_t unit;
-  uint32_t words[4];
 
-  __device__ void begin(int64_t own_unit, int place, bool is_there, const Group& group) {
-    if (!is_there) return;
-    const int q = static_cast<int>(threadIdx.x) % 4;
-    unit = own_unit;
-    squeeze = squeezes[place];
-    const Key key{static_cast<uint32_t>(layer.key0), static_cast<uint32_t>(layer.key1)};
-    philox(static_cast<uint32_t>(4 * group.index + q), static_cast<uint32_t>(unit),
-           static_cast<uint32_t>(layer.draws[position]), counter_word(layer.site, kRowNoise), key, words);
-  }
-  __device__ bool operator()(int32_t v, int j, int e, int64_t row) const {
-    const uint32_t u16 = words[j] >> 16 * e & 0xFFFFu;
-    const Verdict verdict = look(squeeze, layer.table, v, u16);
-    if (verdict.is_up || verdict.is_down) return verdict.is_up;
-    return decide_exactly(layer, position, unit, static_cast<uint32_t>(row), v, u16);
-  }
-  __device__ void operator()(int64_t, int64_t first_unit, const Group& group, const Sums& sums) {
-    write_activations(layer, position, first_unit, group, sums, *this);
+  __device__ void operator()(int64_t position, int64_t first_unit, const Group& group,
+                             const Sums& sums) const {
+    const auto decide = [&](int64_t unit, int place, const int32_t(&v)[8], const Group&) {
+      return decide_rows(layer, position, unit, squeezes[place], group.index, v);
+    };
+    write_activations(layer, position, first_unit, group, sums, decide);
   }
 };
 
@@ -57,7 +42,8 @@ struct RowNoise {
 struct Logits {
   const CudaLayer& layer;
 
-  __device__ void operator()(int64_t position, int64_t first_unit, const Group& group, const Sums& sums) {
+  __device__ void operator()(int64_t position, int64_t first_unit, const Group& group,
+                             const Sums& sums) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const bool is_number = layer.is_number != 0;
 #pragma unroll
@@ -110,25 +96,22 @@ __global__ void __launch_bounds__(256) bsbn_bounds(const __grid_constant__ CudaL
   layer.bounds[at] = find_bound(Unit(layer, position, unit), u48, least, most);
 }
 
-__global__ void __launch_bounds__(kThreads) bsbn_shared_noise_layer(const __grid_constant__ CudaLayer layer) {
-  SharedNoise finish{layer, blockIdx.y, {}};
-  run_layer(layer, finish);
+__global__ void __launch_bounds__(kThreads, 2) bsbn_shared_noise_layer(const __grid_constant__ CudaLayer layer) {
+  run_layer(layer, SharedNoise{layer});
 }
 
-__global__ void __launch_bounds__(kThreads) bsbn_row_noise_layer(const __grid_constant__ CudaLayer layer) {
+__global__ void __launch_bounds__(kThreads, 2) bsbn_row_noise_layer(const __grid_constant__ CudaLayer layer) {
   __shared__ Squeeze squeezes[kTileUnits];
   const int64_t unit = int64_t{kTileUnits} * blockIdx.x + threadIdx.x;
   if (threadIdx.x < kTileUnits && unit < layer.units) {
     squeezes[threadIdx.x] = make_squeeze(Unit(layer, blockIdx.y, unit), most_of(layer));
   }
   __syncthreads();
-  RowNoise finish{layer, blockIdx.y, squeezes, {}, 0, {}};
-  run_layer(layer, finish);
+  run_layer(layer, RowNoise{layer, squeezes});
 }
 
-__global__ void __launch_bounds__(kThreads) bsbn_last_layer(const __grid_constant__ CudaLayer layer) {
-  Logits finish{layer};
-  run_layer(layer, finish);
+__global__ void __launch_bounds__(kThreads, 2) bsbn_last_layer(const __grid_constant__ CudaLayer layer) {
+  run_layer(layer, Logits{layer});
 }
 
 }  // extern "C"

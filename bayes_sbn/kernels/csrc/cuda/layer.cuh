@@ -56,6 +56,8 @@ __device__ inline void add_stage(const CudaLayer& layer, int64_t position, const
   const uint32_t* const rows = layer.rows + position * layer.rows_stride;
   const int64_t plane_words = layer.num_rows * layer.row_words;
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  __syncwarp();  // products are of all threads of a warp at once
+#pragma unroll 1
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     uint32_t a[2][4], b[4][2];
 #pragma unroll
@@ -72,6 +74,7 @@ __device__ inline void add_stage(const CudaLayer& layer, int64_t position, const
       add_signs(sums, a, b);
       continue;
     }
+#pragma unroll 1
     for (int64_t plane = 0; plane < layer.planes; ++plane) {
       load_rows(layer, rows + plane * plane_words, group, first_chunk + chunk, b);
       const uint32_t weight = 1u << plane;
@@ -88,31 +91,26 @@ __device__ inline uint32_t every_fourth(uint32_t ballot, int q) {
   return (bits | bits >> 12) & 0xFFu;
 }
 
-// Whether unit 16 m + 8 h + g is +1 in row 8 j + 2 q + e, for all j and e, by `decide`; the bits of 32
-// units are written as a word, each thread that of a row.
+// Activations of 32 units and 32 rows: `decide(unit, place, v, group)` has those of a unit, bit 2 j + e
+// that of row 8 j + 2 q + e.  They are written as a word of each row, each thread that of one.
 template <class Decide>
 __device__ void write_activations(const CudaLayer& layer, int64_t position, int64_t first_unit,
-                                  const Group& group, const Sums& sums, Decide& decide) {
+                                  const Group& group, const Sums& sums, const Decide& decide) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  uint32_t own[4] = {0, 0, 0, 0};  // of the row of this thread
+  uint32_t own[4];  // of the row of this thread
 #pragma unroll
-  for (int m = 0; m < 2; ++m) {
+  for (int part = 0; part < 4; ++part) {
+    const int place = 8 * part + lane / 4;
+    const int64_t unit = first_unit + place;
+    int32_t v[8];
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int64_t unit = first_unit + 16 * m + 8 * h + lane / 4;
-      const bool is_there = unit < layer.units;
-      decide.begin(unit, 16 * m + 8 * h + lane / 4, is_there, group);
+    for (int i = 0; i < 8; ++i) v[i] = sums.value(part / 2, part % 2, i / 2, i % 2, layer.is_number != 0);
+    const uint32_t up = unit < layer.units ? decide(unit, place, v, group) : 0;
+    own[part] = 0;
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int row = 8 * j + 2 * (lane % 4) + e;
-          const int32_t v = sums.value(m, h, j, e, layer.is_number != 0);
-          const bool is_up = is_there && group.has(row) && decide(v, j, e, group.index * kTileRows + row);
-          const uint32_t ballot = __ballot_sync(kOnes, is_up);
-          if (lane / 8 == j && lane % 2 == e) own[2 * m + h] = ballot;
-        }
-      }
+    for (int i = 0; i < 8; ++i) {
+      const uint32_t ballot = __ballot_sync(kOnes, up >> i & 1u);
+      if (lane / 8 == i / 2 && lane % 2 == i % 2) own[part] = ballot;
     }
   }
   uint32_t word = 0;
@@ -126,7 +124,7 @@ __device__ void write_activations(const CudaLayer& layer, int64_t position, int6
 
 // All of the layer that is a block's: its units in its draw, and every gridDim.z-th 8 groups of rows.
 template <class Finish>
-__device__ void run_layer(const CudaLayer& layer, Finish& finish) {
+__device__ void run_layer(const CudaLayer& layer, const Finish& finish) {
   alignas(16) __shared__ uint32_t stage[kStageChunks * kChunkTile];
   const int64_t first_unit = int64_t{kTileUnits} * blockIdx.x, position = blockIdx.y;
   const int64_t chunks = (layer.inputs + 32 * kChunkWords - 1) / (32 * kChunkWords);

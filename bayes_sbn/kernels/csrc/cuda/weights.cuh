@@ -6,7 +6,7 @@
 #ifndef BSBN_CUDA_WEIGHTS_CUH
 #define BSBN_CUDA_WEIGHTS_CUH
 
-#include "../philox.h"
+#include "philox.h"
 #include "arguments.h"
 #include "tile.cuh"
 
@@ -39,6 +39,7 @@ __device__ inline uint32_t drawn_word(const CudaLayer& layer, uint32_t draw, int
     }
   }
   const uint32_t* const cold = layer.cold + (place * kBlockUnits + lane) * kColdPlanes;
+#pragma unroll 1
   for (uint32_t group = 2; group < 8 && open != 0; ++group) {
     uint32_t u[4];
     philox(c0, c1, draw, counter_word(layer.site, kWeights, group), key, u);
@@ -73,6 +74,7 @@ __device__ inline void fill_stage(const CudaLayer& layer, int64_t position, int6
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % 32, r = thread / 32 % 4, m = thread / 128;
   const int64_t unit = first_unit + 16 * m + lane / 4 + 8 * (r % 2);
+#pragma unroll 1
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t word = (first_chunk + chunk) * kChunkWords + 2 * (lane % 4) + r / 2;
     stage[chunk * kChunkTile + 128 * m + 4 * lane + r] = weight_word(layer, position, draw, unit, word);
