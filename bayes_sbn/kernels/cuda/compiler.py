@@ -1,7 +1,7 @@
 """NVRTC, NVIDIA's compiler of CUDA C++ as a library, by ctypes.
 
-Every CUDA build of torch brings it along; it is also the package nvidia-cuda-nvrtc, and a part of the
-CUDA toolkit.  It compiles for devices that are not there.
+Every CUDA build of torch brings it along; it is also the package nvidia-cuda-nvrtc, and a part of
+the CUDA toolkit.  It compiles for devices that are not there.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ class Compiler:
             names,
         )
         try:
-            options = [option.encode() for option in (*OPTIONS, f"--gpu-architecture={architecture}")]
+            options = [
+                option.encode() for option in (*OPTIONS, f"--gpu-architecture={architecture}")
+            ]
             array = (ctypes.c_char_p * len(options))(*options)
             status = self._library.nvrtcCompileProgram(program, len(options), array)
             if status != _SUCCESS:
@@ -132,7 +134,8 @@ def find_compiler(cuda: str | None) -> Compiler:
     """NVRTC, from the first place that has it: torch's libraries, the toolkit, the system.
 
     Args:
-        cuda: the version of CUDA that torch was built with, such as ``"13.0"``: its own is preferred.
+        cuda: the version of CUDA that torch was built with, such as ``"13.0"``, whose own is
+            preferred.
 
     Raises:
         RuntimeError: there is none, or none that can be loaded.

@@ -6,6 +6,7 @@ The device, its memory and its streams are torch's; so is the choice of the devi
 from __future__ import annotations
 
 import ctypes
+import re
 from functools import cache
 from pathlib import Path
 
@@ -22,10 +23,18 @@ LEAST_CAPABILITY = (8, 0)
 
 
 def sources() -> dict[str, str]:
-    """The kernels' source: texts by the names by which they include each other."""
+    """The kernels' source: that of the kernels and what it includes, by name."""
     csrc = Path(__file__).parents[1] / "csrc"
-    files = [*sorted((csrc / "cuda").iterdir()), *sorted(csrc.glob("*.h"))]
-    return {file.name: file.read_text(encoding="utf-8") for file in files}
+    texts: dict[str, str] = {}
+    waiting = [MAIN]
+    while waiting:
+        name = waiting.pop()
+        if name not in texts:
+            path = csrc / "cuda" / name
+            text = (path if path.exists() else csrc / name).read_text(encoding="utf-8")
+            texts[name] = text
+            waiting += re.findall(r'^#include "(.+)"$', text, re.MULTILINE)
+    return texts
 
 
 def compiled(compiler: Compiler, architecture: str) -> bytes:
@@ -78,8 +87,8 @@ def current_device(call: str) -> CudaDevice:
         if torch.version.cuda is None:
             build += ", a build without CUDA,"
         raise RuntimeError(
-            f"{asked}: {build} finds no CUDA device. On a machine with an NVIDIA GPU install a CUDA "
-            f"build of torch; else {instead}."
+            f"{asked}: {build} finds no CUDA device. On a machine with an NVIDIA GPU install a "
+            f"CUDA build of torch; else {instead}."
         )
     index = torch.cuda.current_device()
     capability = torch.cuda.get_device_capability(index)

@@ -1,7 +1,8 @@
 """Integer logits of draws of a network on a CUDA device: the structs of ``csrc/cuda/arguments.h``.
 
-Equal to ``bayes_sbn.kernels.reference.network``.  A layer is a launch for all draws and rows; between
-layers the activations are packed bits in the device's memory, and no weight is ever stored there.
+Equal to ``bayes_sbn.kernels.reference.network``.  A layer is a launch for all draws and rows;
+between launches the activations are packed bits in the device's memory.  Weights are drawn where
+they are used and not stored, unless they are given.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def row_words(length: int) -> int:
 
 
 class PackedInputs:
-    """The inputs of the first layer as bits: signs in one plane, or numbers in the planes they need.
+    """The inputs of the first layer as bits: signs in a plane, or numbers in as many as they need.
 
     Args:
         device: where they go.
