@@ -33,6 +33,9 @@ typedef unsigned long long uint64_t;
 }
 """What the kernels include of the standard library, which NVRTC has not."""
 
+TOOLKIT = Path("/usr/local/cuda")
+"""Where the CUDA toolkit is, unless ``CUDA_HOME`` or ``CUDA_PATH`` says so."""
+
 _NAMES = ("libnvrtc*.so*", "nvrtc64_*.dll")
 _SUCCESS = 0
 
@@ -165,8 +168,8 @@ def _candidates(cuda: str | None) -> Iterator[Path | str]:
         if folder.name in ("lib", "bin", "x86_64")
     ]
     homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
-    for home in (*homes, "/usr/local/cuda"):
-        folders += [Path(home) / "lib64", Path(home) / "bin"]
+    for home in (*map(Path, homes), TOOLKIT):
+        folders += [home / "lib64", home / "bin"]
     found = [
         path
         for folder in folders

@@ -99,9 +99,7 @@ class DevicePlanes:
     """
 
     def __init__(self, planes: PlanesOfBlocks, device: torch.device) -> None:
-        self.hot, self.cold = (
-            torch.from_numpy(part.view(np.int32)).to(device) for part in (planes.hot, planes.cold)
-        )
+        self.hot, self.cold = (_on(p.view(np.int32), device) for p in (planes.hot, planes.cold))
 
 
 def row_words(length: int) -> int:
@@ -130,7 +128,7 @@ class PackedInputs:
             dtype=torch.int32,
             device=device.torch_device,
         )
-        numbers = torch.from_numpy(np.ascontiguousarray(inputs)).to(device.torch_device)
+        numbers = _on(inputs, device.torch_device)
         arguments = InputsArguments(
             inputs=numbers.data_ptr(),
             rows=self.rows.data_ptr(),
@@ -175,7 +173,7 @@ def integer_logits(
     where = device.torch_device
     packed = PackedInputs(device, inputs)
     rows, rows_stride, words = packed.rows, 0, packed.row_words
-    indices = torch.from_numpy(np.ascontiguousarray(draws)).to(where)
+    indices = _on(draws, where)
     written = rows
     for index, (layer, own) in enumerate(zip(network.layers, weights, strict=True)):
         is_first, is_last = index == 0, layer.noise is None
@@ -286,4 +284,5 @@ def _grid_of_layer(
 
 
 def _on(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], where: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).to(where)
+    """A copy on the device; torch refuses arrays that cannot be written to."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(where)

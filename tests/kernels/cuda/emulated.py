@@ -1,8 +1,8 @@
-"""A CUDA device that is not there: the kernels' own source, compiled for the CPU and run thread by thread.
+"""A CUDA device that is not there: the kernels' own source, compiled for the CPU.
 
 ``emulator/`` has the words of CUDA C++ that the kernels use, fibers for the threads of a block, and
-the driver's functions, so that all of the package's code but the allocation of memory runs as it does
-on a device.
+the driver's functions, so that all of the package's code but the allocation of memory runs as it
+does on a device.
 """
 
 import ctypes

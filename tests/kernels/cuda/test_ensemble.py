@@ -1,4 +1,4 @@
-"""Ensembles by the CUDA kernels: the reference's integers, bit for bit, emulated and on a device."""
+"""Ensembles by the CUDA kernels, emulated and on a device: the reference's integers."""
 
 import hashlib
 
@@ -52,7 +52,7 @@ def test_laws_have_the_references_bits_where_nothing_is_cheap(device, law, is_sh
 @pytest.mark.parametrize("is_shared", [True, False])
 @pytest.mark.parametrize("inputs", [256, 257, 2048, 2049, 4500])
 def test_units_with_many_inputs(device, inputs, is_shared):
-    """Chunks of 256 and stages of 2048 inputs, end where they end; rows for two turns of a block."""
+    """Chunks of 256 and stages of 2048 inputs, whole or not; rows for two turns of a block."""
     g = numpy_generator(f"wide {inputs}")
     p = np.full((17, inputs), 0.5)  # zeros in all planes but one
     first = DenseLayer(
@@ -99,9 +99,7 @@ def test_draws_and_rows_are_cut_anywhere(device, is_shared):
         assert np.array_equal(part, whole[:, first:last])
     picked = by_device(device, network, x, draws=draws[::-2], first_row=40, **options)
     assert np.array_equal(picked, whole[::-2])
-    again = by_device(
-        device, network, np.asfortranarray(x), draws=draws, first_row=40, **options
-    )
+    again = by_device(device, network, np.asfortranarray(x), draws=draws, first_row=40, **options)
     assert np.array_equal(again, whole)
 
 
@@ -127,16 +125,12 @@ def test_weights_may_be_given(device, is_shared):
         options = {"key": key, "draws": DRAWS, "is_shared": is_shared, "first_row": first_row}
         words = draw_network(network, key, DRAWS)
         wanted = by_reference(network, inputs, **options)
-        assert np.array_equal(
-            by_device(device, network, inputs, words=words, **options), wanted
-        )
+        assert np.array_equal(by_device(device, network, inputs, words=words, **options), wanted)
         for word, layer in zip(words, network.layers, strict=True):  # padding is not read
             left = layer.num_inputs % 32
             if left:
                 word[..., -1] |= np.uint32(0xFFFFFFFF << left & 0xFFFFFFFF)
-        assert np.array_equal(
-            by_device(device, network, inputs, words=words, **options), wanted
-        )
+        assert np.array_equal(by_device(device, network, inputs, words=words, **options), wanted)
 
 
 @pytest.mark.parametrize("is_shared", [True, False])
