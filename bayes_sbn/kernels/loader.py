@@ -8,7 +8,8 @@ variable           values                         meaning of ``auto``, the defau
 =================  =============================  ==============================================
 BAYES_SBN_BACKEND  auto, reference, native        native where the library is installed, else
                                                   the reference, with a warning
-BAYES_SBN_ISA      auto, portable, avx2, avx512   the widest that the processor has
+BAYES_SBN_ISA      auto, portable, avx2, avx512,  the widest that the processor has
+                   amx
 =================  =============================  ==============================================
 
 Every path gives the same bits and uniforms, and sums that differ by rounding.  A forced path that
@@ -25,11 +26,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ABI_VERSION = 4  # BSBN_ABI_VERSION of csrc/bsbn.h
+ABI_VERSION = 5  # BSBN_ABI_VERSION of csrc/bsbn.h
 STATUS_OK = 0
 STATUS_NOT_A_SIGN = 2
 STATUS_OUT_OF_MEMORY = 4
-ISAS = ("portable", "avx2", "avx512")  # at the place of their codes
+ISAS = ("portable", "avx2", "avx512", "amx")  # at the place of their codes
 BACKENDS = ("auto", "reference", "native")
 
 

@@ -19,6 +19,11 @@ def _fresh_choice(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     loader._warn_once.cache_clear()
 
 
+def ran_by(library: loader.NativeLibrary) -> str:
+    """The instruction set of operations other than ensembles and products."""
+    return "avx512" if library.isa == "amx" else library.isa
+
+
 @pytest.fixture
 def library() -> Iterator[loader.NativeLibrary]:
     """The compiled library; its instruction set is put back afterwards."""

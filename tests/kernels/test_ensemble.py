@@ -63,6 +63,23 @@ def test_laws_have_the_references_bits_where_nothing_is_cheap(forced_library, la
 
 
 @pytest.mark.parametrize("is_shared", [True, False])
+@pytest.mark.parametrize("law", LAWS)
+def test_every_number_of_mismatches_is_decided_by_the_reference(forced_library, law, is_shared):
+    """Row i has i inputs of -1 and all weights are +1: a bound that is one off is seen."""
+    g = numpy_generator(f"every/{law}")
+    units, inputs = 3000, 64
+    scale = 0.3 * g.normal(size=units)
+    bias = 2 * g.normal(size=units)
+    certain = probability_thresholds(np.ones((units, inputs)))
+    first = DenseLayer(2, certain, scale, bias, law, 1.3)
+    network = Network((first, random_layer(3, units, 16, None, g)), 1.0)
+    x = np.where(np.arange(inputs) < np.arange(inputs + 1)[:, None], -1, 1).astype(np.int16)
+    options = {"key": KEY, "draws": DRAWS[:3], "is_shared": is_shared, "first_row": 0}
+    found = by_library(forced_library, network, x, **options)
+    assert np.array_equal(found, by_reference(network, x, **options))
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
 def test_units_with_many_inputs(forced_library, is_shared):
     """More weights left open by eight planes than any buffer would have by chance."""
     g = numpy_generator("wide")

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,13 @@ def wide_registers(path: Path) -> int:
 
 
 def test_objects_are_one_per_operation_and_instruction_set(build):
-    expected = {"library", "threads", "layers", "probabilities"}
+    expected = {"library", "threads", "layers", "probabilities", "activation_table"}
     for operation in OPERATIONS:
         expected |= {operation, f"portable/{operation}"}
         if ON_X86:
             expected |= {f"avx2/{operation}", f"avx512/{operation}"}
+    if ON_X86 and sys.platform == "linux":
+        expected.add("amx/ensemble")
     assert set(objects(build)) == expected
 
 
@@ -68,7 +71,8 @@ def test_baseline_objects_use_no_wide_registers(build):
     counts = {name: wide_registers(path) for name, path in objects(build).items()}
     wide = {name for name, count in counts.items() if count}
     # also shows that the count can see them
-    assert wide == {f"{isa}/{operation}" for isa in ("avx2", "avx512") for operation in OPERATIONS}
+    own = {f"{isa}/{operation}" for isa in ("avx2", "avx512") for operation in OPERATIONS}
+    assert wide == own | ({"amx/ensemble"} if sys.platform == "linux" else set())
 
 
 def test_objects_have_no_weak_symbols_of_ours(build):

@@ -23,7 +23,7 @@
 #endif
 
 /* Raised by one whenever a struct or a function below changes; the loader refuses another number. */
-#define BSBN_ABI_VERSION 4
+#define BSBN_ABI_VERSION 5
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,7 +37,7 @@ enum bsbn_status {
   BSBN_OUT_OF_MEMORY = 4
 };
 
-enum bsbn_isa_code { BSBN_PORTABLE = 0, BSBN_AVX2 = 1, BSBN_AVX512 = 2, BSBN_NUM_ISAS = 3 };
+enum bsbn_isa_code { BSBN_PORTABLE = 0, BSBN_AVX2 = 1, BSBN_AVX512 = 2, BSBN_AMX = 3, BSBN_NUM_ISAS = 4 };
 
 enum bsbn_value_type { BSBN_FLOAT32 = 0, BSBN_FLOAT64 = 1, BSBN_INT8 = 2, BSBN_BOOL = 3 };
 
@@ -64,7 +64,8 @@ struct bsbn_pack_args {
   int64_t rows;
   int64_t length;
   int64_t num_threads;
-  int64_t ran_isa;   /* out: the instruction set of the code that did the work */
+  int64_t ran_isa;   /* out: the instruction set of the code that did the work; AMX has ensembles and
+                        products of its own, and the rest is AVX512 */
   int64_t bad_index; /* out: flat index of a value that is no sign, -1 if there is none */
 };
 BSBN_API int bsbn_pack(struct bsbn_pack_args* args);

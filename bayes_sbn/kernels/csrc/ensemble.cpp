@@ -6,11 +6,9 @@
 
 #include <atomic>
 #include <cstdlib>
-#include <mutex>
 #include <new>
 #include <vector>
 
-#include "activation_table.h"
 #include "library.h"
 #include "threads.h"
 
@@ -19,25 +17,7 @@ namespace {
 
 constexpr int64_t kLine = 64;  // bytes to which memory is aligned
 
-int64_t aligned(int64_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
-
-// The table of a law, made when it is first asked for.
-const uint32_t* table_of(int64_t law) {
-  static std::mutex lock;
-  static std::vector<uint32_t> tables[BSBN_NUM_FLIP_LAWS];
-  const std::lock_guard<std::mutex> guard(lock);
-  std::vector<uint32_t>& table = tables[law];
-  if (table.empty()) {
-    std::vector<uint32_t> made(kCells);
-    for (int cell = 0; cell < kCells; ++cell) {
-      made[static_cast<std::size_t>(cell)] = table_entry(law, cell);
-    }
-    table = std::move(made);
-  }
-  return table.data();
-}
-
-// Whether all inputs are +magnitude or -magnitude, and if so their signs as packed rows.
+// Whether all inputs are +magnitude or -magnitude, and if so their signs as packed rows in groups of 32.
 bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, int64_t* magnitude,
                  int64_t* largest) {
   const int64_t inputs = args.layers[0].inputs, number = args.rows * inputs;
@@ -51,14 +31,14 @@ bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, 
   *magnitude = 1;
   if (least != *largest || least == 0) return false;
   *magnitude = least;
-  const int64_t words = (inputs + 31) / 32;
-  packed->assign(static_cast<std::size_t>(args.rows * words), 0);
+  constexpr int64_t kRows = 32;
+  const int64_t words = (inputs + 31) / 32, place = args.first_row % kRows;
+  packed->assign(static_cast<std::size_t>((place + args.rows + kRows - 1) / kRows * words * kRows), 0);
   for (int64_t row = 0; row < args.rows; ++row) {
-    for (int64_t i = 0; i < inputs; ++i) {
-      if (args.inputs[row * inputs + i] > 0) {
-        (*packed)[static_cast<std::size_t>(row * words + i / 32)] |= 1u << (i % 32);
-      }
-    }
+    const int64_t group = (place + row) / kRows;
+    uint32_t* const target = packed->data() + group * words * kRows + (place + row) % kRows;
+    const int16_t* const values = args.inputs + row * inputs;
+    for (int64_t i = 0; i < inputs; ++i) target[i / 32 * kRows] |= static_cast<uint32_t>(values[i] > 0) << (i % 32);
   }
   return true;
 }
@@ -141,33 +121,20 @@ int run(bsbn_ensemble_args* args) {
     return fail(BSBN_INVALID_ARGUMENT, "bsbn_ensemble: sums of %lld inputs up to %lld leave 32 bits",
                 static_cast<long long>(args->layers[0].inputs), static_cast<long long>(work.largest_input));
   }
-  std::vector<const uint32_t*> tables(static_cast<std::size_t>(args->num_layers), nullptr);
-  int64_t words = 0, upper_words = 0;
-  for (int64_t index = 0; index < args->num_layers; ++index) {
-    const bsbn_ensemble_layer& layer = args->layers[index];
-    const bool is_last = index + 1 == args->num_layers;
-    words = (layer.inputs + 31) / 32 > words ? (layer.inputs + 31) / 32 : words;
-    if (is_last) continue;
-    upper_words = (layer.units + 31) / 32 > upper_words ? (layer.units + 31) / 32 : upper_words;
-    const bool is_looked_up = !args->is_shared && layer.law != BSBN_LOGISTIC;
-    if (is_looked_up) tables[static_cast<std::size_t>(index)] = table_of(layer.law);
+  std::vector<ActivationTables> tables(static_cast<std::size_t>(args->num_layers), ActivationTables{});
+  for (int64_t index = 0; index + 1 < args->num_layers && !args->is_shared; ++index) {
+    tables[static_cast<std::size_t>(index)] = activation_tables(args->layers[index].law);
   }
-  EnsembleScratch& scratch = work.scratch;
-  scratch.row_bytes = aligned(4 * upper_words);
-  scratch.weights = 0;
-  scratch.ties = aligned(64 * words);
-  scratch.lower = scratch.ties + aligned(128 * words) + 2 * kLine;  // ties are written 16 at a time
-  scratch.upper = scratch.lower + args->rows * scratch.row_bytes;
-  scratch.bytes = scratch.upper + args->rows * scratch.row_bytes + kLine;
   work.args = args;
   work.packed = is_packed ? packed.data() : nullptr;
   work.tables = tables.data();
   Context context{&work, ensemble_kernels(), {}};
+  context.kernels->lay_out(&work);
   for_row_ranges(args->num_draws, 1, args->num_threads, run_range, &context);
   args->ran_isa = context.kernels->isa;
   if (context.lacks_memory) {
     return fail(BSBN_OUT_OF_MEMORY, "bsbn_ensemble: no memory for %lld bytes a thread",
-                static_cast<long long>(scratch.bytes));
+                static_cast<long long>(work.scratch.bytes));
   }
   return BSBN_OK;
 }
@@ -176,6 +143,10 @@ int run(bsbn_ensemble_args* args) {
 
 const EnsembleKernels* ensemble_kernels() {
   switch (bsbn_isa()) {
+#if defined(BSBN_HAVE_AMX)
+    case BSBN_AMX:
+      return &ensemble_amx;
+#endif
 #if defined(BSBN_HAVE_AVX512)
     case BSBN_AVX512:
       return &ensemble_avx512;

@@ -2,36 +2,47 @@
 #ifndef BSBN_ENSEMBLE_H
 #define BSBN_ENSEMBLE_H
 
+#include "activation_table.h"
 #include "bsbn.h"
 
 namespace bsbn {
 
 // Working memory of one thread, in bytes from the start of an allocation, each part 64-byte aligned.
 struct EnsembleScratch {
-  int64_t weights;  // the packed weights of a block of 16 units: 64 bytes a word of the inputs
-  int64_t ties;     // weights that the hot planes left open: 8 bytes for each 4 of `weights`
+  int64_t weights;  // those of some blocks of 16 units
+  int64_t ties;     // words of weights that the hot planes left open
+  int64_t inputs;   // the view of the rows that the first layer reads, and
+  int64_t view;     // of those that another does
   int64_t lower;    // packed rows that a layer reads, and
-  int64_t upper;    // those it writes: row_bytes each row
-  int64_t row_bytes;
-  int64_t bytes;  // in all
+  int64_t upper;    // those it writes
+  int64_t bytes;    // in all
 };
+
+// What is looked up of a law.
+struct ActivationTables {
+  const uint32_t* cells;
+  const CoarseTable* coarse;
+};
+ActivationTables activation_tables(int64_t law);
 
 struct EnsembleWork {
   bsbn_ensemble_args* args;
-  const uint32_t* packed;  // the inputs, (rows, words), if all are +magnitude or -magnitude; else null
+  const uint32_t* packed;  // the inputs as Rows have them, if all are +magnitude or -magnitude; else null
   int64_t magnitude;
   int64_t largest_input;
-  const uint32_t* const* tables;  // by layer, of laws that are looked up (activation_table.h)
+  const ActivationTables* tables;  // by layer
   EnsembleScratch scratch;
 };
 
 struct EnsembleKernels {
   int64_t isa;
+  void (*lay_out)(EnsembleWork* work);  // finds the parts of the scratch memory
   // Draws first..last-1 in scratch memory of this thread.
   void (*run)(const EnsembleWork* work, uint8_t* scratch, int64_t first, int64_t last);
   // Draws first..last-1; scratch of 192 bytes a word of the inputs and 128 more.
   void (*draw_weights)(const bsbn_draw_weights_args* args, uint8_t* scratch, int64_t first, int64_t last);
-  // Blocks first..last-1 of 16 units; scratch of 64 bytes a word.
+  // Blocks first..last-1 of 16 units; scratch of so many bytes.
+  int64_t (*xnor_linear_bytes)(const bsbn_xnor_linear_args* args);
   void (*xnor_linear)(const bsbn_xnor_linear_args* args, uint8_t* scratch, int64_t first, int64_t last);
 };
 
@@ -40,6 +51,7 @@ const EnsembleKernels* ensemble_kernels();  // those of the instruction set in u
 extern const EnsembleKernels ensemble_portable;
 extern const EnsembleKernels ensemble_avx2;
 extern const EnsembleKernels ensemble_avx512;
+extern const EnsembleKernels ensemble_amx;
 
 }  // namespace bsbn
 

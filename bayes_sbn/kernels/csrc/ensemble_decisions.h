@@ -45,26 +45,42 @@ struct Bounds {
 };
 
 // The bounds of 16 units for their uniforms: of each the last v before the rule changes, in
-// [least - 1, most].  Found by a search outwards from a guess, all units at once.
+// [least - 1, most].  Where the real solution is not close to an integer it is a quantile away; the
+// others are found by a search outwards from there, all units at once.
 inline void find_bounds(const Units& units, const int64_t (&u48)[kLanes], int64_t least, int64_t most,
                         Bounds* bounds) {
   int64_t low[kLanes], high[kLanes], at[kLanes];  // low is not beyond the change, high is
   bool rises[kLanes];
+  double p[kLanes], z[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) p[lane] = (static_cast<double>(u48[lane]) + 0.5) * 0x1p-48;
+  near_quantiles(units.law, p, z);
+  const double error = quantile_error(units.law) * units.noise_scale;
+  const double first = static_cast<double>(least), last = static_cast<double>(most);
+  int64_t num_open = 0;
   for (int lane = 0; lane < kLanes; ++lane) {
     const double scale = units.scale[lane];
     rises[lane] = units.counts_mismatches ? scale < 0.0 : !(scale < 0.0);
-    const double p = (static_cast<double>(u48[lane]) + 0.5) * 0x1p-48;
     const double slope = units.counts_mismatches ? -2.0 * static_cast<double>(units.magnitude) * scale : scale;
     const double at_0 = scale * static_cast<double>(units.dot(0)) + units.bias[lane];
-    const double guess = (units.noise_scale * near_quantile(units.law, p) - at_0) / slope;
-    low[lane] = least - 1;
-    high[lane] = most + 1;
-    at[lane] = least;
-    if (guess > static_cast<double>(least)) {  // false of NaN
-      at[lane] = guess < static_cast<double>(most) ? static_cast<int64_t>(guess) : most;
-    }
+    const double guess = (units.noise_scale * z[lane] - at_0) / slope;
+    const double size = slope < 0.0 ? -slope : slope;
+    // rounding of scale dot + bias, of the guess, and of the cdf to 2^-48, of which few are needed here
+    const double rounding = 0x1p-48 * ((scale < 0.0 ? -scale : scale) * last * static_cast<double>(units.magnitude) +
+                                       (units.bias[lane] < 0.0 ? -units.bias[lane] : units.bias[lane]));
+    const double reach = (error + rounding) / size + 0x1p-48 * (guess < 0.0 ? -guess : guess);
+    const bool is_tail = p[lane] < 0x1p-24 || p[lane] > 1.0 - 0x1p-24;
+    const double inside = guess < last + 1.0 ? guess : last + 1.0;  // the last one of NaN
+    const double clamped = inside > first - 1.0 ? inside : first - 1.0;
+    const int64_t near = static_cast<int64_t>(clamped + 4.0 - first) + least - 4;  // rounded down
+    const double below = guess - static_cast<double>(near), above = static_cast<double>(near) + 1.0 - guess;
+    const bool is_low = guess < first - 1.0 - reach, is_high = guess > last + 1.0 + reach;
+    const bool is_sure = !is_tail && (is_low || is_high || (below > reach && above > reach));  // false of NaN
+    low[lane] = is_sure ? (is_high || near > most ? most : near < least ? least - 1 : near) : least - 1;
+    high[lane] = is_sure ? low[lane] + 1 : most + 1;
+    at[lane] = near < least ? least : near > most ? most : near;
+    num_open += high[lane] - low[lane] > 1;
   }
-  for (int64_t step = 1;; step *= 2) {
+  for (int64_t step = 1; num_open != 0; step *= 2) {
     double a[kLanes];
     int64_t thresholds[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) {
@@ -101,16 +117,22 @@ struct Squeeze {
   alignas(64) float offset[kLanes];
   alignas(64) float low[kLanes];   // 65536 (1 - g); of the table, 0 or, where nothing is sure, -inf
   alignas(64) float high[kLanes];  // 65536 (1 + g)
+  // what is looked up first: t = coarse_slope v + coarse_offset of the CoarseTable, and its guard, or
+  // 65535 where nothing is sure, for two rows: those of units 4 i .. 4 i + 3 of one, then of the other
+  alignas(64) float coarse_slope[kLanes];
+  alignas(64) float coarse_offset[kLanes];
+  alignas(64) uint16_t guard[2 * kLanes];
 };
 
 constexpr double kSinglePrecision = 4e-7;  // a bound of the relative error of slope v + offset
 
-inline void make_squeeze(const Units& units, int64_t most, Squeeze* squeeze) {
+inline void make_squeeze(const Units& units, int64_t most, const CoarseTable& coarse, Squeeze* squeeze) {
   const bool is_logistic = units.law == BSBN_LOGISTIC;
   const double reach = table_reach(units.law);
   const double factor =
       is_logistic ? -1.4426950408889634 / units.noise_scale : 0.5 * kCells / reach / units.noise_scale;
   const double shift = is_logistic ? 0.0 : 0.5 * kCells;
+  const double coarse_factor = 32768.0 / coarse_reach(units.law) / units.noise_scale;
   for (int lane = 0; lane < kLanes; ++lane) {
     const double one = units.scale[lane] *
                        (units.counts_mismatches ? -2.0 * static_cast<double>(units.magnitude) : 1.0);
@@ -125,6 +147,15 @@ inline void make_squeeze(const Units& units, int64_t most, Squeeze* squeeze) {
     const bool is_sure = is_logistic ? g < 0.02 : error < 0.5;  // false of NaN and of infinity
     squeeze->low[lane] = is_sure ? static_cast<float>(65536.0 * (1.0 - g)) : -__builtin_inff();
     squeeze->high[lane] = is_sure ? static_cast<float>(65536.0 * (1.0 + g)) : __builtin_inff();
+    const double coarse_slope = one * coarse_factor, coarse_offset = at_0 * coarse_factor;
+    const double coarse_size = (coarse_slope < 0 ? -coarse_slope : coarse_slope) * static_cast<double>(most) +
+                               (coarse_offset < 0 ? -coarse_offset : coarse_offset);
+    squeeze->coarse_slope[lane] = static_cast<float>(coarse_slope);
+    squeeze->coarse_offset[lane] = static_cast<float>(coarse_offset);
+    // rounding to an integer is the rest of kCoarseError
+    const bool is_near = kSinglePrecision * coarse_size < kCoarseError - 0.5;
+    const uint16_t guard = is_near ? static_cast<uint16_t>(coarse.guard) : 65535;
+    squeeze->guard[lane / 4 * 8 + lane % 4] = squeeze->guard[lane / 4 * 8 + 4 + lane % 4] = guard;
   }
 }
 

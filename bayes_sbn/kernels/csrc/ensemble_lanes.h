@@ -4,7 +4,7 @@
 #ifndef BSBN_ENSEMBLE_LANES_H
 #define BSBN_ENSEMBLE_LANES_H
 
-#include "ensemble_draws.h"
+#include "word_rows.h"
 
 namespace {
 
@@ -24,8 +24,9 @@ inline uint32_t settle_word(const uint32_t* cold, int64_t site, uint32_t word, u
   return below;
 }
 
-class PlainLanes {
+class PlainLanes : public WordRows<PlainLanes> {
  public:
+  PlainLanes() = default;
   PlainLanes(Key key, uint32_t draw, uint32_t unit) : key_(key), draw_(draw), unit_(unit) {}
 
   void words(uint32_t c0, uint32_t c3, uint32_t (*w)[kLanes]) const {
@@ -54,35 +55,32 @@ class PlainLanes {
     std::memcpy(w[3], x3, sizeof x3);
   }
 
-  void four_words(uint32_t c0, uint32_t c3, uint32_t (*w)[4][kLanes]) const {
-    for (uint32_t i = 0; i < 4; ++i) words(c0 + i, c3, w[i]);
+  void two_words(uint32_t c0, uint32_t c3, uint32_t (*w)[4][kLanes]) const {
+    words(c0, c3, w[0]);
+    words(c0 + 1, c3, w[1]);
   }
 
-  int64_t draw_weights(const uint32_t* hot, int64_t site, int64_t inputs, uint32_t* weights,
-                       Tie* ties) const {
-    const int64_t num_words = (inputs + 31) / 32;
+  int64_t draw_word(const uint32_t* q, int64_t site, int64_t inputs, int64_t word, uint32_t* weights,
+                    Tie* ties) const {
+    const uint32_t valid = valid_bits(inputs, word);
+    uint32_t r[8][kLanes];
+    words(static_cast<uint32_t>(word), counter_word(site, kWeights, 0), r);
+    words(static_cast<uint32_t>(word), counter_word(site, kWeights, 1), r + 4);
+    uint32_t* const target = weights + word * kLanes;
+    uint32_t open[kLanes];
+    for (int l = 0; l < kLanes; ++l) {
+      uint32_t below = 0, same = valid & ~q[l];
+      for (int plane = 7; plane >= 0; --plane) {
+        const uint32_t one = q[(plane + 1) * kLanes + l], u = r[plane][l];
+        below = ((u ^ one) & one) | (~(u ^ one) & below);
+        same &= ~(u ^ one);
+      }
+      target[l] = below | q[l];
+      open[l] = same;
+    }
     int64_t number = 0;
-    for (int64_t word = 0; word < num_words; ++word) {
-      const uint32_t* const q = hot + word * kHotPlanes * kLanes;
-      const uint32_t valid = valid_bits(inputs, word);
-      uint32_t r[8][kLanes];
-      words(static_cast<uint32_t>(word), counter_word(site, kWeights, 0), r);
-      words(static_cast<uint32_t>(word), counter_word(site, kWeights, 1), r + 4);
-      uint32_t* const target = weights + word * kLanes;
-      uint32_t open[kLanes];
-      for (int l = 0; l < kLanes; ++l) {
-        uint32_t below = 0, same = valid & ~q[l];
-        for (int plane = 7; plane >= 0; --plane) {
-          const uint32_t one = q[(plane + 1) * kLanes + l], u = r[plane][l];
-          below = ((u ^ one) & one) | (~(u ^ one) & below);
-          same &= ~(u ^ one);
-        }
-        target[l] = below | q[l];
-        open[l] = same;
-      }
-      for (int l = 0; l < kLanes; ++l) {
-        if (open[l] != 0) ties[number++] = {static_cast<uint32_t>(word * kLanes + l), open[l]};
-      }
+    for (int l = 0; l < kLanes; ++l) {
+      if (open[l] != 0) ties[number++] = {static_cast<uint32_t>(word * kLanes + l), open[l]};
     }
     return number;
   }
@@ -96,12 +94,18 @@ class PlainLanes {
     }
   }
 
-  static void mismatches(const uint32_t* weights, const uint32_t* rows, int64_t stride, int64_t words,
-                         int number, int32_t (*v)[kLanes]) {
+  static void load_block(const uint32_t* source, int64_t words, int number, uint32_t* weights) {
+    for (int64_t word = 0; word < words; ++word) {
+      for (int l = 0; l < kLanes; ++l) weights[word * kLanes + l] = l < number ? source[l * words + word] : 0;
+    }
+  }
+
+  static void mismatches(const uint32_t* weights, const uint32_t* rows, int64_t row_stride, int64_t word_stride,
+                         int64_t words, int number, int32_t (*v)[kLanes]) {
     for (int r = 0; r < number; ++r) {
       uint32_t sum[kLanes] = {0};
       for (int64_t word = 0; word < words; ++word) {
-        const uint32_t x = rows[r * stride + word];
+        const uint32_t x = rows[r * row_stride + word * word_stride];
         const uint32_t* const w = weights + word * kLanes;
         for (int l = 0; l < kLanes; ++l) {
           uint32_t m = x ^ w[l];
@@ -136,6 +140,13 @@ class PlainLanes {
     uint32_t bits = 0;
     for (int l = 0; l < kLanes; ++l) bits |= static_cast<uint32_t>(v[l] <= bounds.bound[l]) << l;
     return bits;
+  }
+
+  // In plain arithmetic the squeeze costs no more than a look.
+  static void look(const Squeeze&, const CoarseTable&, const int32_t (*)[kLanes], const uint32_t*, uint32_t* up,
+                   uint32_t* open) {
+    *up = 0;
+    *open = 0xFFFFFFFF;
   }
 
   static uint32_t squeeze(const Squeeze& s, int64_t law, const uint32_t* table, const int32_t* v,

@@ -19,8 +19,11 @@ void draw_some_weights(const bsbn_draw_weights_args* args, uint8_t* scratch, int
     for (int64_t block = 0; block * kLanes < args->units; ++block) {
       const Lanes lanes(key, static_cast<uint32_t>(args->draws[position]),
                         static_cast<uint32_t>(block * kLanes));
-      const int64_t open = lanes.draw_weights(args->hot + block * words * kHotPlanes * kLanes, args->site,
-                                              args->inputs, weights, ties);
+      int64_t open = 0;
+      for (int64_t word = 0; word < words; ++word) {
+        open += lanes.draw_word(args->hot + (block * words + word) * kHotPlanes * kLanes, args->site,
+                                args->inputs, word, weights, ties + open);
+      }
       lanes.settle(args->cold + block * words * kColdPlanes * kLanes, args->site, ties, open, weights);
       for (int64_t unit = block * kLanes; unit < args->units && unit < (block + 1) * kLanes; ++unit) {
         uint32_t* const target = args->words + (position * args->units + unit) * words;
@@ -28,6 +31,11 @@ void draw_some_weights(const bsbn_draw_weights_args* args, uint8_t* scratch, int
       }
     }
   }
+}
+
+template <class Lanes>
+int64_t multiplying_bytes(const bsbn_xnor_linear_args* args) {
+  return (args->length + 31) / 32 * (4 * kLanes) + 64;
 }
 
 template <class Lanes>
@@ -42,17 +50,13 @@ void multiply_some_units(const bsbn_xnor_linear_args* args, uint8_t* scratch, in
   for (int64_t block = first; block < last; ++block) {
     const int64_t unit = block * kLanes;
     const int number = static_cast<int>(args->units - unit < kLanes ? args->units - unit : kLanes);
-    for (int64_t word = 0; word < words; ++word) {
-      for (int lane = 0; lane < kLanes; ++lane) {
-        block_weights[word * kLanes + lane] = lane < number ? weights[(unit + lane) * words + word] : 0;
-      }
-    }
+    Lanes::load_block(weights + unit * words, words, number, block_weights);
     for (int64_t row = 0; row < args->num_rows; row += kRows) {
       const int count = static_cast<int>(args->num_rows - row < kRows ? args->num_rows - row : kRows);
-      alignas(64) Values v;
+      alignas(64) int32_t v[kRows][kLanes];
       const uint32_t* const group = rows + row * words;
       const int64_t whole = words > 0 && last_word != 0xFFFFFFFFu ? words - 1 : words;
-      Lanes::mismatches(block_weights, group, words, whole, count, v);
+      Lanes::mismatches(block_weights, group, words, 1, whole, count, v);
       if (whole < words) {  // padding bits of rows and weights may be anything
         for (int r = 0; r < count; ++r) {
           for (int lane = 0; lane < kLanes; ++lane) {

@@ -15,6 +15,7 @@ constexpr int64_t kFlipsPerThread = int64_t{1} << 20;
 const FlipKernels* kernels() {
   switch (bsbn_isa()) {
 #if defined(BSBN_HAVE_AVX512)
+    case BSBN_AMX:
     case BSBN_AVX512:
       return &flips_avx512;
 #endif

@@ -88,7 +88,7 @@ int bsbn_xnor_linear(bsbn_xnor_linear_args* args) {
   if (args->dots == nullptr || lacks) {
     return fail(BSBN_INVALID_ARGUMENT, "bsbn_xnor_linear: a null pointer for data that is not empty");
   }
-  const int64_t words = (args->length + 31) / 32, blocks = (args->units + 15) / 16;
-  Parts<bsbn_xnor_linear_args> parts{args, kernels->xnor_linear, 64 * words + kLine, {}};
+  const int64_t blocks = (args->units + 15) / 16;
+  Parts<bsbn_xnor_linear_args> parts{args, kernels->xnor_linear, kernels->xnor_linear_bytes(args), {}};
   return run_parts("bsbn_xnor_linear", &parts, blocks, args->num_threads);
 }

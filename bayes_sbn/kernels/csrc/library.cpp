@@ -9,10 +9,34 @@
 #include <cstdarg>
 #include <cstdio>
 
+#if defined(BSBN_HAVE_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace bsbn {
 namespace {
 
 thread_local char last_error[512] = "";
+
+#if defined(BSBN_HAVE_AMX)
+// The processor has tiles of bytes, the system saves them, and it lets this process use them, which it
+// is asked for once.
+bool may_use_tiles() {
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  constexpr unsigned kTiles = 1u << 24, kBytes = 1u << 25, kSavesState = 1u << 27;
+  if ((d & kTiles) == 0 || (d & kBytes) == 0) return false;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || (c & kSavesState) == 0) return false;
+  unsigned low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  constexpr unsigned kTileState = 3u << 17;
+  if ((low & kTileState) != kTileState) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
 
 bool processor_supports(int64_t isa) {
   switch (isa) {
@@ -25,9 +49,15 @@ bool processor_supports(int64_t isa) {
 #endif
 #if defined(BSBN_HAVE_AVX512)
     case BSBN_AVX512:
-      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      return __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512vpopcntdq");
+#endif
+#if defined(BSBN_HAVE_AMX)
+    case BSBN_AMX: {
+      static const bool may_use = processor_supports(BSBN_AVX512) && may_use_tiles();
+      return may_use;
+    }
 #endif
     default:
       return false;

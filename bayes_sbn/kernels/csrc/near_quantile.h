@@ -1,4 +1,4 @@
-// Where a search for the argument of a cdf begins: quantiles to a few digits.
+// Quantiles to a few digits, of which bounds of shared noise follow.
 //
 // Included by the files of every instruction set, hence nothing here may have external linkage.
 #ifndef BSBN_NEAR_QUANTILE_H
@@ -12,7 +12,7 @@
 
 namespace {
 
-// log(x) of a positive normal number, to 1e-5: for guesses.
+// log(x) of a positive normal number, to 2e-6.
 BSBN_DEVICE inline double near_log(double x) {
   uint64_t bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -26,29 +26,46 @@ BSBN_DEVICE inline double near_log(double x) {
          2.0 * s * (1.0 + square * (1.0 / 3.0 + square * 0.2));
 }
 
-// A value near the one at which the cdf is p: where a search begins.
-BSBN_DEVICE inline double near_quantile(int64_t law, double p) {
-  const double rest = 1.0 - p, tail = p < rest ? p : rest;
-  double z;
+// Values near to those at which the cdf is p, by at most quantile_error(law).
+template <int n>
+BSBN_DEVICE inline void near_quantiles(int64_t law, const double (&p)[n], double (&z)[n]) {
+  for (int lane = 0; lane < n; ++lane) {
+    const double rest = 1.0 - p[lane];
+    z[lane] = p[lane] < rest ? p[lane] : rest;  // the tail
+  }
   switch (law) {
     case BSBN_UNIFORM:
-      return 2.0 * p - 1.0;
+      for (int lane = 0; lane < n; ++lane) z[lane] = 1.0 - 2.0 * z[lane];
+      break;
     case BSBN_TRIANGULAR:
-      z = 1.0 - BSBN_SQRT(2.0 * tail);
+      for (int lane = 0; lane < n; ++lane) z[lane] = 1.0 - BSBN_SQRT(2.0 * z[lane]);
       break;
     case BSBN_LAPLACE:
-      z = -near_log(2.0 * tail);
+      for (int lane = 0; lane < n; ++lane) z[lane] = -near_log(2.0 * z[lane]);
       break;
-    case BSBN_GAUSSIAN: {
-      const double t = BSBN_SQRT(-2.0 * near_log(tail));
-      z = t - (2.515517 + t * (0.802853 + t * 0.010328)) /
-                  (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+    case BSBN_GAUSSIAN:
+      for (int lane = 0; lane < n; ++lane) {
+        const double t = BSBN_SQRT(-2.0 * near_log(z[lane]));
+        z[lane] = t - (2.515517 + t * (0.802853 + t * 0.010328)) /
+                          (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+      }
       break;
-    }
     default:
-      return near_log(p / rest);
+      for (int lane = 0; lane < n; ++lane) z[lane] = near_log((1.0 - z[lane]) / z[lane]);
   }
-  return p < rest ? -z : z;
+  for (int lane = 0; lane < n; ++lane) z[lane] = p[lane] < 0.5 ? -z[lane] : z[lane];
+}
+
+BSBN_DEVICE inline double quantile_error(int64_t law) {
+  switch (law) {
+    case BSBN_UNIFORM:
+    case BSBN_TRIANGULAR:
+      return 1e-6;
+    case BSBN_GAUSSIAN:
+      return 1e-3;  // Abramowitz and Stegun 26.2.23, and the logarithm in it
+    default:
+      return 1e-5;
+  }
 }
 
 }  // namespace

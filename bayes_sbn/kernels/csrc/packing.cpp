@@ -19,6 +19,7 @@ constexpr int64_t kValuesPerThread = int64_t{1} << 21;
 const PackingKernels* kernels() {
   switch (bsbn_isa()) {
 #if defined(BSBN_HAVE_AVX512)
+    case BSBN_AMX:
     case BSBN_AVX512:
       return &packing_avx512;
 #endif

@@ -15,6 +15,7 @@ constexpr int64_t kBlocksPerThread = 4096;
 const UniformKernels* kernels() {
   switch (bsbn_isa()) {
 #if defined(BSBN_HAVE_AVX512)
+    case BSBN_AMX:
     case BSBN_AVX512:
       return &uniforms_avx512;
 #endif

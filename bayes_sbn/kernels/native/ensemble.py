@@ -104,10 +104,19 @@ def fits(network: Network, inputs: Inputs) -> bool:
     return network.layers[0].num_inputs * largest <= _LARGEST_SUM
 
 
-def row_bytes(network: Network) -> int:
-    """Bytes of a row in the working memory of a thread."""
-    widest = max((num_words(layer.num_units) for layer in network.layers[:-1]), default=0)
-    return 2 * 64 * -(-widest // LANES)
+def row_bytes(library: NativeLibrary, network: Network) -> tuple[int, int]:
+    """Bytes of a row in the working memory of a thread: as the widest layer reads it, and in all.
+
+    Rows are packed; where the matrix unit multiplies they are read as bytes, two for an input of 16
+    bits.
+    """
+    inputs = network.layers[0].num_inputs
+    widest = max((layer.num_units for layer in network.layers[:-1]), default=0)
+    packed = 8 * num_words(widest)
+    if library.isa != "amx":
+        return packed, packed
+    spread = [64 * -(-length // 64) for length in (2 * inputs, widest)]
+    return max(spread), sum(spread) + packed
 
 
 def integer_logits(

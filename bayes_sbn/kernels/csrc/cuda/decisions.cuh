@@ -49,9 +49,10 @@ __device__ inline int64_t most_of(const CudaLayer& layer) {
 // The last v before the rule changes, in [least - 1, most]: a search outwards from a guess.
 __device__ inline Bound find_bound(const Unit& unit, int64_t u48, int64_t least, int64_t most) {
   const bool rises = unit.is_number ? !(unit.scale < 0.0) : unit.scale < 0.0;
-  const double p = (static_cast<double>(u48) + 0.5) * 0x1p-48;
-  const double guess =
-      (unit.noise_scale * near_quantile(unit.law, p) - unit.pre_activation(0)) / unit.step();
+  const double p[1] = {(static_cast<double>(u48) + 0.5) * 0x1p-48};
+  double z[1];
+  near_quantiles(unit.law, p, z);
+  const double guess = (unit.noise_scale * z[0] - unit.pre_activation(0)) / unit.step();
   int64_t low = least - 1, high = most + 1, at = least;  // low is not beyond the change, high is
   if (guess > static_cast<double>(least)) {               // false of NaN
     at = guess < static_cast<double>(most) ? static_cast<int64_t>(guess) : most;

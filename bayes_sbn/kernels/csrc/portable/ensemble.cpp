@@ -2,6 +2,11 @@
 #include "../ensemble_lanes.h"
 #include "../ensemble_parts.h"
 
-const bsbn::EnsembleKernels bsbn::ensemble_portable = {BSBN_PORTABLE, run_draws<PlainLanes>,
-                                                         draw_some_weights<PlainLanes>,
-                                                         multiply_some_units<PlainLanes>};
+const bsbn::EnsembleKernels bsbn::ensemble_portable = {
+    BSBN_PORTABLE,
+    lay_out<PlainLanes>,
+    run_draws<PlainLanes>,
+    draw_some_weights<PlainLanes>,
+    multiplying_bytes<PlainLanes>,
+    multiply_some_units<PlainLanes>,
+};

@@ -1,0 +1,404 @@
+// The 16 units of a block as the lanes of a register of AVX-512.
+//
+// c1, the unit, is all that differs between lanes, so that the first round of Philox is scalar but for
+// one word, whose product in the second is the same for all words and purposes of a block; two more
+// products of rounds 2 and 3 are scalar.
+//
+// Included by the files of instruction sets, hence nothing here may have external linkage.
+#ifndef BSBN_AVX512_LANES_H
+#define BSBN_AVX512_LANES_H
+
+#include <immintrin.h>
+
+#include "../ensemble_lanes.h"
+#include "counters.h"
+
+namespace {
+
+class WideLanes : public WordRows<WideLanes> {
+ public:
+  WideLanes() = default;
+  WideLanes(Key key, uint32_t draw, uint32_t unit) : key_(key), draw_(draw), unit_(unit) {
+    const uint64_t b = uint64_t{kM1} * draw;
+    low_of_draw_ = static_cast<uint32_t>(b);
+    const Vector lane = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    const Vector first = _mm512_add_epi64(lane, broadcast(unit));
+    const Vector common = broadcast(upper(b) ^ key.k0);
+    for (int odd = 0; odd < 2; ++odd) {
+      const Vector x0 = _mm512_xor_si512(_mm512_add_epi64(first, broadcast(static_cast<uint32_t>(odd))), common);
+      product_[odd] = _mm512_mul_epu32(x0, _mm512_set1_epi64(kM0));
+    }
+  }
+
+  // Words of `n` counters (c0[i], c3[i]), which have the units in their lanes.
+  template <int n>
+  inline void philox(const uint32_t (&c0)[n], const uint32_t (&c3)[n], Vector (*w)[4]) const {
+    Counters c[n][2];
+    for (int i = 0; i < n; ++i) {
+      // the first round, and what of the second and the third is the same in all lanes
+      const uint64_t a1 = uint64_t{kM0} * c0[i];
+      const uint32_t x2 = upper(a1) ^ c3[i] ^ key_.k1, x3 = static_cast<uint32_t>(a1);
+      uint32_t k0 = key_.k0 + kW0, k1 = key_.k1 + kW1;
+      const uint64_t b2 = uint64_t{kM1} * x2;
+      const uint32_t y0 = upper(b2) ^ low_of_draw_ ^ k0, y1 = static_cast<uint32_t>(b2);
+      const Vector scalar2 = broadcast(x3 ^ k1);
+      k0 += kW0;
+      k1 += kW1;
+      const uint64_t a3 = uint64_t{kM0} * y0;
+      const Vector scalar3 = broadcast(y1 ^ k0), scalar4 = broadcast(upper(a3) ^ k1);
+      for (int odd = 0; odd < 2; ++odd) {
+        const Vector y2 = _mm512_xor_si512(high(product_[odd]), scalar2);
+        const Vector b3 = _mm512_mul_epu32(y2, _mm512_set1_epi64(kM1));
+        c[i][odd].x0 = _mm512_xor_si512(high(b3), scalar3);
+        c[i][odd].x1 = b3;
+        c[i][odd].x2 = _mm512_xor_si512(product_[odd], scalar4);
+        c[i][odd].x3 = broadcast(static_cast<uint32_t>(a3));
+      }
+    }
+    uint32_t k0 = key_.k0 + 2 * kW0, k1 = key_.k1 + 2 * kW1;
+    for (int round = 3; round < 10; ++round) {
+      k0 += kW0;
+      k1 += kW1;
+      const Vector vk0 = broadcast(k0), vk1 = broadcast(k1);
+      for (int i = 0; i < n; ++i) {
+        c[i][0].round(vk0, vk1);
+        c[i][1].round(vk0, vk1);
+      }
+    }
+    for (int i = 0; i < n; ++i) {
+      w[i][0] = merge(c[i][0].x0, c[i][1].x0);
+      w[i][1] = merge(c[i][0].x1, c[i][1].x1);
+      w[i][2] = merge(c[i][0].x2, c[i][1].x2);
+      w[i][3] = merge(c[i][0].x3, c[i][1].x3);
+    }
+  }
+
+  void words(uint32_t c0, uint32_t c3, uint32_t (*w)[kLanes]) const {
+    Vector found[1][4];
+    philox<1>({c0}, {c3}, found);
+    for (int word = 0; word < 4; ++word) _mm512_storeu_si512(w[word], found[0][word]);
+  }
+
+  void two_words(uint32_t c0, uint32_t c3, uint32_t (*w)[4][kLanes]) const {
+    Vector found[2][4];
+    philox<2>({c0, c0 + 1}, {c3, c3}, found);
+    for (int word = 0; word < 4; ++word) {
+      _mm512_store_si512(w[0][word], found[0][word]);
+      _mm512_store_si512(w[1][word], found[1][word]);
+    }
+  }
+
+  int64_t draw_word(const uint32_t* q, int64_t site, int64_t inputs, int64_t word, uint32_t* weights,
+                    Tie* ties) const {
+    const uint32_t c0 = static_cast<uint32_t>(word);
+    Vector r[2][4];
+    philox<2>({c0, c0}, {counter_word(site, kWeights, 0), counter_word(site, kWeights, 1)}, r);
+    const Vector ones = _mm512_loadu_si512(q);
+    Vector below = _mm512_setzero_si512();
+    Vector same = _mm512_andnot_si512(ones, _mm512_set1_epi32(static_cast<int32_t>(valid_bits(inputs, word))));
+    for (int plane = 7; plane >= 0; --plane) {
+      const Vector u = r[plane / 4][plane % 4];
+      const Vector one = _mm512_loadu_si512(q + (plane + 1) * kLanes);
+      below = _mm512_ternarylogic_epi32(u, one, below, 0x8E);  // u == one ? below : one
+      same = _mm512_ternarylogic_epi32(same, u, one, 0x90);    // same & (u == one)
+    }
+    _mm512_storeu_si512(weights + word * kLanes, _mm512_or_si512(below, ones));
+    // places and open bits of ties side by side: they are written by two compressions
+    const __mmask16 is_open = _mm512_test_epi32_mask(same, same);
+    uint32_t* const target = reinterpret_cast<uint32_t*>(ties);
+    const uint32_t count = static_cast<uint32_t>(__builtin_popcount(is_open));
+    const Vector lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const Vector place = _mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<int32_t>(word * kLanes)));
+    const Vector places = _mm512_maskz_compress_epi32(is_open, place);
+    const Vector opens = _mm512_maskz_compress_epi32(is_open, same);
+    const Vector first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    _mm512_storeu_si512(target, _mm512_permutex2var_epi32(places, first, opens));
+    if (count > 8) {
+      const Vector second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+      _mm512_storeu_si512(target + 16, _mm512_permutex2var_epi32(places, second, opens));
+    }
+    return count;
+  }
+
+  // 16 words at a time by planes 9 to 12, which settle all but one weight of 16; the rest one by one.
+  void settle(const uint32_t* cold, int64_t site, const Tie* ties, int64_t number,
+              uint32_t* weights) const {
+    int64_t done = 0;
+    for (; done + 8 <= number; done += kLanes) {
+      const int64_t left = number - done;
+      const __mmask16 there = left >= kLanes ? 0xFFFF : static_cast<__mmask16>((1u << left) - 1);
+      const Vector first = _mm512_maskz_loadu_epi32(spread(there), ties + done);
+      const Vector second = _mm512_maskz_loadu_epi32(spread(static_cast<__mmask16>(there >> 8)), ties + done + 8);
+      const Vector evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+      const Vector places = _mm512_permutex2var_epi32(first, evens, second);
+      Vector open = _mm512_permutex2var_epi32(first, _mm512_add_epi32(evens, _mm512_set1_epi32(1)), second);
+      Vector r[4];
+      philox_of_places(places, counter_word(site, kWeights, 2), r);
+      Vector below = _mm512_setzero_si512();
+      const Vector start = _mm512_mullo_epi32(places, _mm512_set1_epi32(kColdPlanes));
+      for (int plane = 0; plane < 4; ++plane) {
+        const Vector at = _mm512_add_epi32(start, _mm512_set1_epi32(plane));
+        const Vector q = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), there, at, cold, 4);
+        // open & q & ~u
+        below = _mm512_or_si512(below, _mm512_ternarylogic_epi32(open, q, r[plane], 0x40));
+        open = _mm512_ternarylogic_epi32(open, r[plane], q, 0x90);
+      }
+      alignas(64) uint32_t place[kLanes], settled[kLanes], still[kLanes];
+      _mm512_store_si512(place, places);
+      _mm512_store_si512(settled, below);
+      _mm512_store_si512(still, open);
+      const int count = left < kLanes ? static_cast<int>(left) : kLanes;
+      for (int t = 0; t < count; ++t) weights[place[t]] |= settled[t];
+      uint32_t rest = _mm512_mask_test_epi32_mask(there, open, open);
+      for (; rest != 0; rest &= rest - 1) {
+        const int t = __builtin_ctz(rest);
+        weights[place[t]] |= settle_word(cold + int64_t{place[t]} * kColdPlanes, site, place[t] / kLanes,
+                                         unit_ + place[t] % kLanes, draw_, key_, still[t], 3);
+      }
+    }
+    for (; done < number; ++done) {
+      const uint32_t place = ties[done].place;
+      weights[place] |= settle_word(cold + int64_t{place} * kColdPlanes, site, place / kLanes,
+                                    unit_ + place % kLanes, draw_, key_, ties[done].open, 2);
+    }
+  }
+
+  // Sixteen words of sixteen units at a time, transposed in registers.
+  static void load_block(const uint32_t* source, int64_t words, int number, uint32_t* weights) {
+    for (int64_t word = 0; word < words; word += kLanes) {
+      const int count = static_cast<int>(words - word < kLanes ? words - word : kLanes);
+      const __mmask16 there = static_cast<__mmask16>((1u << count) - 1);
+      Vector row[kLanes];
+      for (int l = 0; l < kLanes; ++l) {
+        row[l] = l < number ? _mm512_maskz_loadu_epi32(there, source + l * words + word) : _mm512_setzero_si512();
+      }
+      transpose(row);
+      for (int w = 0; w < count; ++w) _mm512_storeu_si512(weights + (word + w) * kLanes, row[w]);
+    }
+  }
+
+  static void mismatches(const uint32_t* weights, const uint32_t* rows, int64_t row_stride, int64_t word_stride,
+                         int64_t words, int number, int32_t (*v)[kLanes]) {
+    const Strides strides{row_stride, word_stride};
+    int r = 0;
+    for (; r + 8 <= number; r += 8) some_mismatches<8>(weights, rows + r * row_stride, strides, words, v + r);
+    for (; r + 2 <= number; r += 2) some_mismatches<2>(weights, rows + r * row_stride, strides, words, v + r);
+    if (r < number) some_mismatches<1>(weights, rows + r * row_stride, strides, words, v + r);
+  }
+
+  // Products of pairs: two inputs of a row in each lane, times the two signs of the lane's unit.
+  static void dots(const uint32_t* weights, const int16_t* rows, int64_t inputs, int number,
+                   int32_t (*v)[kLanes]) {
+    int r = 0;
+    for (; r + 8 <= number; r += 8) some_dots<8>(weights, rows + r * inputs, inputs, v + r);
+    for (; r < number; ++r) some_dots<1>(weights, rows + r * inputs, inputs, v + r);
+  }
+
+  static uint32_t at_most(const Bounds& bounds, const int32_t* v) {
+    return _mm512_cmple_epi32_mask(_mm512_load_si512(v), _mm512_load_si512(bounds.bound));
+  }
+
+  // 32 activations in 16 bits (CoarseTable).  A word of noise has the bits of both rows of a unit.
+  static inline void look(const Squeeze& s, const CoarseTable& table, const int32_t (*v)[kLanes],
+                          const uint32_t* words, uint32_t* up, uint32_t* open) {
+    const __m512 slope = _mm512_load_ps(s.coarse_slope), offset = _mm512_load_ps(s.coarse_offset);
+    const __m512 first = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(v[0])), slope, offset);
+    const __m512 second = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(v[1])), slope, offset);
+    // in each 128 bits: four units of the first row, then of the second
+    const Vector t = _mm512_packs_epi32(_mm512_cvtps_epi32(first), _mm512_cvtps_epi32(second));
+    const Vector by_row = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    const Vector u = _mm512_shuffle_epi8(_mm512_load_si512(words), by_row);
+    const Vector piece = _mm512_srli_epi16(t, 11);
+    const Vector f = _mm512_xor_si512(_mm512_slli_epi16(t, 5), _mm512_set1_epi16(-32768));
+    const Vector c0 = _mm512_permutexvar_epi16(piece, _mm512_load_si512(table.c0));
+    const Vector c1 = _mm512_permutexvar_epi16(piece, _mm512_load_si512(table.c1));
+    const Vector c2 = _mm512_permutexvar_epi16(piece, _mm512_load_si512(table.c2));
+    const Vector rise = _mm512_add_epi16(c1, _mm512_mulhrs_epi16(f, c2));
+    const Vector y = _mm512_add_epi16(c0, _mm512_mulhrs_epi16(f, rise));
+    const Vector guard = _mm512_load_si512(s.guard);
+    const uint32_t above = _mm512_cmplt_epu16_mask(u, _mm512_subs_epu16(y, guard));
+    const uint32_t below = _mm512_cmpgt_epu16_mask(u, _mm512_adds_epu16(y, guard));
+    *up = by_rows(above);
+    *open = ~(above | below);
+    if (__builtin_expect(*open != 0, 0)) *open = by_rows(*open);
+  }
+
+  static inline uint32_t squeeze(const Squeeze& s, int64_t law, const uint32_t* table, const int32_t* v,
+                                 const uint32_t* pair, int shift, uint32_t* open) {
+    const Vector word = _mm512_loadu_si512(pair);
+    const Vector u16 = _mm512_and_si512(_mm512_srl_epi32(word, _mm_cvtsi32_si128(shift)), _mm512_set1_epi32(0xFFFF));
+    const __m512 value = _mm512_cvtepi32_ps(_mm512_load_si512(v));
+    __m512 t = _mm512_fmadd_ps(value, _mm512_load_ps(s.slope), _mm512_load_ps(s.offset));
+    const __m512 low = _mm512_load_ps(s.low), high = _mm512_load_ps(s.high);
+    uint32_t up, down;
+    if (law == BSBN_LOGISTIC) {
+      t = _mm512_min_ps(_mm512_max_ps(t, _mm512_set1_ps(-45.0f)), _mm512_set1_ps(45.0f));
+      const __m512 magic = _mm512_set1_ps(12582912.0f);
+      const __m512 shifted = _mm512_add_ps(t, magic);
+      const __m512 f = _mm512_sub_ps(t, _mm512_sub_ps(shifted, magic));
+      __m512 p = _mm512_set1_ps(9.5605102e-3f);
+      p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.5917039e-2f));
+      p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.4024981e-1f));
+      p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9312197e-1f));
+      p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.99999919f));
+      const Vector power = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+      const __m512 e = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), power));
+      const __m512 w = _mm512_add_ps(e, _mm512_set1_ps(1.0f));
+      const __m512 u = _mm512_cvtepi32_ps(u16);
+      up = _mm512_cmp_ps_mask(_mm512_fmadd_ps(u, w, w), low, _CMP_LE_OQ);
+      down = _mm512_cmp_ps_mask(_mm512_mul_ps(u, w), high, _CMP_GE_OQ);
+    } else {
+      t = _mm512_min_ps(_mm512_max_ps(t, _mm512_setzero_ps()), _mm512_set1_ps(kCells - 1.0f));
+      const Vector entry = _mm512_i32gather_epi32(_mm512_cvttps_epi32(t), table, 4);
+      const Vector least = _mm512_and_si512(entry, _mm512_set1_epi32(0xFFFF));
+      const Vector most = _mm512_add_epi32(least, _mm512_srli_epi32(entry, 16));
+      const uint32_t is_sure = _mm512_cmp_ps_mask(low, _mm512_setzero_ps(), _CMP_GT_OQ);
+      up = is_sure & _mm512_cmplt_epi32_mask(u16, least);
+      down = is_sure & _mm512_cmpge_epi32_mask(u16, most);
+    }
+    *open = ~(up | down);
+    return up;
+  }
+
+ private:
+  struct Strides {
+    int64_t row, word;
+  };
+
+  static inline void transpose(Vector (&row)[kLanes]) {
+    Vector pairs[kLanes], quads[kLanes];
+    for (int i = 0; i < kLanes; i += 2) {
+      pairs[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
+      pairs[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
+    }
+    for (int i = 0; i < kLanes; i += 4) {
+      for (int half = 0; half < 2; ++half) {
+        quads[i + 2 * half] = _mm512_unpacklo_epi64(pairs[i + half], pairs[i + 2 + half]);
+        quads[i + 2 * half + 1] = _mm512_unpackhi_epi64(pairs[i + half], pairs[i + 2 + half]);
+      }
+    }
+    // quads[4 i + c] has column 4 lane + c, of rows 4 i to 4 i + 3, in its lane of 128 bits
+    for (int c = 0; c < 4; ++c) {
+      const Vector a = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0x88);
+      const Vector b = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0x88);
+      const Vector d = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0xDD);
+      const Vector e = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0xDD);
+      row[c] = _mm512_shuffle_i32x4(a, b, 0x88);
+      row[8 + c] = _mm512_shuffle_i32x4(a, b, 0xDD);
+      row[4 + c] = _mm512_shuffle_i32x4(d, e, 0x88);
+      row[12 + c] = _mm512_shuffle_i32x4(d, e, 0xDD);
+    }
+  }
+
+  // The bits of the first row below, those of the second above.
+  static uint32_t by_rows(uint32_t mask) {
+    return _pext_u32(mask, 0x0F0F0F0Fu) | _pext_u32(mask, 0xF0F0F0F0u) << 16;
+  }
+
+  static __mmask16 spread(__mmask16 there) {  // two lanes for each of the first eight bits
+    uint32_t mask = 0;
+    for (uint32_t bit = 0; bit < 8; ++bit) mask |= (there >> bit & 1u) * 3u << (2 * bit);
+    return static_cast<__mmask16>(mask);
+  }
+
+  // Words of Philox at (place / 16, unit + place % 16, draw, c3) for 16 places.
+  void philox_of_places(Vector places, uint32_t c3, Vector (&w)[4]) const {
+    const Vector word = _mm512_srli_epi32(places, 4);
+    const Vector unit = _mm512_add_epi32(_mm512_and_si512(places, _mm512_set1_epi32(15)),
+                                         _mm512_set1_epi32(static_cast<int32_t>(unit_)));
+    Counters c[2];
+    for (int odd = 0; odd < 2; ++odd) {
+      c[odd].x0 = odd ? _mm512_srli_epi64(word, 32) : word;
+      c[odd].x1 = odd ? _mm512_srli_epi64(unit, 32) : unit;
+      c[odd].x2 = broadcast(draw_);
+      c[odd].x3 = broadcast(c3);
+    }
+    uint32_t k0 = key_.k0, k1 = key_.k1;
+    for (int round = 0; round < 10; ++round) {
+      const Vector vk0 = broadcast(k0), vk1 = broadcast(k1);
+      c[0].round(vk0, vk1);
+      c[1].round(vk0, vk1);
+      k0 += kW0;
+      k1 += kW1;
+    }
+    w[0] = merge(c[0].x0, c[1].x0);
+    w[1] = merge(c[0].x1, c[1].x1);
+    w[2] = merge(c[0].x2, c[1].x2);
+    w[3] = merge(c[0].x3, c[1].x3);
+  }
+
+  // Two words at a time, in a half adder that takes their differences from the weights with it: with
+  // t = ones ^ x0 ^ w0 and s = t ^ x1 ^ w1, what is carried is s = 0 where t, and else `ones`.  Five
+  // operations for 1024 bits, where a popcount of each word takes six.
+  template <int n>
+  static inline void some_mismatches(const uint32_t* weights, const uint32_t* rows, Strides strides,
+                                     int64_t words, int32_t (*v)[kLanes]) {
+    Vector ones[n], twos[n];
+    for (int r = 0; r < n; ++r) ones[r] = twos[r] = _mm512_setzero_si512();
+    int64_t word = 0;
+    for (; word + 2 <= words; word += 2) {
+      const Vector w0 = _mm512_loadu_si512(weights + word * kLanes);
+      const Vector w1 = _mm512_loadu_si512(weights + (word + 1) * kLanes);
+      for (int r = 0; r < n; ++r) {
+        const uint32_t* const x = rows + r * strides.row + word * strides.word;
+        const Vector t = combine(_mm512_set1_epi32(static_cast<int32_t>(x[0])), ones[r], w0);
+        const Vector s = combine(_mm512_set1_epi32(static_cast<int32_t>(x[strides.word])), t, w1);
+        const Vector carry = _mm512_ternarylogic_epi32(ones[r], t, s, 0x74);  // t ? ~s : ones
+        twos[r] = _mm512_add_epi32(twos[r], _mm512_popcnt_epi32(carry));
+        ones[r] = s;
+      }
+    }
+    for (int r = 0; r < n; ++r) {
+      Vector sum = _mm512_add_epi32(_mm512_add_epi32(twos[r], twos[r]), _mm512_popcnt_epi32(ones[r]));
+      if (word < words) {
+        const Vector w = _mm512_loadu_si512(weights + word * kLanes);
+        const Vector x = _mm512_set1_epi32(static_cast<int32_t>(rows[r * strides.row + word * strides.word]));
+        sum = _mm512_add_epi32(sum, _mm512_popcnt_epi32(_mm512_xor_si512(w, x)));
+      }
+      _mm512_store_si512(v[r], sum);
+    }
+  }
+
+  template <int n>
+  static inline void some_dots(const uint32_t* weights, const int16_t* rows, int64_t inputs,
+                               int32_t (*v)[kLanes]) {
+    // two bits of a weight word to two signs of 16 bits
+    const Vector signs = _mm512_setr_epi32(
+        static_cast<int32_t>(0xFFFFFFFFu), static_cast<int32_t>(0xFFFF0001u), 0x0001FFFF, 0x00010001,
+        static_cast<int32_t>(0xFFFFFFFFu), static_cast<int32_t>(0xFFFF0001u), 0x0001FFFF, 0x00010001,
+        static_cast<int32_t>(0xFFFFFFFFu), static_cast<int32_t>(0xFFFF0001u), 0x0001FFFF, 0x00010001,
+        static_cast<int32_t>(0xFFFFFFFFu), static_cast<int32_t>(0xFFFF0001u), 0x0001FFFF, 0x00010001);
+    Vector sum[n];
+    for (int r = 0; r < n; ++r) sum[r] = _mm512_setzero_si512();
+    for (int64_t word = 0; 32 * word < inputs; ++word) {
+      Vector w = _mm512_loadu_si512(weights + word * kLanes);
+      const int64_t pairs = inputs - 32 * word >= 32 ? 16 : (inputs - 32 * word) / 2;
+      for (int64_t pair = 0; pair < pairs; ++pair) {
+        const Vector sign = _mm512_permutexvar_epi32(w, signs);
+        w = _mm512_srli_epi32(w, 2);
+        for (int r = 0; r < n; ++r) {
+          int32_t two;
+          std::memcpy(&two, rows + r * inputs + 32 * word + 2 * pair, sizeof two);
+          sum[r] = _mm512_add_epi32(sum[r], _mm512_madd_epi16(sign, _mm512_set1_epi32(two)));
+        }
+      }
+      if (2 * pairs < 32 && 32 * word + 2 * pairs < inputs) {  // one input more
+        const Vector sign = _mm512_permutexvar_epi32(w, signs);
+        for (int r = 0; r < n; ++r) {
+          const int32_t one = rows[r * inputs + inputs - 1] & 0xFFFF;
+          sum[r] = _mm512_add_epi32(sum[r], _mm512_madd_epi16(sign, _mm512_set1_epi32(one)));
+        }
+      }
+    }
+    for (int r = 0; r < n; ++r) _mm512_store_si512(v[r], sum[r]);
+  }
+
+  Key key_;
+  uint32_t draw_, unit_, low_of_draw_;
+  Vector product_[2];
+};
+
+}  // namespace
+
+#endif  // BSBN_AVX512_LANES_H
