@@ -30,6 +30,11 @@ struct alignas(16) uint4 {
 };
 
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
+inline int __popc(int bits) { return __builtin_popcount(static_cast<unsigned>(bits)); }
+inline int64_t clock64() {
+  static int64_t now = 0;
+  return ++now;
+}
 
 void __syncthreads();
 void __syncwarp();

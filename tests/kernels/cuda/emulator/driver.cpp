@@ -6,6 +6,9 @@
 
 #include "blocks.h"
 #include "ensemble.cu"
+#if defined(EMULATED_RATES)
+#include "cuda_rates.cu"
+#endif
 
 namespace {
 
@@ -24,6 +27,12 @@ constexpr Function kFunctions[] = {FUNCTION(bsbn_inputs, CudaInputs),
                                    FUNCTION(bsbn_bounds, CudaLayer),
                                    FUNCTION(bsbn_shared_noise_layer, CudaLayer),
                                    FUNCTION(bsbn_row_noise_layer, CudaLayer),
+#if defined(EMULATED_RATES)
+                                   FUNCTION(rate_products, RateArguments),
+                                   FUNCTION(rate_popcounts, RateArguments),
+                                   FUNCTION(rate_random_words, RateArguments),
+                                   FUNCTION(rate_weights, RateArguments),
+#endif
                                    FUNCTION(bsbn_last_layer, CudaLayer)};
 
 const char* failure = "";
