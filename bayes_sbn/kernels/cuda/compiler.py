@@ -167,6 +167,7 @@ def _candidates(cuda: str | None) -> Iterator[Path | str]:
         for folder in (*Path(entry or ".").glob("nvidia/*/*"), Path(entry or ".") / "torch" / "lib")
         if folder.name in ("lib", "bin", "x86_64")
     ]
+    folders += [Path(sys.prefix) / "lib", Path(sys.prefix) / "Library" / "bin"]  # conda
     homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
     for home in (*map(Path, homes), TOOLKIT):
         folders += [home / "lib64", home / "bin"]

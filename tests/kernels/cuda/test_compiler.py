@@ -51,7 +51,7 @@ def test_products_are_of_bits_and_nothing_is_fused(tmp_path):
     assert products
     assert set(products) == {"mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc"}
     assert "mul.rn.f64" in ptx
-    assert "fma.rn" not in ptx
+    assert "fma.rn.f64" not in ptx
     fused = run_nvcc(tmp_path / "fused.ptx", OPTIONS[0], "-ptx", "-arch=compute_90").decode()
     assert "fma.rn.f64" in fused  # the compiler does so unless it is told
 
@@ -97,6 +97,7 @@ def test_without_nvrtc_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(compilers.sys, "path", [str(tmp_path)])
     monkeypatch.setattr(compilers.ctypes.util, "find_library", lambda name: None)
     monkeypatch.setattr(compilers, "TOOLKIT", tmp_path / "none")
+    monkeypatch.setattr(compilers.sys, "prefix", str(tmp_path))
     for name in ("CUDA_HOME", "CUDA_PATH"):
         monkeypatch.delenv(name, raising=False)
     for version, package in (("13.0", "nvidia-cuda-nvrtc`"), ("12.8", "nvidia-cuda-nvrtc-cu12`")):
@@ -113,6 +114,7 @@ def test_the_compiler_of_torchs_own_cuda_is_preferred(monkeypatch, tmp_path):
     monkeypatch.setattr(compilers.sys, "path", [str(tmp_path)])
     monkeypatch.setattr(compilers, "TOOLKIT", tmp_path / "none")
     monkeypatch.setattr(compilers.ctypes.util, "find_library", lambda name: "libnvrtc.so.11")
+    monkeypatch.setattr(compilers.sys, "prefix", str(tmp_path))
     for name in ("CUDA_HOME", "CUDA_PATH"):
         monkeypatch.delenv(name, raising=False)
     names = (

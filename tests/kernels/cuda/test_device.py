@@ -123,7 +123,11 @@ def test_a_launch_that_is_too_large_is_refused(emulator):
             "wait for others",
         ),
         (
-            ("cuda/layer.cuh", "  __syncwarp();", "  if (threadIdx.x != 3) __syncwarp();"),
+            (
+                "cuda/layer.cuh",
+                "  __syncwarp();  // prod",
+                "  if (threadIdx.x != 3) __syncwarp();  // ",
+            ),
             "different operations",
         ),
     ],

@@ -197,8 +197,9 @@ def test_inputs_become_the_bits_that_they_need(device, values, is_number, planes
     assert not rows[..., 1:].any()
 
 
-def test_the_order_of_threads_does_not_matter(emulator, monkeypatch):
-    monkeypatch.setenv("BSBN_EMULATED_ORDER", "1")
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_the_order_of_threads_does_not_matter(emulator, monkeypatch, order):
+    monkeypatch.setenv("BSBN_EMULATED_ORDER", str(order))
     for case in range(12):
         network, inputs, key, first_row = random_case(str(case))
         options = {"key": key, "draws": DRAWS, "is_shared": case % 2, "first_row": first_row}
@@ -214,7 +215,12 @@ CHANGES = {
         "const uint32_t q = cold[4 * (group - 2) + 3 - plane];",
     ),
     "the last bound": ("cuda/ensemble.cu", "v[i] <= bound.bound", "v[i] < bound.bound"),
-    "a barrier": (
+    "the barrier before a stage": (
+        "cuda/layer.cuh",
+        "        __syncthreads();  // of the last stage nothing is read any more\n",
+        "",
+    ),
+    "the barrier after a stage": (
         "cuda/layer.cuh",
         "        fill_stage(layer, position, first_unit, first, number, stage);\n"
         "        __syncthreads();\n",
@@ -230,20 +236,20 @@ def test_a_change_of_the_source_is_seen(tmp_path, name):
     file, old, new = CHANGES[name]
     changed = EmulatedDevice(build(tmp_path, {file: (old, new)}))
     g = numpy_generator("changed")
-    p = np.round(g.random((100, 250)) * 1024) / 1024  # ties of the first eight planes
+    p = np.round(g.random((100, 2100)) * 1024) / 1024  # ties of the first eight planes
     layers = [
         DenseLayer(
             site,
             probability_thresholds(p[:, :inputs]),
-            np.full(100, 0.05),
+            np.full(100, 0.5 / inputs**0.5),
             np.zeros(100),
             "triangular",
             1.0,
         )
-        for site, inputs in enumerate((250, 100))
+        for site, inputs in enumerate((2100, 100))
     ]
     network = Network((*layers, random_layer(2, 100, 30, None, g)), 1.0)
-    x = g.choice([-1, 1], (200, 250)).astype(np.int16)
+    x = g.choice([-1, 1], (200, 2100)).astype(np.int16)
     is_same = []
     for is_shared in (True, False):
         options = {"key": KEY, "draws": np.arange(20), "is_shared": is_shared, "first_row": 0}

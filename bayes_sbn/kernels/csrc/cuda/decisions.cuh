@@ -77,7 +77,7 @@ struct Squeeze {
 };
 
 constexpr double kSinglePrecision = 4e-7;  // a bound of the relative error of slope v + offset
-constexpr double kExponentialError = 2e-5;  // far above that of exp2f and of what is done with it
+constexpr double kExponentialError = 2e-5;  // far above that of power_of_two and what is done with it
 
 __device__ inline Squeeze make_squeeze(const Unit& unit, int64_t most) {
   const bool is_logistic = unit.law == BSBN_LOGISTIC;
@@ -101,15 +101,29 @@ struct Verdict {
   bool is_up, is_down;
 };
 
+// 2^t, to a relative error of 2^-22.
+__device__ inline float power_of_two(float t) {
+#if defined(BSBN_EMULATED)
+  return exp2f(t);
+#else
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(t));
+  return power;
+#endif
+}
+
+// Of the logistic law.  Where 2^t is infinite, or t is no number, a product is none either or is above
+// all bounds: then nothing is sure, or -1 is.
+__device__ inline Verdict compute(const Squeeze& squeeze, int32_t v, uint32_t u16) {
+  const float t = fmaf(squeeze.slope, static_cast<float>(v), squeeze.offset);
+  const float u = static_cast<float>(u16), w = 1.0f + power_of_two(t);
+  return {fmaf(u, w, w) <= squeeze.low, u * w >= squeeze.high};
+}
+
+// Of the others.
 __device__ inline Verdict look(const Squeeze& squeeze, const uint32_t* table, int32_t v, uint32_t u16) {
-  float t = squeeze.slope * static_cast<float>(v) + squeeze.offset;
-  if (table == nullptr) {
-    t = t > -45.0f ? t : -45.0f;  // false of NaN, whose unit has no bounds that could be met
-    t = t < 45.0f ? t : 45.0f;
-    const float u = static_cast<float>(u16), w = 1.0f + exp2f(t);
-    return {u * w + w <= squeeze.low, u * w >= squeeze.high};
-  }
-  t = t > 0.0f ? t : 0.0f;
+  float t = fmaf(squeeze.slope, static_cast<float>(v), squeeze.offset);
+  t = t > 0.0f ? t : 0.0f;  // 0 of NaN, whose unit has no bounds that could be met
   t = t < kCells - 1.0f ? t : kCells - 1.0f;
   const uint32_t entry = table[static_cast<int32_t>(t)];
   const uint32_t low = entry & 0xFFFFu, high = low + (entry >> 16);
@@ -145,12 +159,18 @@ __device__ inline uint32_t decide_rows(const CudaLayer& layer, int64_t position,
   philox(static_cast<uint32_t>(4 * group) + q, static_cast<uint32_t>(unit),
          static_cast<uint32_t>(layer.draws[position]), counter_word(layer.site, kRowNoise), key, words);
   uint32_t up = 0, open = 0;
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    u16[i] = words[i / 2] >> 16 * (i % 2) & 0xFFFFu;
-    const Verdict verdict = look(squeeze, layer.table, v[i], u16[i]);
+  const auto note = [&](int i, const Verdict& verdict) {
     up |= static_cast<uint32_t>(verdict.is_up) << i;
     open |= static_cast<uint32_t>(!verdict.is_up && !verdict.is_down) << i;
+  };
+#pragma unroll
+  for (int i = 0; i < 8; ++i) u16[i] = words[i / 2] >> 16 * (i % 2) & 0xFFFFu;
+  if (layer.table == nullptr) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) note(i, compute(squeeze, v[i], u16[i]));
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) note(i, look(squeeze, layer.table, v[i], u16[i]));
   }
 #pragma unroll 1
   for (; open != 0; open &= open - 1) {

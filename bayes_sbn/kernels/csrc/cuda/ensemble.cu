@@ -12,12 +12,12 @@ struct SharedNoise {
 
   __device__ void operator()(int64_t position, int64_t first_unit, const Group& group,
                              const Sums& sums) const {
-    const auto decide = [&](int64_t unit, int, const int32_t(&v)[8], const Group&) {
+    const auto decide = [&](int64_t unit, int, const int32_t(&v)[8]) {
       const Bound bound = layer.bounds[position * layer.units + unit];
       uint32_t up = 0;
 #pragma unroll
       for (int i = 0; i < 8; ++i) up |= static_cast<uint32_t>(v[i] <= bound.bound) << i;
-      return bound.flips ? ~up : up;
+      return bound.flips ? up ^ 0xFFu : up;
     };
     write_activations(layer, position, first_unit, group, sums, decide);
   }
@@ -31,7 +31,7 @@ struct RowNoise {
 
   __device__ void operator()(int64_t position, int64_t first_unit, const Group& group,
                              const Sums& sums) const {
-    const auto decide = [&](int64_t unit, int place, const int32_t(&v)[8], const Group&) {
+    const auto decide = [&](int64_t unit, int place, const int32_t(&v)[8]) {
       return decide_rows(layer, position, unit, squeezes[place], group.index, v);
     };
     write_activations(layer, position, first_unit, group, sums, decide);

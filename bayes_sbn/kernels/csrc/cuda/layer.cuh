@@ -83,42 +83,42 @@ __device__ inline void add_stage(const CudaLayer& layer, int64_t position, const
   }
 }
 
-// Every fourth bit from bit q on: those of the units of a row in a ballot of the warp.
-__device__ inline uint32_t every_fourth(uint32_t ballot, int q) {
-  uint32_t bits = ballot >> q & 0x11111111u;
-  bits = (bits | bits >> 3) & 0x03030303u;
-  bits = (bits | bits >> 6) & 0x000F000Fu;
-  return (bits | bits >> 12) & 0xFFu;
+// Eight threads g of a warp have eight bits i each, in every byte; bit s of g and of i change places for
+// s = 4, 2, 1, so that thread i has the bits of all g.
+__device__ inline uint32_t transposed(uint32_t bits, int g) {
+  constexpr uint32_t low[3] = {0x0F0F0F0Fu, 0x33333333u, 0x55555555u};
+#pragma unroll
+  for (int step = 0; step < 3; ++step) {
+    const int s = 4 >> step;
+    const uint32_t other = __shfl_xor_sync(kOnes, bits, 4 * s);
+    const bool is_upper = (g & s) != 0;
+    const uint32_t moved = is_upper ? other >> s : other << s, from_other = is_upper ? low[step] : ~low[step];
+    bits = (moved & from_other) | (bits & ~from_other);
+  }
+  return bits;
 }
 
-// Activations of 32 units and 32 rows: `decide(unit, place, v, group)` has those of a unit, bit 2 j + e
-// that of row 8 j + 2 q + e.  They are written as a word of each row, each thread that of one.
+// Activations of 32 units and 32 rows: `decide(unit, place, v)` has those of a unit, bit 2 j + e that of
+// row 8 j + 2 q + e.  They are written as a word of each row, thread 4 (2 j + e) + q that of this one.
 template <class Decide>
 __device__ void write_activations(const CudaLayer& layer, int64_t position, int64_t first_unit,
                                   const Group& group, const Sums& sums, const Decide& decide) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  uint32_t own[4];  // of the row of this thread
+  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4;
+  uint32_t bits = 0;
 #pragma unroll
   for (int part = 0; part < 4; ++part) {
-    const int place = 8 * part + lane / 4;
-    const int64_t unit = first_unit + place;
+    const int64_t unit = first_unit + 8 * part + g;
     int32_t v[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) v[i] = sums.value(part / 2, part % 2, i / 2, i % 2, layer.is_number != 0);
-    const uint32_t up = unit < layer.units ? decide(unit, place, v, group) : 0;
-    own[part] = 0;
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const uint32_t ballot = __ballot_sync(kOnes, up >> i & 1u);
-      if (lane / 8 == i / 2 && lane % 2 == i % 2) own[part] = ballot;
-    }
+    if (unit < layer.units) bits |= decide(unit, 8 * part + g, v) << 8 * part;
   }
-  uint32_t word = 0;
-#pragma unroll
-  for (int part = 0; part < 4; ++part) word |= every_fourth(own[part], lane / 2 % 4) << 8 * part;
-  if (group.has(lane)) {
-    const int64_t row = position * layer.num_rows + group.begin + lane;
-    layer.activations[row * layer.activation_words + first_unit / 32] = word;
+  __syncwarp();
+  const uint32_t word = transposed(bits, g);
+  const int row = 8 * (g / 2) + 2 * (lane % 4) + g % 2;
+  if (group.has(row)) {
+    const int64_t at = position * layer.num_rows + group.begin + row;
+    layer.activations[at * layer.activation_words + first_unit / 32] = word;
   }
 }
 

@@ -35,8 +35,8 @@ __device__ inline void multiply(uint32_t (&c)[4], const uint32_t (&a)[4], uint32
 #endif
 }
 
-// Sums over inputs for 32 units and 32 rows, modulo 2^32: of w x for w and x in {0, 1} or for numbers
-// x, of x, and of w.
+// Sums over inputs for 32 units and 32 rows, modulo 2^32: of w x for w and x in {0, 1}, of x, and of w;
+// or, of numbers x, of w x, of -x, and nothing.
 struct Sums {
   uint32_t products[2][4][4];
   uint32_t of_rows[4][4];
@@ -51,11 +51,10 @@ struct Sums {
     }
   }
 
-  // What unit 16 m + 8 h + g sees of row 8 j + 2 q + e.
+  // What unit 16 m + 8 h + g sees of row 8 j + 2 q + e: mismatches, or the dot of +-1 and numbers.
   __device__ int32_t value(int m, int h, int j, int e, bool is_number) const {
-    const uint32_t product = products[m][j][2 * h + e], of_row = of_rows[j][e];
-    const uint32_t v = is_number ? 2 * product - of_row : of_weights[m][2 * h] + of_row - 2 * product;
-    return static_cast<int32_t>(v);
+    const uint32_t factor = is_number ? 2u : 0u - 2u;
+    return static_cast<int32_t>(factor * products[m][j][2 * h + e] + of_rows[j][e] + of_weights[m][2 * h]);
   }
 };
 
@@ -86,7 +85,7 @@ __device__ inline void add_plane(Sums& sums, const uint32_t (&a)[2][4], const ui
     for (int i = 0; i < 4; ++i) {
       sums.products[0][j][i] += weight * first[i];
       sums.products[1][j][i] += weight * second[i];
-      sums.of_rows[j][i] += weight * row[i];
+      sums.of_rows[j][i] -= weight * row[i];
     }
   }
 }

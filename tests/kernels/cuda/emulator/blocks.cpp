@@ -17,7 +17,7 @@ namespace {
 constexpr uint32_t kWarp = 32;
 constexpr std::size_t kStackBytes = 128 << 10;
 
-enum class Kind { kNone, kBarrier, kWarp, kBallot, kProduct };
+enum class Kind { kNone, kBarrier, kWarp, kExchange, kProduct };
 
 // Threads that wait for each other: those of a warp, or of a block.
 struct Meeting {
@@ -28,7 +28,7 @@ struct Meeting {
 
 struct Warp {
   Meeting meeting;
-  uint32_t votes, ballot;
+  uint32_t given[kWarp], taken[kWarp];
   uint32_t a[kWarp][4], b[kWarp][2], c[kWarp][4];
 };
 
@@ -96,21 +96,30 @@ void resume(uint32_t thread) {
   setcontext(&fiber.first);
 }
 
+// Which thread is the i-th to be begun or resumed in a turn.
+uint32_t ith_thread(uint32_t i, uint32_t threads, int order, uint32_t turn) {
+  if (order == 0) return i;
+  if (order == 1) return threads - 1 - i;
+  const uint32_t mixed = (turn + static_cast<uint32_t>(order)) * 0x9E3779B9u;
+  return (i * (2 * (mixed >> 8) + 1) + (mixed >> 20)) % threads;  // any, as odd and 2^k have no factor
+}
+
 void run_block(int order) {
   const uint32_t threads = blockDim.x;
   barrier = Meeting{threads};
   for (Warp& warp : warps) warp.meeting = Meeting{kWarp};
   for (Fiber& fiber : fibers) fiber.has_begun = fiber.is_done = false;
-  uint32_t left = threads;
+  uint32_t left = threads, turn = 0;
   while (left != 0 && failure == nullptr) {
     has_moved = false;
     left = 0;
     for (uint32_t i = 0; i < threads && failure == nullptr; ++i) {
-      const uint32_t thread = order == 0 ? i : threads - 1 - i;
+      const uint32_t thread = ith_thread(i, threads, order, turn);
       if (fibers[thread].is_done) continue;
       resume(thread);
       left += !fibers[thread].is_done;
     }
+    ++turn;
     if (left != 0 && !has_moved) failure = "threads of a block wait for others that have returned";
   }
 }
@@ -121,13 +130,13 @@ void __syncthreads() { meet(barrier, Kind::kBarrier, [] {}); }
 
 void __syncwarp() { meet(warps[current / kWarp].meeting, Kind::kWarp, [] {}); }
 
-uint32_t __ballot_sync(uint32_t mask, int predicate) {
-  if (mask != 0xFFFFFFFFu) fail("a vote of a part of a warp");
+uint32_t __shfl_xor_sync(uint32_t mask, uint32_t value, int lanes) {
+  if (mask != 0xFFFFFFFFu) fail("an exchange by a part of a warp");
   Warp& warp = warps[current / kWarp];
-  const uint32_t bit = 1u << current % kWarp;
-  warp.votes = predicate ? warp.votes | bit : warp.votes & ~bit;
-  meet(warp.meeting, Kind::kBallot, [&] { warp.ballot = warp.votes; });
-  return warp.ballot;
+  const uint32_t lane = current % kWarp;
+  warp.given[lane] = value;
+  meet(warp.meeting, Kind::kExchange, [&] { std::memcpy(warp.taken, warp.given, sizeof warp.given); });
+  return warp.taken[lane ^ static_cast<uint32_t>(lanes)];
 }
 
 // The fragments of mma.m16n8k256 for single bits as the PTX manual lays them out: thread 4 g + q has of
@@ -161,8 +170,9 @@ void emulate_mma_and_popc(uint32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0,
 }
 
 const char* run_grid(Dim grid, Dim block, int order, const std::function<void()>& kernel) {
-  if (block.x == 0 || block.x % kWarp != 0 || block.x > 1024 || block.y != 1 || block.z != 1) {
-    return "a block must be of whole warps, in one dimension";
+  const bool is_power = (block.x & (block.x - 1)) == 0;
+  if (!is_power || block.x % kWarp != 0 || block.x > 1024 || block.y != 1 || block.z != 1) {
+    return "a block must be of 32, 64, ..., 1024 threads, in one dimension";
   }
   blockDim = block;
   gridDim = grid;

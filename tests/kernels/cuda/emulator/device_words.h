@@ -1,7 +1,7 @@
 // The words of CUDA C++ that the kernels use, for an ordinary compiler: included before their source.
 //
 // Threads of a block are fibers (blocks.cpp); blocks run one after the other, so that shared memory is
-// static.  Votes and products of a warp are computed when all of its 32 threads have come to them.
+// static.  Exchanges and products of a warp are computed when all of its 32 threads have come to them.
 #ifndef DEVICE_WORDS_H
 #define DEVICE_WORDS_H
 
@@ -38,7 +38,7 @@ inline int64_t clock64() {
 
 void __syncthreads();
 void __syncwarp();
-uint32_t __ballot_sync(uint32_t mask, int predicate);
+uint32_t __shfl_xor_sync(uint32_t mask, uint32_t value, int lanes);
 void emulate_mma_and_popc(uint32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 
 #endif  // DEVICE_WORDS_H
