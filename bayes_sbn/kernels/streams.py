@@ -29,7 +29,6 @@ _DEVICE_PLANES: WeakKeyDictionary[DenseLayer, dict[torch.device, cuda.DevicePlan
     WeakKeyDictionary()
 )
 
-_NATIVE_CACHE = 1 << 20  # bytes
 _NATIVE_ROWS = 1 << 12  # between which weights are drawn again
 _NATIVE_CELLS = 1 << 15  # of draws and rows in one call, between which a bar moves
 _CUDA_ROWS = 1 << 14
@@ -137,18 +136,13 @@ class NativeStream:
         return _draws_weights(self.network)
 
     def block_size(self, num_rows: int, max_memory: int) -> Size:
-        """Many rows at a time, since each block of rows draws its weights again.
-
-        So many at most as stay in a cache near to a core, as the widest layer reads them.
-        """
+        """Many rows at a time, since each block of rows draws its weights again."""
         # integer logits and what is made of them take some 40 bytes a class
         per_cell = 40 * self.network.layers[-1].num_units
         threads = torch.get_num_threads()
-        widest, in_all = native.row_bytes(self.library, self.network)
-        per_row = threads * in_all
-        in_cache = max(256, _NATIVE_CACHE // max(1, widest))
+        per_row = threads * native.row_bytes(self.library, self.network)
         rows = max(1, max_memory // (per_cell + per_row))
-        rows = min(rows, num_rows, _NATIVE_ROWS, in_cache)
+        rows = min(rows, num_rows, _NATIVE_ROWS)
         draws = max(1, (max_memory - per_row * rows) // (per_cell * rows))
         return Size(min(draws, max(threads, _NATIVE_CELLS // rows)), rows)
 

@@ -20,7 +20,7 @@ def _fresh_choice(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def ran_by(library: loader.NativeLibrary) -> str:
-    """The instruction set of operations other than ensembles and products."""
+    """The instruction set of operations other than ensembles."""
     return "avx512" if library.isa == "amx" else library.isa
 
 

@@ -64,8 +64,8 @@ struct bsbn_pack_args {
   int64_t rows;
   int64_t length;
   int64_t num_threads;
-  int64_t ran_isa;   /* out: the instruction set of the code that did the work; AMX has ensembles and
-                        products of its own, and the rest is AVX512 */
+  int64_t ran_isa;   /* out: the instruction set of the code that did the work; AMX has ensembles of its
+                        own, and the rest is AVX512 */
   int64_t bad_index; /* out: flat index of a value that is no sign, -1 if there is none */
 };
 BSBN_API int bsbn_pack(struct bsbn_pack_args* args);

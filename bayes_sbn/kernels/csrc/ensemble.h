@@ -11,8 +11,7 @@ namespace bsbn {
 struct EnsembleScratch {
   int64_t weights;  // those of some blocks of 16 units
   int64_t ties;     // words of weights that the hot planes left open
-  int64_t inputs;   // the view of the rows that the first layer reads, and
-  int64_t view;     // of those that another does
+  int64_t view;     // rows of numbers as the first layer reads them
   int64_t lower;    // packed rows that a layer reads, and
   int64_t upper;    // those it writes
   int64_t bytes;    // in all
@@ -39,6 +38,7 @@ struct EnsembleKernels {
   void (*lay_out)(EnsembleWork* work);  // finds the parts of the scratch memory
   // Draws first..last-1 in scratch memory of this thread.
   void (*run)(const EnsembleWork* work, uint8_t* scratch, int64_t first, int64_t last);
+  int64_t parts_isa;  // of what follows
   // Draws first..last-1; scratch of 192 bytes a word of the inputs and 128 more.
   void (*draw_weights)(const bsbn_draw_weights_args* args, uint8_t* scratch, int64_t first, int64_t last);
   // Blocks first..last-1 of 16 units; scratch of so many bytes.

@@ -16,11 +16,12 @@
 //
 // and how rows are laid out, and products made of `kBlocks` blocks at a time (WordRows):
 //
-//     weight_bytes(inputs), view_bytes(work, inputs) memory of the blocks' weights, and of a view
+//     weight_bytes(inputs)                          memory of the blocks' weights
 //     words_of(weights, block, inputs)              where the packed weights of a block are drawn
 //     prepare(weights, block, inputs)               once they are
-//     view(work, rows, inputs, memory)              rows as products read them
-//     see(weights, blocks, view, inputs, row, group, place, number, v, beside)
+//     view_bytes(args, inputs, largest)             memory of rows of numbers as products read them,
+//     view(args, inputs, largest, memory)           and these
+//     see(weights, blocks, rows, view, inputs, row, group, place, number, v, beside)
 //                                                   what the units see of the rows, from `place` of the
 //                                                   group on; may call beside(parts), of which kParts are
 //                                                   the whole, so that other work goes on meanwhile
@@ -33,46 +34,50 @@
 
 namespace {
 
-template <class Lanes>
+// `Numbers` are the lanes of a first layer whose inputs are numbers, `Lanes` those of all others.
+template <class Lanes, class Numbers>
 void run_draws(const bsbn::EnsembleWork* work, uint8_t* scratch, int64_t first, int64_t last) {
   const bsbn_ensemble_args& args = *work->args;
   const bsbn::EnsembleScratch& places = work->scratch;
   Tie* const ties = reinterpret_cast<Tie*>(scratch + places.ties);
+  uint8_t* const weights = scratch + places.weights;
   uint32_t* const packed[2] = {reinterpret_cast<uint32_t*>(scratch + places.lower),
                                reinterpret_cast<uint32_t*>(scratch + places.upper)};
-  [[maybe_unused]] const typename Lanes::Session session{};
-  const Rows given{work->packed, args.inputs, nullptr, 0};
-  const typename Lanes::View inputs = Lanes::view(work, given, args.layers[0].inputs, scratch + places.inputs);
+  [[maybe_unused]] const typename Numbers::Session session{};
+  const bool are_numbers = work->packed == nullptr;
+  typename Numbers::View view{};
+  if (are_numbers) view = Numbers::view(args, args.layers[0].inputs, work->largest_input, scratch + places.view);
   for (int64_t position = first; position < last; ++position) {
     for (int64_t index = 0; index < args.num_layers; ++index) {
-      const bsbn_ensemble_layer& layer = args.layers[index];
-      const bool is_first = index == 0;
-      const Rows rows{is_first ? work->packed : packed[index % 2], is_first ? args.inputs : nullptr,
-                      packed[(index + 1) % 2], (layer.units + 31) / 32};
-      Pipeline<Lanes>(work, index, position, rows,
-                      is_first ? inputs : Lanes::view(work, rows, layer.inputs, scratch + places.view),
-                      scratch + places.weights, ties)
-          .run();
+      Rows rows{index == 0 ? work->packed : packed[index % 2], packed[(index + 1) % 2],
+                (args.layers[index].units + 31) / 32};
+      if (index == 0 && are_numbers) {
+        Pipeline<Numbers>(work, index, position, rows, view, weights, ties).run();
+      } else {
+        Pipeline<Lanes>(work, index, position, rows, {}, weights, ties).run();
+      }
     }
   }
 }
 
 // The parts of the working memory of a thread.
-template <class Lanes>
+template <class Lanes, class Numbers>
 void lay_out(bsbn::EnsembleWork* work) {
   const bsbn_ensemble_args& args = *work->args;
-  int64_t inputs = args.layers[0].inputs, units = 0;
+  const int64_t inputs = args.layers[0].inputs;
+  int64_t units = 0;
   for (int64_t index = 0; index + 1 < args.num_layers; ++index) {
     units = args.layers[index].units > units ? args.layers[index].units : units;
   }
-  inputs = units > inputs ? units : inputs;
-  bsbn::EnsembleScratch& places = work->scratch;
+  const int64_t most = units > inputs ? units : inputs;
+  const int64_t blocks = Numbers::kBlocks > Lanes::kBlocks ? Numbers::kBlocks : Lanes::kBlocks;
+  const int64_t first = Numbers::weight_bytes(inputs), others = Lanes::weight_bytes(most);
   const int64_t packed = num_groups(args) * kRows * 4 * ((units + 31) / 32);
+  bsbn::EnsembleScratch& places = work->scratch;
   places.weights = 0;
-  places.ties = Lanes::weight_bytes(inputs);
-  places.inputs = places.ties + Lanes::kBlocks * 128 * ((inputs + 31) / 32 + 1);  // written 16 at a time
-  places.view = places.inputs + Lanes::view_bytes(work, -1);
-  places.lower = places.view + Lanes::view_bytes(work, units);
+  places.ties = first > others ? first : others;
+  places.view = places.ties + blocks * 128 * ((most + 31) / 32 + 1);  // ties are written 16 at a time
+  places.lower = places.view + (work->packed == nullptr ? Numbers::view_bytes(args, inputs, work->largest_input) : 0);
   places.upper = places.lower + packed;
   places.bytes = places.upper + packed + 64;
 }

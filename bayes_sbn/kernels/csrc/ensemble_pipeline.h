@@ -10,42 +10,15 @@
 #ifndef BSBN_ENSEMBLE_PIPELINE_H
 #define BSBN_ENSEMBLE_PIPELINE_H
 
-#include "ensemble_rows.h"
+#include "ensemble_rules.h"
 
 namespace {
-
-// What decides the units of a block in one draw.
-struct Rule {
-  Units units;
-  Bounds bounds;
-  Squeeze squeeze;
-  uint32_t there;  // a bit for each unit that there is
-};
-
-// The packed weights of a block that were drawn before; units and bits that are not there are 0.
-template <class Lanes>
-void load_weights(const bsbn_ensemble_layer& layer, int64_t position, int64_t first_unit,
-                         int number, uint32_t* weights) {
-  const int64_t words = (layer.inputs + 31) / 32;
-  const uint32_t* const source = layer.words + (position * layer.units + first_unit) * words;
-  Lanes::load_block(source, words, number, weights);
-  const uint32_t valid = valid_bits(layer.inputs, words - 1);
-  for (int lane = 0; lane < kLanes; ++lane) weights[(words - 1) * kLanes + lane] &= valid;
-}
-
-inline bool decide_exactly(const Units& units, int lane, int64_t v, uint32_t u16, uint32_t row,
-                           uint32_t unit, uint32_t draw, Key key) {
-  uint32_t w[4];
-  philox(row, unit, draw, counter_word(units.site, kRowNoiseTies), key, w);
-  const int64_t u48 = static_cast<int64_t>(uint64_t{u16} << 32 | w[0]);
-  return u48 < units.threshold(lane, v);
-}
 
 template <class Lanes>
 class Pipeline {
  public:
   Pipeline(const bsbn::EnsembleWork* work, int64_t index, int64_t position, const Rows& rows,
-           const typename Lanes::View& view, uint8_t* weights, Tie* ties)
+           const typename Lanes::View view, uint8_t* weights, Tie* ties)
       : args_(*work->args),
         layer_(args_.layers[index]),
         tables_(work->tables[index]),
@@ -81,7 +54,7 @@ class Pipeline {
         // so many words of the next blocks for each row
         const int64_t drawn_before = drawn_, draws = to_draw_ * (row + number) / args_.rows - drawn_before;
         const int64_t slice_rate = (slices << 16) / kParts, draw_rate = (draws << 16) / kParts;
-        Lanes::see(weights_, blocks.number, view_, layer_.inputs, row, group, place, number, v, [&](int64_t parts) {
+        Lanes::see(weights_, blocks.number, rows_, view_, layer_.inputs, row, group, place, number, v, [&](int64_t parts) {
           decide_until(slice_rate * parts >> 16);
           draw_until(drawn_before + (draw_rate * parts >> 16));
         });
@@ -168,33 +141,15 @@ class Pipeline {
     Lanes::prepare(weights_, b, layer_.inputs);
     const int64_t first_unit = (blocks->first + b) * kLanes;
     Rule& rule = blocks->rules[b];
-    Units& units = rule.units;
-    units.noise_scale = layer_.noise_scale;
-    units.law = layer_.law;
-    units.site = layer_.site;
-    units.inputs = layer_.inputs;
-    units.magnitude = magnitude_;
-    units.counts_mismatches = rows_.packed != nullptr;
-    units.number = number_of(blocks->first + b);
-    rule.there = (1u << units.number) - 1;
+    name_units(layer_, position_, first_unit, is_last_, &rule);
+    rule.units.magnitude = magnitude_;
+    rule.units.counts_mismatches = rows_.packed != nullptr;
     if (is_last_) return;
-    const int64_t of_draw = layer_.has_units_of_draws ? position_ * layer_.units : 0;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const bool is_there = lane < units.number;
-      units.scale[lane] = is_there ? layer_.scale[of_draw + first_unit + lane] : 0.0;
-      units.bias[lane] = is_there ? layer_.bias[of_draw + first_unit + lane] : 0.0;
+    if (args_.is_shared) {
+      share_noise(blocks->lanes[b], most_, &rule);
+    } else {
+      make_squeeze(rule.units, most_, *tables_.coarse, &rule.squeeze);
     }
-    if (!args_.is_shared) {
-      make_squeeze(units, most_, *tables_.coarse, &rule.squeeze);
-      return;
-    }
-    uint32_t w[4][kLanes];
-    blocks->lanes[b].words(0, counter_word(layer_.site, kSharedNoise), w);
-    int64_t u48[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane) {
-      u48[lane] = static_cast<int64_t>(uint64_t{w[0][lane] & 0xFFFFu} << 32 | w[1][lane]);
-    }
-    find_bounds(units, u48, units.counts_mismatches ? 0 : -most_, most_, &rule.bounds);
   }
 
   // ---- activations
@@ -304,7 +259,7 @@ class Pipeline {
   const bsbn_ensemble_layer& layer_;
   const bsbn::ActivationTables tables_;
   const Rows rows_;
-  const typename Lanes::View& view_;
+  const typename Lanes::View view_;
   uint8_t* const weights_;
   Tie* const ties_;
   const Key key_;

@@ -35,8 +35,7 @@ inline uint32_t valid_bits(int64_t inputs, int64_t word) {
 // of noise, (groups, words, 32): what a block of units reads or writes of a group is in few lines of a
 // cache.  The first row has its place in the first group.
 struct Rows {
-  const uint32_t* packed;  // or null
-  const int16_t* numbers;  // (rows, inputs)
+  const uint32_t* packed;  // null of numbers
   uint32_t* upper;
   int64_t upper_words;
 };

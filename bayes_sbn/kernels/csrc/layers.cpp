@@ -67,7 +67,7 @@ int bsbn_draw_weights(bsbn_draw_weights_args* args) {
     }
   }
   const EnsembleKernels* const kernels = ensemble_kernels();
-  args->ran_isa = kernels->isa;
+  args->ran_isa = kernels->parts_isa;
   const int64_t words = (args->inputs + 31) / 32;
   Parts<bsbn_draw_weights_args> parts{args, kernels->draw_weights, 192 * words + 2 * kLine, {}};
   return run_parts("bsbn_draw_weights", &parts, args->num_draws, args->num_threads);
@@ -82,7 +82,7 @@ int bsbn_xnor_linear(bsbn_xnor_linear_args* args) {
                 static_cast<long long>(args->length), static_cast<long long>(args->num_threads));
   }
   const EnsembleKernels* const kernels = ensemble_kernels();
-  args->ran_isa = kernels->isa;
+  args->ran_isa = kernels->parts_isa;
   if (args->num_rows == 0 || args->units == 0) return BSBN_OK;
   const bool lacks = args->length > 0 && (args->rows == nullptr || args->weights == nullptr);
   if (args->dots == nullptr || lacks) {

@@ -19,8 +19,6 @@ class WordRows {
 
   // Those of the block that rows see, and of the one that is drawn.
   static int64_t weight_bytes(int64_t inputs) { return 2 * block_bytes(inputs); }
-  static int64_t view_bytes(const bsbn::EnsembleWork*, int64_t) { return 0; }
-
   static uint32_t* words_of(uint8_t* weights, int64_t, int64_t inputs) {
     return reinterpret_cast<uint32_t*>(weights + block_bytes(inputs));
   }
@@ -28,18 +26,19 @@ class WordRows {
     std::memcpy(weights, weights + block_bytes(inputs), static_cast<std::size_t>(block_bytes(inputs)));
   }
 
-  using View = Rows;  // rows are read as they are
-  static View view(const bsbn::EnsembleWork*, const Rows& rows, int64_t, uint8_t*) { return rows; }
+  using View = const int16_t*;  // numbers are read as they are
+  static int64_t view_bytes(const bsbn_ensemble_args&, int64_t, int64_t) { return 0; }
+  static View view(const bsbn_ensemble_args& args, int64_t, int64_t, uint8_t*) { return args.inputs; }
 
   template <class Beside>
-  static void see(const uint8_t* weights, int, const View& rows, int64_t inputs, int64_t row, int64_t group,
-                  int place, int number, Values* v, const Beside&) {
+  static void see(const uint8_t* weights, int, const Rows& rows, View numbers, int64_t inputs, int64_t row,
+                  int64_t group, int place, int number, Values* v, const Beside&) {
     const int64_t words = (inputs + 31) / 32;
     const uint32_t* const block = reinterpret_cast<const uint32_t*>(weights);
     if (rows.packed != nullptr) {
       Lanes::mismatches(block, rows.packed + group * words * kRows + place, 1, kRows, words, number, v->of + place);
     } else {
-      Lanes::dots(block, rows.numbers + row * inputs, inputs, number, v->of + place);
+      Lanes::dots(block, numbers + row * inputs, inputs, number, v->of + place);
     }
   }
 

@@ -104,19 +104,14 @@ def fits(network: Network, inputs: Inputs) -> bool:
     return network.layers[0].num_inputs * largest <= _LARGEST_SUM
 
 
-def row_bytes(library: NativeLibrary, network: Network) -> tuple[int, int]:
-    """Bytes of a row in the working memory of a thread: as the widest layer reads it, and in all.
+def row_bytes(library: NativeLibrary, network: Network) -> int:
+    """Bytes of a row in the working memory of a thread: packed before and after a layer.
 
-    Rows are packed; where the matrix unit multiplies they are read as bytes, two for an input of 16
-    bits.
+    The matrix unit reads the first layer's 16-bit inputs as two bytes each.
     """
-    inputs = network.layers[0].num_inputs
-    widest = max((layer.num_units for layer in network.layers[:-1]), default=0)
-    packed = 8 * num_words(widest)
-    if library.isa != "amx":
-        return packed, packed
-    spread = [64 * -(-length // 64) for length in (2 * inputs, widest)]
-    return max(spread), sum(spread) + packed
+    packed = 8 * max((num_words(layer.num_units) for layer in network.layers[:-1]), default=0)
+    spread = 2 * 64 * -(-network.layers[0].num_inputs // 64)
+    return packed + spread if library.isa == "amx" else packed
 
 
 def integer_logits(

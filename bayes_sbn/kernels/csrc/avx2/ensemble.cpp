@@ -4,9 +4,10 @@
 
 const bsbn::EnsembleKernels bsbn::ensemble_avx2 = {
     BSBN_AVX2,
-    lay_out<PlainLanes>,
-    run_draws<PlainLanes>,
+    lay_out<PlainLanes, PlainLanes>,
+    run_draws<PlainLanes, PlainLanes>,
+    BSBN_AVX2,
     draw_some_weights<PlainLanes>,
-    multiplying_bytes<PlainLanes>,
+    multiplying_bytes,
     multiply_some_units<PlainLanes>,
 };

@@ -4,9 +4,10 @@
 
 const bsbn::EnsembleKernels bsbn::ensemble_avx512 = {
     BSBN_AVX512,
-    lay_out<WideLanes>,
-    run_draws<WideLanes>,
+    lay_out<WideLanes, WideLanes>,
+    run_draws<WideLanes, WideLanes>,
+    BSBN_AVX512,
     draw_some_weights<WideLanes>,
-    multiplying_bytes<WideLanes>,
+    multiplying_bytes,
     multiply_some_units<WideLanes>,
 };

@@ -4,9 +4,10 @@
 
 const bsbn::EnsembleKernels bsbn::ensemble_portable = {
     BSBN_PORTABLE,
-    lay_out<PlainLanes>,
-    run_draws<PlainLanes>,
+    lay_out<PlainLanes, PlainLanes>,
+    run_draws<PlainLanes, PlainLanes>,
+    BSBN_PORTABLE,
     draw_some_weights<PlainLanes>,
-    multiplying_bytes<PlainLanes>,
+    multiplying_bytes,
     multiply_some_units<PlainLanes>,
 };
