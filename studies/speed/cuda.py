@@ -131,7 +131,7 @@ def check(setting: Setting) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and end with one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="end within 50 s")
+    parser.add_argument("--quick", action="store_true", help="measure for 20 s at most")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--draws", type=int, default=1000)

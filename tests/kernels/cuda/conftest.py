@@ -11,7 +11,7 @@ from tests.kernels.cuda.emulated import COMPILER, EmulatedDevice, build
 def emulator(tmp_path_factory):
     """The kernels compiled for the CPU."""
     if COMPILER is None:
-        pytest.skip("needs a C++ compiler")
+        pytest.skip("needs Linux and a C++ compiler")
     return build(tmp_path_factory.mktemp("emulator"))
 
 

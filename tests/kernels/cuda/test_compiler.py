@@ -31,7 +31,7 @@ def run_nvcc(output, *flags):
     source = str(CSRC / "cuda/ensemble.cu")
     command = [NVCC, *flags, f"-I{CSRC}", "-o", str(output), source]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0, result.stderr
     return output.read_bytes()
 
 

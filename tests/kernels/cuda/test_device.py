@@ -114,7 +114,7 @@ def test_a_launch_that_is_too_large_is_refused(emulator):
         device.launch("bsbn_table", (1, 70_000, 1), 256, TableArguments())
 
 
-@pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+@pytest.mark.skipif(COMPILER is None, reason="needs Linux and a C++ compiler")
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -73,7 +73,7 @@ __device__ inline Bound find_bound(const Unit& unit, int64_t u48, int64_t least,
 // exp(-a / noise_scale), or the cell of the table.
 struct Squeeze {
   float slope, offset;
-  float low, high;  // 65536 (1 - g) and 65536 (1 + g); low is -inf where nothing is sure
+  float low, high;  // 65536 (1 - g) and 65536 (1 + g); no numbers where nothing is sure
 };
 
 constexpr double kSinglePrecision = 4e-7;  // a bound of the relative error of slope v + offset
@@ -90,10 +90,10 @@ __device__ inline Squeeze make_squeeze(const Unit& unit, int64_t most) {
   const double error = kSinglePrecision * size;
   const double g = is_logistic ? kExponentialError + error : 0.0;
   const bool is_sure = is_logistic ? g < 0.02 : error < 0.5;  // false of NaN and of infinity
-  const double far = 1e30;
+  const double none = 0.0 / 0.0;  // nothing, not even infinity, is above or below it
   return {static_cast<float>(slope), static_cast<float>(offset),
-          static_cast<float>(is_sure ? 65536.0 * (1.0 - g) : -far),
-          static_cast<float>(is_sure ? 65536.0 * (1.0 + g) : far)};
+          static_cast<float>(is_sure ? 65536.0 * (1.0 - g) : none),
+          static_cast<float>(is_sure ? 65536.0 * (1.0 + g) : none)};
 }
 
 // Whether v and the leading bits of the uniform give +1 for sure, and whether they give -1 for sure.
@@ -112,8 +112,7 @@ __device__ inline float power_of_two(float t) {
 #endif
 }
 
-// Of the logistic law.  Where 2^t is infinite, or t is no number, a product is none either or is above
-// all bounds: then nothing is sure, or -1 is.
+// Of the logistic law.  Where 2^t is infinite, -1 is sure, or, of u16 = 0, nothing.
 __device__ inline Verdict compute(const Squeeze& squeeze, int32_t v, uint32_t u16) {
   const float t = fmaf(squeeze.slope, static_cast<float>(v), squeeze.offset);
   const float u = static_cast<float>(u16), w = 1.0f + power_of_two(t);
@@ -123,11 +122,11 @@ __device__ inline Verdict compute(const Squeeze& squeeze, int32_t v, uint32_t u1
 // Of the others.
 __device__ inline Verdict look(const Squeeze& squeeze, const uint32_t* table, int32_t v, uint32_t u16) {
   float t = fmaf(squeeze.slope, static_cast<float>(v), squeeze.offset);
-  t = t > 0.0f ? t : 0.0f;  // 0 of NaN, whose unit has no bounds that could be met
+  t = t > 0.0f ? t : 0.0f;  // 0 of NaN, of whose unit nothing is sure
   t = t < kCells - 1.0f ? t : kCells - 1.0f;
   const uint32_t entry = table[static_cast<int32_t>(t)];
   const uint32_t low = entry & 0xFFFFu, high = low + (entry >> 16);
-  const bool is_sure = squeeze.low > 0.0f;
+  const bool is_sure = squeeze.low > 0.0f;  // false of no number
   return {is_sure && u16 + 1 <= low, is_sure && u16 >= high};
 }
 
