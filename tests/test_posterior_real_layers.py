@@ -195,10 +195,10 @@ def test_wide_layers_need_more_than_32_bits_and_stay_exact():
     posterior = Posterior((first, last), 2.0**-12)
     ensemble = posterior.draw(2)
     from bayes_sbn.kernels.reference.inputs import round_inputs
-    from bayes_sbn.kernels.reference.network import _exact_dots
+    from bayes_sbn.kernels.reference.network import exact_dots
 
     inputs = round_inputs("x", x, 2000, 2.0**-12)
-    dots = _exact_dots(inputs, ensemble.weights[0])
+    dots = exact_dots(inputs, ensemble.weights[0])
     exact = inputs.astype(object) @ ensemble.weights[0][0].astype(object).T
     assert dots.dtype == np.float64
     assert (dots[0].astype(np.int64) == exact.astype(np.int64)).all()

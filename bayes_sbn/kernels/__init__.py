@@ -9,20 +9,33 @@ says what runs on the CPU.
 
 from bayes_sbn.bits import PackedBits
 from bayes_sbn.kernels.flips import flip_sums
+from bayes_sbn.kernels.fused_linear import (
+    integer_linear,
+    linear_logits,
+    sign_linear,
+    stochastic_linear,
+)
 from bayes_sbn.kernels.layers import PackedProbabilities, xnor_linear
 from bayes_sbn.kernels.loader import BackendInfo, backend_info
+from bayes_sbn.kernels.networks import PackedLayer, network_logits
 from bayes_sbn.kernels.packing import pack, popcount, unpack
 from bayes_sbn.kernels.uniforms import draw_uniforms, uniforms_like
 
 __all__ = [
     "BackendInfo",
     "PackedBits",
+    "PackedLayer",
     "PackedProbabilities",
     "backend_info",
     "draw_uniforms",
     "flip_sums",
+    "integer_linear",
+    "linear_logits",
+    "network_logits",
     "pack",
     "popcount",
+    "sign_linear",
+    "stochastic_linear",
     "uniforms_like",
     "unpack",
     "xnor_linear",

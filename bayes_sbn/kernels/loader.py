@@ -26,10 +26,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ABI_VERSION = 5  # BSBN_ABI_VERSION of csrc/bsbn.h
+ABI_VERSION = 6  # BSBN_ABI_VERSION of csrc/bsbn.h
 STATUS_OK = 0
 STATUS_NOT_A_SIGN = 2
 STATUS_OUT_OF_MEMORY = 4
+STATUS_SUMS_TOO_LARGE = 5
+STATUS_NOT_FINITE = 6
 ISAS = ("portable", "avx2", "avx512", "amx")  # at the place of their codes
 BACKENDS = ("auto", "reference", "native")
 

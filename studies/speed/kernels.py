@@ -1,4 +1,4 @@
-r"""What packed kernels cost: products by XNOR and popcount, and draws of weights, against torch.
+r"""What packed kernels cost, against torch: products, draws of weights, and layers of random signs.
 
     python -m studies.speed.kernels [--quick]
 
@@ -48,6 +48,33 @@ def draws(units: int, inputs: int) -> dict[str, Callable[[], object]]:
     }
 
 
+def layers(rows: int, inputs: int, units: int) -> dict[str, Callable[[], object]]:
+    """One layer of random signs, from packed bits to packed bits, and in torch's float32.
+
+    The rivals' uniforms go into a buffer that is reused; their results are bools, or 0 and 1, in
+    place of the ±1 that the next layer needs.
+    """
+    x = torch.where(torch.rand(rows, inputs) < 0.5, -1.0, 1.0)
+    w = torch.where(torch.rand(units, inputs) < 0.5, -1.0, 1.0)
+    scale, bias = torch.full((units,), inputs**-0.5), torch.randn(units)
+    packed, weights = kernels.pack(x), kernels.pack(w)
+    p = kernels.PackedProbabilities.pack(torch.rand(units, inputs))
+    scaled, uniform = w * scale[:, None], torch.empty(rows, units)
+
+    def probs() -> torch.Tensor:
+        return torch.nn.functional.linear(x, scaled, bias).sigmoid_()
+
+    own = kernels.stochastic_linear
+    return {
+        "independent": lambda: own(packed, weights, scale, bias, row_noise="independent"),
+        "shared": lambda: own(packed, weights, scale, bias),
+        "independent, w drawn": lambda: own(packed, p, scale, bias, row_noise="independent"),
+        "xnor alone": lambda: kernels.xnor_linear(packed, weights),
+        "linear + bernoulli": lambda: torch.bernoulli(probs()),
+        "linear + rand < sigmoid": lambda: torch.lt(uniform.uniform_(), probs()),
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and end with one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -82,6 +109,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"  {key:16}{value / units / inputs * 1e12:10.1f}")
     for rival in ("torch.bernoulli", "torch.rand < p"):
         found[f"{rival}/draw"] = times[rival] / times["draw"]
+    rows = shapes[0][0]
+    times = medians(layers(rows, inputs, units), rounds=rounds, seconds=limit)
+    print(f"a layer of random signs, {rows}x{inputs}x{units}, milliseconds (medians)")
+    for key, value in times.items():
+        print(f"  {key:24}{value * 1e3:10.3f}")
+    for rival in ("linear + bernoulli", "linear + rand < sigmoid"):
+        for one in ("independent", "shared"):
+            found[f"{rival}/{one}"] = times[rival] / times[one]
     print("\nratios")
     for name, value in found.items():
         target = f"  (accepted {TARGETS[name]:g})" if name in TARGETS else ""

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bayes_sbn.kernels import backend_info, loader, pack, popcount
-from bayes_sbn.kernels.native import flips, packing
+from bayes_sbn.kernels.native import flips, fused_linear, packing
 from tests.kernels.packing_cases import signs
 
 CSRC = Path(loader.__file__).parent / "csrc"
@@ -145,6 +145,9 @@ def test_version_and_codes_are_those_of_the_header():
     codes = dict(re.findall(r"BSBN_(\w+) = (\d+)", header))
     assert int(codes["OK"]) == loader.STATUS_OK
     assert int(codes["NOT_A_SIGN"]) == loader.STATUS_NOT_A_SIGN
+    assert int(codes["OUT_OF_MEMORY"]) == loader.STATUS_OUT_OF_MEMORY
+    assert int(codes["NOT_FINITE"]) == loader.STATUS_NOT_FINITE
+    assert int(codes["SUMS_TOO_LARGE"]) == loader.STATUS_SUMS_TOO_LARGE
     assert [int(codes[isa.upper()]) for isa in loader.ISAS] == list(range(int(codes["NUM_ISAS"])))
     for dtype, code in packing._VALUE_TYPES.items():
         assert int(codes[str(dtype).removeprefix("torch.").upper()]) == code
@@ -163,6 +166,10 @@ def test_version_and_codes_are_those_of_the_header():
         (packing.UnpackArguments, "bsbn_unpack_args"),
         (packing.PopcountArguments, "bsbn_popcount_args"),
         (flips.FlipSumsArguments, "bsbn_flip_sums_args"),
+        (fused_linear.StochasticLinearArguments, "bsbn_stochastic_linear_args"),
+        (fused_linear.SignLinearArguments, "bsbn_sign_linear_args"),
+        (fused_linear.LinearLogitsArguments, "bsbn_linear_logits_args"),
+        (fused_linear.IntegerLinearArguments, "bsbn_integer_linear_args"),
     ],
 )
 def test_structs_have_the_fields_of_the_header(struct, name):

@@ -26,6 +26,7 @@ from bayes_sbn.kernels.native.probabilities import probabilities
 from bayes_sbn.kernels.reference import layers as layers_reference
 from bayes_sbn.kernels.reference.network import draw_network
 from tests.kernels.ensemble_cases import DRAWS, by_library, by_reference, random_case
+from tests.kernels import fused_cases
 from tests.kernels.flip_cases import COMPILED, EMPTY, SIZES, arguments
 from tests.kernels.packing_cases import LENGTHS, NATIVE_DTYPES, as_dtype, signs
 
@@ -78,6 +79,12 @@ for isa in library.available_isas:
                 assert torch.equal(
                     dots, layers_reference.xnor_linear(rows, units, layer.num_inputs)
                 )
+    for shape in fused_cases.SHAPES:
+        given = fused_cases.case(shape)
+        for kind in fused_cases.KINDS:
+            for name, own in fused_cases.calls(given, kind, poison=True):
+                found = fused_cases.by_library(library, name, own, threads=2)
+                assert torch.equal(found, fused_cases.by_reference(name, own))
 print("clean")
 """
 

@@ -23,7 +23,7 @@
 #endif
 
 /* Raised by one whenever a struct or a function below changes; the loader refuses another number. */
-#define BSBN_ABI_VERSION 5
+#define BSBN_ABI_VERSION 6
 
 #ifdef __cplusplus
 extern "C" {
@@ -34,7 +34,9 @@ enum bsbn_status {
   BSBN_INVALID_ARGUMENT = 1, /* a null pointer, a negative size, an unknown code */
   BSBN_NOT_A_SIGN = 2,       /* a value to be packed is neither -1 nor +1 */
   BSBN_UNAVAILABLE = 3,      /* this build or this processor lacks the instruction set */
-  BSBN_OUT_OF_MEMORY = 4
+  BSBN_OUT_OF_MEMORY = 4,
+  BSBN_SUMS_TOO_LARGE = 5, /* sums of 16-bit inputs may leave 32 bits */
+  BSBN_NOT_FINITE = 6      /* a scale or a bias of a layer alone is not a finite number */
 };
 
 enum bsbn_isa_code { BSBN_PORTABLE = 0, BSBN_AVX2 = 1, BSBN_AVX512 = 2, BSBN_AMX = 3, BSBN_NUM_ISAS = 4 };
@@ -230,6 +232,66 @@ struct bsbn_xnor_linear_args {
   int64_t ran_isa; /* out */
 };
 BSBN_API int bsbn_xnor_linear(struct bsbn_xnor_linear_args* args);
+
+/* ---- fused_linear.cpp ------------------------------------------------------------------------- */
+
+/* One layer for rows that are packed +-1 values, or, where `rows` is null, 16-bit integers, as
+ * bayes_sbn/kernels/reference/fused_linear.py defines it.  Padding bits of rows and of packed weights
+ * may be anything.  Of `layer` scale and bias are (units), and packed weights (units, words). */
+
+/* Signs of a = scale * dot + bias with noise: bits of a layer of an ensemble, of one draw. */
+struct bsbn_stochastic_linear_args {
+  const struct bsbn_ensemble_layer* layer;
+  const int32_t* rows;    /* (num_rows, words) */
+  const int16_t* numbers; /* (num_rows, inputs) */
+  int32_t* words;         /* out: (num_rows, words of the units) */
+  int64_t num_rows;
+  int64_t first_row; /* index of the first row; it matters to noise of the rows' own */
+  int64_t draw;      /* 0..2^32-1 */
+  int64_t key0;      /* 32 bits each */
+  int64_t key1;
+  int64_t is_shared; /* whether the rows share the noise */
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_stochastic_linear(struct bsbn_stochastic_linear_args* args);
+
+/* Signs of a: +1 where a > 0.  Weights are packed; site and law are not read, here and below. */
+struct bsbn_sign_linear_args {
+  const struct bsbn_ensemble_layer* layer;
+  const int32_t* rows;
+  const int16_t* numbers;
+  int32_t* words; /* out: (num_rows, words of the units) */
+  int64_t num_rows;
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_sign_linear(struct bsbn_sign_linear_args* args);
+
+/* a itself. */
+struct bsbn_linear_logits_args {
+  const struct bsbn_ensemble_layer* layer;
+  const int32_t* rows;
+  const int16_t* numbers;
+  double* logits; /* out: (num_rows, units) */
+  int64_t num_rows;
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_linear_logits(struct bsbn_linear_logits_args* args);
+
+/* Inner products of 16-bit integers with packed +-1 weights. */
+struct bsbn_integer_linear_args {
+  const int16_t* numbers;  /* (num_rows, inputs) */
+  const uint32_t* weights; /* (units, words) */
+  int64_t* dots;           /* out: (num_rows, units) */
+  int64_t num_rows;
+  int64_t units;
+  int64_t inputs;
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_integer_linear(struct bsbn_integer_linear_args* args);
 
 /* ---- probabilities.cpp ------------------------------------------------------------------------ */
 

@@ -29,8 +29,20 @@ struct EnsembleWork {
   const uint32_t* packed;  // the inputs as Rows have them, if all are +magnitude or -magnitude; else null
   int64_t magnitude;
   int64_t largest_input;
+  int64_t dots_rows;  // from one draw's dots to the next
   const ActivationTables* tables;  // by layer
   EnsembleScratch scratch;
+};
+
+enum FusedKind { kDrawnSigns, kSigns, kLogits, kDots };
+
+// One layer alone, for groups of 32 rows that share words of noise.
+struct FusedWork {
+  int64_t kind;
+  bsbn_ensemble_layer layer;
+  bsbn_ensemble_args args;  // one draw of a network that begins with the layer; of kDots it ends there
+  EnsembleWork ensemble;    // its `args` are those of the groups that a thread has at once
+  void* result;             // packed rows, or doubles; the dots are those of `args`
 };
 
 struct EnsembleKernels {
@@ -44,6 +56,9 @@ struct EnsembleKernels {
   // Blocks first..last-1 of 16 units; scratch of so many bytes.
   int64_t (*xnor_linear_bytes)(const bsbn_xnor_linear_args* args);
   void (*xnor_linear)(const bsbn_xnor_linear_args* args, uint8_t* scratch, int64_t first, int64_t last);
+  void (*lay_out_fused)(FusedWork* work);  // finds the parts of the scratch memory
+  // Groups first..last-1 of rows.
+  void (*fused_linear)(const FusedWork* work, uint8_t* scratch, int64_t first, int64_t last);
 };
 
 const EnsembleKernels* ensemble_kernels();  // those of the instruction set in use

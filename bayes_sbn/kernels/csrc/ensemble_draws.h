@@ -10,9 +10,12 @@
 //                                                   units the hot planes left open, and names them
 //     settle(cold, site, ties, number, weights)     those, by the cold planes
 //     load_block(source, words, number, weights)    those of units one after the other; others are 0
+//     store_block(weights, words, number, target)   and the way back
 //     at_most(bounds, v)                            a bit a unit
 //     squeeze(squeeze, law, cells, v, u16, open)    a bit a unit for +1, and for what is open
-//     look(squeeze, table, v, words, up, open)      the same of two rows, coarsely, the second's above
+//     look(squeeze, law, tables, v, words, up, open)
+//                                                   the same of two rows, the second's above, and more
+//                                                   may be left open
 //
 // and how rows are laid out, and products made of `kBlocks` blocks at a time (WordRows):
 //

@@ -151,11 +151,13 @@ def find_compiler(cuda: str | None) -> Compiler:
             refused.append(str(error))
     major = (cuda or "13").partition(".")[0]
     package = "nvidia-cuda-nvrtc" if int(major) >= 13 else f"nvidia-cuda-nvrtc-cu{major}"
-    raise RuntimeError(
+    words = (
         "the CUDA kernels are compiled when they are first used, and NVRTC, which does that, is "
-        f"not here. {' '.join(refused)} Write `pip install {package}`, or install a CUDA build of "
-        "torch, which brings it along."
+        "not here.",
+        *refused,
+        f"Write `pip install {package}`, or install a CUDA build of torch, which brings it along.",
     )
+    raise RuntimeError(" ".join(words))
 
 
 def _candidates(cuda: str | None) -> Iterator[Path | str]:

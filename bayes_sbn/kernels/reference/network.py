@@ -223,7 +223,7 @@ def output_dots(
     """
     x: Signs | Inputs = inputs
     for index, layer in enumerate(network.layers):
-        dots = _exact_dots(x, weights[index])
+        dots = exact_dots(x, weights[index])
         if layer.noise is None or index == until:
             break
         if thresholds is not None:
@@ -326,7 +326,7 @@ def _block_bytes(network: Network, *, is_shared: bool) -> tuple[int, int]:
     return per_draw + 62 * 24 * widest, (80 + wide) * widest
 
 
-def _exact_dots(x: Signs | Inputs, weights: Signs | Int16) -> Dots:
+def exact_dots(x: Signs | Inputs, weights: Signs | Int16) -> Dots:
     """``x @ w`` for each draw, by the narrowest type in which it is exact."""
     kinds: list[type] = [np.float32, np.float64, np.int64]
     bound = _largest_sum(x) * _largest(weights)

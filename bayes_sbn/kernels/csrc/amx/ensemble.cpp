@@ -3,6 +3,7 @@
 // Products of +-1 are left to AVX-512, which costs the same or less: the unit is shared by what else runs
 // on a core, and slower then by as much as five times.
 #include "../ensemble_parts.h"
+#include "../fused_linear_blocks.h"
 #include "tiles.h"
 
 const bsbn::EnsembleKernels bsbn::ensemble_amx = {
@@ -13,4 +14,6 @@ const bsbn::EnsembleKernels bsbn::ensemble_amx = {
     draw_some_weights<WideLanes>,
     multiplying_bytes,
     multiply_some_units<WideLanes>,
+    lay_out_fused<WideLanes, TileLanes>,
+    run_fused<WideLanes, TileLanes>,
 };

@@ -1,5 +1,6 @@
 // Ensembles with AVX-512.
 #include "../ensemble_parts.h"
+#include "../fused_linear_blocks.h"
 #include "lanes.h"
 
 const bsbn::EnsembleKernels bsbn::ensemble_avx512 = {
@@ -10,4 +11,6 @@ const bsbn::EnsembleKernels bsbn::ensemble_avx512 = {
     draw_some_weights<WideLanes>,
     multiplying_bytes,
     multiply_some_units<WideLanes>,
+    lay_out_fused<WideLanes, WideLanes>,
+    run_fused<WideLanes, WideLanes>,
 };

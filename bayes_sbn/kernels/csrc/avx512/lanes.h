@@ -169,8 +169,9 @@ class WideLanes : public WideProducts {
   }
 
   // 32 activations in 16 bits (CoarseTable).  A word of noise has the bits of both rows of a unit.
-  static inline void look(const Squeeze& s, const CoarseTable& table, const int32_t (*v)[kLanes],
-                          const uint32_t* words, uint32_t* up, uint32_t* open) {
+  static inline void look(const Squeeze& s, int64_t, const bsbn::ActivationTables& tables,
+                          const int32_t (*v)[kLanes], const uint32_t* words, uint32_t* up, uint32_t* open) {
+    const CoarseTable& table = *tables.coarse;
     const __m512 slope = _mm512_load_ps(s.coarse_slope), offset = _mm512_load_ps(s.coarse_offset);
     const __m512 first = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(v[0])), slope, offset);
     const __m512 second = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(v[1])), slope, offset);
