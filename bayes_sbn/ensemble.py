@@ -66,8 +66,9 @@ class Ensemble(EnsembleNetworks):
 
         Args:
             x: rows, shape (rows, inputs).  They are rounded to the 16-bit grid of the posterior.
-            backend: ``"reference"``, ``"native"`` for the compiled kernels, or ``"auto"`` for the
-                fastest one that can run; all give the same bits.
+            backend: ``"reference"``, ``"native"`` for the compiled kernels, ``"auto"`` for the
+                faster one of these that can run, or ``"cuda"`` for torch's current CUDA device; all
+                give the same bits.
             noise: ``"shared"``, where all rows of a draw see the same noise of the activations, so
                 that a row's result does not depend on its place; or ``"independent"``, where the
                 noise is keyed by the row's index.
@@ -79,6 +80,7 @@ class Ensemble(EnsembleNetworks):
                 the results.
 
         Raises:
+            RuntimeError: the backend that is asked for cannot run here; the message says why.
             TypeError: x is not numbers.
             ValueError: a shape, value or option is not allowed; the message says what is.
         """

@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from bayes_sbn.bits import PackedBits
-from bayes_sbn.kernels.ensemble import BACKENDS, Stream, stream
 from bayes_sbn.kernels.reference.calibration import (
     calibrated_units,
     joined_units,
@@ -36,11 +35,10 @@ from bayes_sbn.kernels.reference.network import (
 )
 from bayes_sbn.kernels.reference.real_weights import Int16
 from bayes_sbn.kernels.reference.sampling import Int64, Key, UInt32
+from bayes_sbn.kernels.streams import BACKENDS, Stream, stream
 
 NOISE_MODES = ("shared", "independent")
 
-_STREAMED_ROWS = 1 << 12  # between which weights are drawn again
-_STREAMED_CELLS = 1 << 15  # of draws and rows in one call, between which a bar moves
 _NUM_INDICES = 1 << 32  # rows are numbered by a 32-bit word of the counter
 
 
@@ -213,18 +211,8 @@ def _streamed_blocks(
     is_shared: bool,
     row_offset: int,
 ) -> Iterator[Block]:
-    """By the compiled library, which draws weights where it uses them.
-
-    Many rows at a time, since each block of rows draws its weights again.
-    """
-    # integer logits and what is made of them take some 40 bytes a class
-    per_cell = 40 * drawn.network.layers[-1].num_units
-    threads = torch.get_num_threads()
-    rows_at_once = max(1, max_memory // (per_cell + threads * running.row_bytes))
-    rows_at_once = min(rows_at_once, len(inputs), _STREAMED_ROWS)
-    left = max_memory - threads * running.row_bytes * rows_at_once
-    draws_at_once = max(1, left // (per_cell * rows_at_once))
-    draws_at_once = min(draws_at_once, max(threads, _STREAMED_CELLS // rows_at_once))
+    """By kernels that draw weights where they use them."""
+    draws_at_once, rows_at_once = running.block_size(len(inputs), max_memory)
     for first_row in range(0, len(inputs), rows_at_once):
         rows = slice(first_row, first_row + rows_at_once)
         for first_draw in range(0, len(drawn.positions), draws_at_once):

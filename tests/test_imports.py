@@ -132,7 +132,7 @@ IMPORT_NAMES = {"pyro-ppl": "pyro", "scikit-learn": "sklearn"}
 DEFINED_BY_THE_PACKAGE = ("__version__",)
 """What the package's own file defines; all else is imported from where it is defined."""
 
-DEVELOPMENT_EXTRAS = ("test", "docs")
+DEVELOPMENT_EXTRAS = ("test", "test-cuda", "docs")
 """Extras for working on the package, which it may not import."""
 
 LEVELS = {name: number for number, (_, names, _) in enumerate(LAYERS) for name in names}

@@ -3,7 +3,8 @@
 Bits and uniforms are the same on every backend, sums are so up to rounding.  For a family of
 operations ``f``: ``f.py`` has the functions to call and their torch operators, ``reference/f.py``
 their definition in plain torch, ``native/f.py`` the calls into the compiled library, and ``csrc/``
-its source.  :func:`backend_info` says what runs.
+its source; ``cuda/`` compiles and runs kernels of ensembles on a CUDA device.  :func:`backend_info`
+says what runs on the CPU.
 """
 
 from bayes_sbn.bits import PackedBits

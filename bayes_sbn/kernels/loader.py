@@ -162,7 +162,13 @@ def installed_library() -> NativeLibrary | None:
 
 def is_native_forced() -> bool:
     """Whether the environment forces the compiled library."""
-    return _from_environment("BAYES_SBN_BACKEND", BACKENDS) == "native"
+    return forced_backend() == "native"
+
+
+def forced_backend() -> str | None:
+    """The backend that the environment forces, or None."""
+    backend = _from_environment("BAYES_SBN_BACKEND", BACKENDS)
+    return None if backend == "auto" else backend
 
 
 def check_device_is_not_forced(call: str, device: str) -> None:

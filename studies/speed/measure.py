@@ -91,7 +91,9 @@ def machine() -> dict[str, Any]:
     except OSError:
         pass  # not Linux: the name that Python knows
     load = os.getloadavg() if hasattr(os, "getloadavg") else None
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
+        **gpu,
         "cpu": model,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -1,6 +1,7 @@
 """Wheels: one per platform for every Python, and a pure one where nothing compiles, same bits."""
 
 import email
+import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bayes_sbn.kernels.cuda.device import sources
 from bayes_sbn.kernels.reference import packing as reference
 from tests.kernels.packing_cases import signs
 from tests.packaging.building import (
@@ -51,6 +53,21 @@ def check_bits(site: Path, backend: str) -> None:
     assert Path(answer["package"]).parent == site / "bayes_sbn"
 
 
+def check_cuda_sources(site: Path) -> None:
+    """The source of the CUDA kernels is installed, as it is in the working tree."""
+    code = """
+import hashlib, json
+from bayes_sbn.kernels.cuda.device import sources
+print(json.dumps({name: hashlib.sha256(t.encode()).hexdigest() for name, t in sources().items()}))
+"""
+    result = run_installed(site, code)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found == {
+        name: hashlib.sha256(text.encode()).hexdigest() for name, text in sources().items()
+    }
+
+
 def only_wheel(sources: Path) -> Path:
     (wheel,) = (sources / "dist").glob("*.whl")
     return wheel
@@ -72,6 +89,7 @@ def test_wheel_without_a_compiler_is_pure_and_gives_the_same_bits(tmp_path):
     assert [name for name in names_in(wheel) if name.endswith((".so", ".dylib", ".dll"))] == []
     site = unpack_wheel(wheel, tmp_path / "site")
     check_bits(site, "reference")
+    check_cuda_sources(site)
     code = "import bayes_sbn.kernels as k, torch\nfor _ in range(3): k.pack(torch.ones(3))"
     warning = run_installed(site, code).stderr
     assert warning.count("bayes_sbn runs without its compiled kernels") == 1
@@ -105,14 +123,17 @@ def test_wheel_has_the_library_and_one_tag_for_every_python(tmp_path):
     assert any(name.endswith("licenses/LICENSE") for name in names)
     strangers = [n for n in names if not n.startswith(("bayes_sbn/", "bayes_sbn-"))]
     assert strangers == []
-    assert [n for n in names if n.endswith((".cpp", ".h", ".pyc")) or "test" in n] == []
+    assert [n for n in names if n.endswith((".cpp", ".map", ".pyc")) or "test" in n] == []
+    assert [n for n in names if "/csrc/avx" in n] == []
 
     with zipfile.ZipFile(wheel) as archive:
         (metadata_name,) = (n for n in names if n.endswith(".dist-info/METADATA"))
         metadata = email.message_from_bytes(archive.read(metadata_name))
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0"
-    check_bits(unpack_wheel(wheel, tmp_path / "site"), "native")
+    site = unpack_wheel(wheel, tmp_path / "site")
+    check_bits(site, "native")
+    check_cuda_sources(site)
 
 
 @pytest.mark.slow

@@ -5,28 +5,14 @@
 #include <new>
 #include <vector>
 
-#include "cdf64.h"
 #include "ensemble.h"
 
 namespace bsbn {
 namespace {
 
-// rint(F64(z) 2^48) as a bound of 16-bit uniforms: u + 1 <= below(z) is surely +1, and
-// u >= above(z) surely -1.
-int64_t below(int64_t law, double z) { return threshold48(law, z, 1.0) >> 32; }
-int64_t above(int64_t law, double z) { return (threshold48(law, z, 1.0) + 0xFFFFFFFF) >> 32; }
-
 std::vector<uint32_t> make_cells(int64_t law) {
-  const double reach = table_reach(law);
   std::vector<uint32_t> made(kCells);
-  for (int cell = 0; cell < kCells; ++cell) {
-    const double left = (cell - 1) * (2 * reach / kCells) - reach;
-    const double right = (cell + 2) * (2 * reach / kCells) - reach;
-    int64_t low = cell == 0 ? 0 : below(law, left);
-    const int64_t high = cell == kCells - 1 ? 65536 : above(law, right);
-    if (low > 65535) low = 65535;
-    made[static_cast<std::size_t>(cell)] = static_cast<uint32_t>(low | (high - low) << 16);
-  }
+  for (int cell = 0; cell < kCells; ++cell) made[static_cast<std::size_t>(cell)] = table_entry(law, cell);
   return made;
 }
 
@@ -63,8 +49,8 @@ void make_coarse(int64_t law, CoarseTable* table) {
   }
   int64_t guard = 1;
   for (int t = -32768; t < 32768; ++t) {
-    const int64_t low = t == -32768 ? 0 : below(law, unit * (t - kCoarseError));
-    const int64_t high = t == 32767 ? 65536 : above(law, unit * (t + kCoarseError));
+    const int64_t low = t == -32768 ? 0 : sure_below(law, unit * (t - kCoarseError));
+    const int64_t high = t == 32767 ? 65536 : sure_above(law, unit * (t + kCoarseError));
     const int64_t y = static_cast<uint16_t>(table->c0[t >> 11 & 31]) + coarse_rise(*table, t);
     guard = y - low > guard ? y - low : guard;
     guard = high - y > guard ? high - y : guard;

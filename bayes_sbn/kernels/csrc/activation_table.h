@@ -10,13 +10,15 @@
 #include <cstdint>
 
 #include "bsbn.h"
+#include "cdf64.h"
+#include "device.h"
 
 namespace {
 
 constexpr int kCells = 4096;
 
 // The logistic law is computed and not looked up.
-inline double table_reach(int64_t law) {
+BSBN_DEVICE inline double table_reach(int64_t law) {
   switch (law) {
     case BSBN_GAUSSIAN:
       return 4.75;
@@ -25,6 +27,23 @@ inline double table_reach(int64_t law) {
     default:
       return 1.0078125;
   }
+}
+
+// rint(F64(z) 2^48) as a bound of 16-bit uniforms: u + 1 <= sure_below(z) is surely +1, and
+// u >= sure_above(z) surely -1.
+BSBN_DEVICE inline int64_t sure_below(int64_t law, double z) { return threshold48(law, z, 1.0) >> 32; }
+BSBN_DEVICE inline int64_t sure_above(int64_t law, double z) {
+  return (threshold48(law, z, 1.0) + 0xFFFFFFFF) >> 32;
+}
+
+BSBN_DEVICE inline uint32_t table_entry(int64_t law, int cell) {
+  const double reach = table_reach(law);
+  const double left = (cell - 1) * (2 * reach / kCells) - reach;
+  const double right = (cell + 2) * (2 * reach / kCells) - reach;
+  int64_t low = cell == 0 ? 0 : sure_below(law, left);
+  const int64_t high = cell == kCells - 1 ? 65536 : sure_above(law, right);
+  if (low > 65535) low = 65535;
+  return static_cast<uint32_t>(low | (high - low) << 16);
 }
 
 // F64 in 16 bits, for a look at 32 activations at once.
@@ -54,7 +73,7 @@ using bsbn::CoarseTable;
 
 constexpr double kCoarseError = 0.75;
 
-inline double coarse_reach(int64_t law) {
+BSBN_DEVICE inline double coarse_reach(int64_t law) {
   switch (law) {
     case BSBN_LOGISTIC:
       return 9.0;
@@ -68,10 +87,10 @@ inline double coarse_reach(int64_t law) {
 }
 
 // (a b + 2^14) >> 15, as pmulhrsw has it.
-inline int32_t rounded_product(int32_t a, int32_t b) { return (a * b + (1 << 14)) >> 15; }
+BSBN_DEVICE inline int32_t rounded_product(int32_t a, int32_t b) { return (a * b + (1 << 14)) >> 15; }
 
 // y - c0
-inline int32_t coarse_rise(const CoarseTable& table, int32_t t) {
+BSBN_DEVICE inline int32_t coarse_rise(const CoarseTable& table, int32_t t) {
   const int32_t piece = t >> 11 & 31;
   const int32_t f = static_cast<int16_t>(static_cast<uint16_t>(t * 32) ^ 0x8000u);
   const int32_t slope = static_cast<int16_t>(table.c1[piece] + rounded_product(f, table.c2[piece]));

@@ -16,6 +16,8 @@
 
 #if defined(_WIN32)
 #define BSBN_API __declspec(dllexport)
+#elif defined(__CUDACC_RTC__) /* NVRTC allows no functions of the host */
+#define BSBN_API __device__
 #else
 #define BSBN_API __attribute__((visibility("default")))
 #endif

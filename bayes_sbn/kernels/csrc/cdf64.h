@@ -12,19 +12,20 @@
 #include <cstring>
 
 #include "bsbn.h"
+#include "device.h"
 
 namespace {
 
 constexpr int kLanes = 16;
 
-constexpr double kExponential[] = {
+BSBN_DEVICE constexpr double kExponential[] = {
     0x1.6124613a86d09p-33, 0x1.1eed8eff8d898p-29, 0x1.ae64567f544e4p-26,
     0x1.27e4fb7789f5cp-22, 0x1.71de3a556c734p-19, 0x1.a01a01a01a01ap-16,
     0x1.a01a01a01a01ap-13, 0x1.6c16c16c16c17p-10, 0x1.1111111111111p-7,
     0x1.5555555555555p-5, 0x1.5555555555555p-3, 0x1.0000000000000p-1,
     0x1.0000000000000p+0, 0x1.0000000000000p+0};
 
-constexpr double kGaussianTail[] = {
+BSBN_DEVICE constexpr double kGaussianTail[] = {
     -0x1.18317318b5bdcp-28, -0x1.e3235c4ddfae3p-26, -0x1.c494c36883668p-25,
     0x1.43eba2186cb09p-24, 0x1.0afb6d82669e9p-22, -0x1.6875dce5ab18bp-21,
     -0x1.54dcde33fe2cep-20, 0x1.bddb81744ac04p-18, 0x1.01fe234099bb7p-20,
@@ -40,7 +41,7 @@ constexpr double kGrid = 0x1p26;
 constexpr double kRound = 0x1.8p52;  // adding and subtracting it rounds to an integer, ties to even
 
 template <int n>
-inline double horner(const double (&coefficients)[n], double x) {
+BSBN_DEVICE inline double horner(const double (&coefficients)[n], double x) {
   double value = coefficients[0];
   for (int k = 1; k < n; ++k) {
     value *= x;
@@ -50,7 +51,7 @@ inline double horner(const double (&coefficients)[n], double x) {
 }
 
 // exp(t) for -90 <= t <= 0, where 2^n is a normal number.
-inline double exp64(double t) {
+BSBN_DEVICE inline double exp64(double t) {
   const double n = (t * kLog2E + kRound) - kRound;
   const double r = (t - n * kLn2High) - n * kLn2Low;
   const int64_t exponent = static_cast<int64_t>(n) + 1023;
@@ -62,7 +63,7 @@ inline double exp64(double t) {
 
 // exp(t) for t <= 0, clamped to -1000; a power below the normal numbers is taken in two steps, of which
 // the first is exact.
-inline double wide_exp64(double t) {
+BSBN_DEVICE inline double wide_exp64(double t) {
   t = t > -1000.0 ? t : -1000.0;
   const double n = (t * kLog2E + kRound) - kRound;
   const double r = (t - n * kLn2High) - n * kLn2Low;
@@ -75,7 +76,7 @@ inline double wide_exp64(double t) {
 
 struct Logistic {
   static constexpr double largest = 60.0;
-  static double tail(double z) {
+  BSBN_DEVICE static double tail(double z) {
     const double e = exp64(-z);
     return e / (1.0 + e);
   }
@@ -83,12 +84,12 @@ struct Logistic {
 
 struct Laplace {
   static constexpr double largest = 60.0;
-  static double tail(double z) { return 0.5 * exp64(-z); }
+  BSBN_DEVICE static double tail(double z) { return 0.5 * exp64(-z); }
 };
 
 struct Gaussian {
   static constexpr double largest = 9.0;
-  static double tail(double z) {
+  BSBN_DEVICE static double tail(double z) {
     const double t = (z - 5.0) / (z + 5.0);
     const double value = exp64(-(0.5 * (z * z))) * horner(kGaussianTail, t);
     return z == 0.0 ? 0.5 : value;
@@ -96,7 +97,7 @@ struct Gaussian {
 };
 
 template <class Law>
-inline double smooth_cdf(double z) {
+BSBN_DEVICE inline double smooth_cdf(double z) {
   const double size = z < 0.0 ? -z : z;
   const double y = (size < Law::largest ? size : Law::largest) * kGrid;
   const double i = static_cast<double>(static_cast<int64_t>(y));
@@ -106,13 +107,13 @@ inline double smooth_cdf(double z) {
   return z < 0.0 ? value : 1.0 - value;
 }
 
-inline double uniform_cdf(double z) {
+BSBN_DEVICE inline double uniform_cdf(double z) {
   double value = 0.5 * (1.0 + z);
   value = value < 1.0 ? value : 1.0;
   return value > 0.0 ? value : 0.0;
 }
 
-inline double triangular_cdf(double z) {
+BSBN_DEVICE inline double triangular_cdf(double z) {
   const double size = z < 0.0 ? -z : z;
   const double rest = 1.0 - size;
   const double r = rest > 0.0 ? rest : 0.0;
@@ -121,11 +122,14 @@ inline double triangular_cdf(double z) {
 }
 
 // rint(f 2^48).
-inline int64_t threshold_of(double f) { return static_cast<int64_t>((f * 0x1p48 + kRound) - kRound); }
+BSBN_DEVICE inline int64_t threshold_of(double f) {
+  return static_cast<int64_t>((f * 0x1p48 + kRound) - kRound);
+}
 
 // rint(F64(a) 2^48) of `n` values: an activation is +1 where its 48-bit uniform is below.
 template <int n>
-inline void thresholds48(int64_t law, const double (&a)[n], double noise_scale, int64_t (&thresholds)[n]) {
+BSBN_DEVICE inline void thresholds48(int64_t law, const double (&a)[n], double noise_scale,
+                                     int64_t (&thresholds)[n]) {
   switch (law) {
     case BSBN_GAUSSIAN:
       for (int l = 0; l < n; ++l) thresholds[l] = threshold_of(smooth_cdf<Gaussian>(a[l] / noise_scale));
@@ -144,7 +148,7 @@ inline void thresholds48(int64_t law, const double (&a)[n], double noise_scale, 
   }
 }
 
-inline int64_t threshold48(int64_t law, double a, double noise_scale) {
+BSBN_DEVICE inline int64_t threshold48(int64_t law, double a, double noise_scale) {
   const double one[1] = {a};
   int64_t threshold[1];
   thresholds48<1>(law, one, noise_scale, threshold);

@@ -17,30 +17,10 @@
 
 #include "activation_table.h"
 #include "cdf64.h"
+#include "near_quantile.h"
+#include "philox.h"
 
 namespace {
-
-enum Purpose : uint32_t { kWeights = 0, kRowNoise = 1, kRowNoiseTies = 2, kSharedNoise = 3 };
-
-struct Key {
-  uint32_t k0, k1;
-};
-
-inline void philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, Key key, uint32_t (&out)[4]) {
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53u} * c0, b = uint64_t{0xCD9E8D57u} * c2;
-    c0 = static_cast<uint32_t>(b >> 32) ^ c1 ^ key.k0;
-    c2 = static_cast<uint32_t>(a >> 32) ^ c3 ^ key.k1;
-    c1 = static_cast<uint32_t>(b);
-    c3 = static_cast<uint32_t>(a);
-    key.k0 += 0x9E3779B9u;
-    key.k1 += 0xBB67AE85u;
-  }
-  out[0] = c0;
-  out[1] = c1;
-  out[2] = c2;
-  out[3] = c3;
-}
 
 // The units of a block in one draw.
 struct Units {
@@ -63,61 +43,6 @@ struct Bounds {
   alignas(64) int32_t bound[kLanes];
   uint32_t flips;
 };
-
-// log(x) of a positive normal number, to 2e-6.
-inline double near_log(double x) {
-  uint64_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  bits -= 0x3FE6A09E00000000u;  // of sqrt(1/2), so that the rest of the number is around 1
-  const int64_t exponent = static_cast<int64_t>(bits) >> 52;
-  bits = (bits & 0x000FFFFFFFFFFFFFu) + 0x3FE6A09E00000000u;
-  double rest;
-  std::memcpy(&rest, &bits, sizeof rest);
-  const double s = (rest - 1.0) / (rest + 1.0), square = s * s;
-  return 0.6931471805599453 * static_cast<double>(exponent) +
-         2.0 * s * (1.0 + square * (1.0 / 3.0 + square * 0.2));
-}
-
-// Values near to those at which the cdf is p, by at most quantile_error(law).
-inline void near_quantiles(int64_t law, const double (&p)[kLanes], double (&z)[kLanes]) {
-  for (int lane = 0; lane < kLanes; ++lane) {
-    const double rest = 1.0 - p[lane];
-    z[lane] = p[lane] < rest ? p[lane] : rest;  // the tail
-  }
-  switch (law) {
-    case BSBN_UNIFORM:
-      for (int lane = 0; lane < kLanes; ++lane) z[lane] = 1.0 - 2.0 * z[lane];
-      break;
-    case BSBN_TRIANGULAR:
-      for (int lane = 0; lane < kLanes; ++lane) z[lane] = 1.0 - __builtin_sqrt(2.0 * z[lane]);
-      break;
-    case BSBN_LAPLACE:
-      for (int lane = 0; lane < kLanes; ++lane) z[lane] = -near_log(2.0 * z[lane]);
-      break;
-    case BSBN_GAUSSIAN:
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const double t = __builtin_sqrt(-2.0 * near_log(z[lane]));
-        z[lane] = t - (2.515517 + t * (0.802853 + t * 0.010328)) /
-                          (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
-      }
-      break;
-    default:
-      for (int lane = 0; lane < kLanes; ++lane) z[lane] = near_log((1.0 - z[lane]) / z[lane]);
-  }
-  for (int lane = 0; lane < kLanes; ++lane) z[lane] = p[lane] < 0.5 ? -z[lane] : z[lane];
-}
-
-inline double quantile_error(int64_t law) {
-  switch (law) {
-    case BSBN_UNIFORM:
-    case BSBN_TRIANGULAR:
-      return 1e-6;
-    case BSBN_GAUSSIAN:
-      return 1e-3;  // Abramowitz and Stegun 26.2.23, and the logarithm in it
-    default:
-      return 1e-5;
-  }
-}
 
 // The bounds of 16 units for their uniforms: of each the last v before the rule changes, in
 // [least - 1, most].  Where the real solution is not close to an integer it is a quantile away; the

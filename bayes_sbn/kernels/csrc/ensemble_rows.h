@@ -25,10 +25,6 @@ struct Tie {
   uint32_t open;   // which of its 32 weights
 };
 
-inline uint32_t counter_word(int64_t site, uint32_t purpose, uint32_t group = 0) {
-  return static_cast<uint32_t>(site) << 16 | purpose << 8 | group;
-}
-
 // The bits of a word that stand for inputs.
 inline uint32_t valid_bits(int64_t inputs, int64_t word) {
   const int64_t left = inputs - 32 * word;
