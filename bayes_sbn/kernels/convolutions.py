@@ -13,7 +13,7 @@ from bayes_sbn.bits import PackedBits
 from bayes_sbn.kernels.native import convolutions as native
 from bayes_sbn.kernels.operators import register
 from bayes_sbn.kernels.reference import convolutions as reference
-from bayes_sbn.kernels.windows import Sizes, check_maps, output_sizes, pair
+from bayes_sbn.kernels.windows import Sizes, check_maps, check_packed, output_sizes, pair
 
 _LARGEST_LENGTH = 2**31 - 1
 
@@ -46,9 +46,11 @@ def xnor_conv2d(
         int32, shape ``(batch, output height, output width, units)``.
 
     Raises:
+        TypeError: maps or kernels that are not packed.
         ValueError: shapes that do not fit each other, or numbers that are not allowed.
 
     Example:
+        >>> import torch
         >>> from bayes_sbn.kernels import pack, xnor_conv2d
         >>> x, w = torch.ones(1, 2, 3, 40), torch.ones(1, 3, 3, 40)
         >>> xnor_conv2d(pack(x), pack(w), padding=1)[0, :, :, 0]
@@ -57,11 +59,11 @@ def xnor_conv2d(
     """
     call = "xnor_conv2d(x, w)"
     check_maps(call, x)
-    units = w.shape[0] if w.data.ndim == 4 else 0
-    if w.data.ndim != 4 or not all(size > 0 for size in w.shape[1:]):
+    check_packed(call, "w", w)
+    if w.data.ndim != 4 or not all(size > 0 for size in w.shape):
         raise ValueError(
             f"{call}: the kernels have shape {tuple(w.shape)}; they are (units, height, width, "
-            "channels / groups), with at least one tap and one channel. Pack kernels of torch by "
+            "channels / groups), at least one of each. Pack kernels of torch by "
             "pack(w.permute(0, 2, 3, 1))."
         )
     if not isinstance(groups, int) or groups < 1 or x.length != groups * w.length:
@@ -70,9 +72,9 @@ def xnor_conv2d(
             f"{call}: maps have {x.length} channels, kernels {w.length}, and groups is {groups!r}; "
             f"the channels of maps are those of kernels times groups.{fitting}"
         )
-    if units % groups:
+    if w.shape[0] % groups:
         raise ValueError(
-            f"{call}: {units} units do not fall into {groups} groups. Give each group as many."
+            f"{call}: {w.shape[0]} units do not fall into {groups} groups. Give each group as many."
         )
     taps = w.shape[1:3]
     if taps.numel() * w.length > _LARGEST_LENGTH:

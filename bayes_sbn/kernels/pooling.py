@@ -32,9 +32,11 @@ def max_pool2d(
         Maps of shape ``(batch, output height, output width, channels)``.
 
     Raises:
+        TypeError: maps that are not packed.
         ValueError: maps of another shape, or a window that does not fit.
 
     Example:
+        >>> import torch
         >>> from bayes_sbn.kernels import max_pool2d, pack, unpack
         >>> x = -torch.ones(1, 4, 4, 1)
         >>> x[0, 1, 2] = 1
@@ -66,10 +68,12 @@ def sum_pool2d(
         int16, shape ``(batch, output height, output width, channels)``.
 
     Raises:
+        TypeError: maps that are not packed.
         ValueError: maps of another shape, or a window that does not fit or has more than 32767
             cells.
 
     Example:
+        >>> import torch
         >>> from bayes_sbn.kernels import pack, sum_pool2d
         >>> sum_pool2d(pack(torch.ones(1, 2, 4, 3)), 2)
         tensor([[[[4, 4, 4],

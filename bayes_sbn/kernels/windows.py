@@ -19,13 +19,23 @@ Sizes = int | Sequence[int]
 
 
 def check_maps(call: str, maps: PackedBits) -> None:
-    """Raises unless there are four dims, and all of them but the batch are at least 1."""
+    """Raises unless they are packed, with four dims of at least 1 but for the batch."""
+    check_packed(call, "x", maps)
     shape = tuple(maps.shape)
     if len(shape) != 4 or not all(size > 0 for size in shape[1:]):
         raise ValueError(
             f"{call}: x has shape {shape}; it must be (batch, height, width, channels), with at "
             "least one cell and one channel. Pack maps (batch, channels, height, width) by "
             "pack(x.permute(0, 2, 3, 1))."
+        )
+
+
+def check_packed(call: str, name: str, bits: PackedBits) -> None:
+    """Raises unless an argument is packed."""
+    if not isinstance(bits, PackedBits):
+        raise TypeError(
+            f"{call}: {name} is {type(bits).__name__}; it must be PackedBits. Pack ±1 values with "
+            f"the channels in the last place, pack({name}.permute(0, 2, 3, 1))."
         )
 
 

@@ -86,7 +86,8 @@ class Convolution {
       const int64_t below = next_taps(down, y);
       for (int64_t x = 0; x < across.outputs;) {
         const int64_t right = next_taps(across, x);
-        const Region region{map, maps, y, below - y, x, right - x, taps_inside(down, y), taps_inside(across, x)};
+        Region region{map, maps, y, below - y, x, right - x, taps_inside(down, y), taps_inside(across, x)};
+        if (region.down.number() == 0 || region.across.number() == 0) region.down = region.across = {0, 0};
         for (int64_t first = 0; first < region.outputs(); first += kTile) {
           const int64_t left = region.outputs() - first;
           tile(region, first, static_cast<int>(left < kTile ? left : kTile), gather, blocks);
