@@ -24,13 +24,25 @@ struct Region {
   int64_t outputs() const { return maps * rows * columns; }
 };
 
+// An output of a region; outputs follow each other by columns, rows and maps.
+struct Output {
+  int64_t map, y, x;
+  void step(const Region& region) {
+    if (++x < region.left + region.columns) return;
+    x = region.left;
+    if (++y < region.top + region.rows) return;
+    y = region.top;
+    ++map;
+  }
+};
+
 // Blocks of one group whose weights are at hand.
 struct Blocks {
   int64_t group, first, number;  // counted in the group
   const uint32_t* weights;
 };
 
-template <class Products>
+template <class Products, class Copy>
 class Convolution {
  public:
   Convolution(const bsbn::ConvolutionWork* work, uint8_t* scratch)
@@ -81,16 +93,16 @@ class Convolution {
 
   void convolve(int64_t map, int64_t maps, const Blocks& blocks) const {
     const Axis down = rows_of(args_.maps, args_.window), across = columns_of(args_.maps, args_.window);
-    const Gather gather(args_, blocks.group);
+    const Gather<Copy> gather(args_, blocks.group);
     for (int64_t y = 0; y < down.outputs;) {
       const int64_t below = next_taps(down, y);
       for (int64_t x = 0; x < across.outputs;) {
         const int64_t right = next_taps(across, x);
         Region region{map, maps, y, below - y, x, right - x, taps_inside(down, y), taps_inside(across, x)};
         if (region.down.number() == 0 || region.across.number() == 0) region.down = region.across = {0, 0};
-        for (int64_t first = 0; first < region.outputs(); first += kTile) {
-          const int64_t left = region.outputs() - first;
-          tile(region, first, static_cast<int>(left < kTile ? left : kTile), gather, blocks);
+        Output output{map, y, x};
+        for (int64_t left = region.outputs(); left > 0; left -= kTile) {
+          tile(region, &output, static_cast<int>(left < kTile ? left : kTile), gather, blocks);
         }
         x = right;
       }
@@ -98,15 +110,15 @@ class Convolution {
     }
   }
 
-  // Outputs first..first+number-1 of a region.
-  void tile(const Region& region, int64_t first, int number, const Gather& gather, const Blocks& blocks) const {
+  // Some outputs of a region, from this one on, which then is the one after them.
+  void tile(const Region& region, Output* output, int number, const Gather<Copy>& gather, const Blocks& blocks) const {
     const int64_t words = region.down.number() * region.across.number() * words_;
     int32_t* targets[kTile];
     for (int r = 0; r < number; ++r) {
-      const int64_t row = (first + r) / region.columns, map = region.map + row / region.rows;
-      const int64_t y = region.top + row % region.rows, x = region.left + (first + r) % region.columns;
+      const auto [map, y, x] = *output;
       gather(map, y, x, region.down, region.across, rows_ + r * words);
       targets[r] = args_.dots + ((map * args_.window.out_height + y) * args_.window.out_width + x) * args_.units;
+      output->step(region);
     }
     const int32_t length = static_cast<int32_t>(region.down.number() * region.across.number() * channels_);
     for (int64_t block = 0; block < blocks.number; ++block) {
@@ -151,9 +163,9 @@ class Convolution {
 };
 
 // Parts of (map, block of units): whole maps at once, and what is left of the first and of the last.
-template <class Products>
+template <class Products, class Copy>
 void convolve_some(const bsbn::ConvolutionWork* work, uint8_t* scratch, int64_t first, int64_t last) {
-  const Convolution<Products> convolution(work, scratch);
+  const Convolution<Products, Copy> convolution(work, scratch);
   const int64_t blocks = work->args->groups * work->blocks_of_group;
   while (first < last) {
     const int64_t map = first / blocks, block = first % blocks, maps = (last - first) / blocks;

@@ -10,13 +10,21 @@
 
 namespace {
 
-// Words of `channels` channels from the one with number `first` on; bits beyond them are 0.
+// A loop: rows of taps are too short for a call.
+struct PlainCopy {
+  static void words(const uint32_t* source, int64_t number, uint32_t* target) {
+    for (int64_t word = 0; word < number; ++word) target[word] = source[word];
+  }
+};
+
+// Words of `channels` channels of a cell from the one with number `first` on; bits beyond them are 0.
+template <class Copy>
 inline void copy_channels(const uint32_t* cell, int64_t first, int64_t channels, uint32_t* target) {
   const uint32_t* const source = cell + first / 32;
   const int64_t words = (channels + 31) / 32, last = (first + channels - 1) / 32 - first / 32;
   const uint32_t shift = static_cast<uint32_t>(first % 32);
   if (shift == 0) {
-    for (int64_t word = 0; word < words; ++word) target[word] = source[word];
+    Copy::words(source, words, target);
   } else {
     for (int64_t word = 0; word < words; ++word) {
       const uint32_t high = word < last ? source[word + 1] << (32 - shift) : 0;
@@ -26,6 +34,8 @@ inline void copy_channels(const uint32_t* cell, int64_t first, int64_t channels,
   target[words - 1] &= channel_bits(channels, words - 1);
 }
 
+// `Copy` has words(source, number, target).
+template <class Copy>
 class Gather {
  public:
   Gather(const bsbn_xnor_conv2d_args& args, int64_t group)
@@ -46,12 +56,12 @@ class Gather {
       const uint32_t* cell = cells + (row * maps_.width + left) * cell_;
       if (has_runs_) {
         const int64_t run = across.number() * words;
-        for (int64_t word = 0; word < run; ++word) target[word] = cell[word];
+        Copy::words(cell, run, target);
         target += run;
         continue;
       }
       for (int64_t j = across.first; j < across.last; ++j) {
-        copy_channels(cell, first_, channels_, target);
+        copy_channels<Copy>(cell, first_, channels_, target);
         cell += columns_.dilation * cell_;
         target += words;
       }

@@ -50,27 +50,31 @@ void largest_of_rows(const bsbn_max_pool2d_args* args, int64_t first, int64_t la
   });
 }
 
+// The bits of half a word, in numbers of 16 bits.
+typedef int16_t Bits __attribute__((vector_size(32)));
+
 void sums_of_rows(const bsbn_sum_pool2d_args* args, int64_t first, int64_t last) {
   const bsbn_maps& maps = args->maps;
   const int64_t channels = maps.channels, words = (channels + 31) / 32;
   const int64_t down = args->window.dilation_height * maps.width * words, across = args->window.dilation_width * words;
   int16_t* const results = args->sums;
+  const Bits places = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768};
   for_windows(maps, args->window, first, last, [=](int64_t output, const uint32_t* cell, int64_t rows, int64_t columns) {
+    const int16_t cells = static_cast<int16_t>(rows * columns);
     for (int64_t word = 0; word < words; ++word) {
-      alignas(64) int16_t low[16] = {0}, high[16] = {0};
+      Bits low = {}, high = {};  // minus the number of +1s
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t j = 0; j < columns; ++j) {
           const uint32_t x = cell[i * down + j * across + word];
-          for (int bit = 0; bit < 16; ++bit) {
-            const uint16_t mask = static_cast<uint16_t>(1u << bit);
-            low[bit] = static_cast<int16_t>(low[bit] + ((static_cast<uint16_t>(x) & mask) == 0 ? -1 : 1));
-            high[bit] = static_cast<int16_t>(high[bit] + ((static_cast<uint16_t>(x >> 16) & mask) == 0 ? -1 : 1));
-          }
+          low += ((static_cast<int16_t>(x) & places) == places);
+          high += ((static_cast<int16_t>(x >> 16) & places) == places);
         }
       }
-      alignas(64) int16_t both[32];
-      std::memcpy(both, low, sizeof low);
-      std::memcpy(both + 16, high, sizeof high);
+      low = -2 * low - cells;
+      high = -2 * high - cells;
+      int16_t both[32];
+      std::memcpy(both, &low, sizeof low);
+      std::memcpy(both + 16, &high, sizeof high);
       int16_t* const result = results + output * channels + 32 * word;
       if (channels - 32 * word >= 32) {
         std::memcpy(result, both, sizeof both);
