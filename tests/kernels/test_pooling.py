@@ -1,4 +1,4 @@
-"""Pooling of packed maps: torch's own pooling of the signs, the reference, and the library agree."""
+"""Pooling of packed maps: torch's pooling of the signs, the reference, and the library agree."""
 
 import pytest
 import torch
@@ -147,7 +147,7 @@ def test_errors_say_what_came_and_what_to_write(pool):
 
 def test_sums_that_16_bits_do_not_hold_are_refused():
     x = pack(torch.ones(1, 182, 182, 1))
-    with pytest.raises(ValueError, match=r"windows of size \(182, 182\) have more than 32767 cells"):
+    with pytest.raises(ValueError, match=r"windows of size \(182, 182\).* than 32767 cells"):
         sum_pool2d(x, 182)
     assert sum_pool2d(x, 181, 1).unique().tolist() == [181 * 181]
 
