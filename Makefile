@@ -14,7 +14,7 @@ WORKERS ?= 4
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow lint docs wheel
+.PHONY: demo test test-slow sanitize lint docs wheel
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/bayes-sbn demo
@@ -24,6 +24,10 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest -m slow
+
+# The kernels of every instruction set that this processor has, under the sanitizers of the compiler.
+sanitize: $(VENV)/.installed
+	$(VENV)/bin/python -m pytest -m slow tests/packaging/test_sanitizers.py
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

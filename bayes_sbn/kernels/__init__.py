@@ -17,6 +17,7 @@ from bayes_sbn.kernels.fused_linear import (
 )
 from bayes_sbn.kernels.layers import PackedProbabilities, xnor_linear
 from bayes_sbn.kernels.loader import BackendInfo, backend_info
+from bayes_sbn.kernels.networks import PackedLayer, network_logits
 from bayes_sbn.kernels.packing import pack, popcount, unpack
 from bayes_sbn.kernels.pooling import max_pool2d, sum_pool2d
 from bayes_sbn.kernels.uniforms import draw_uniforms, uniforms_like
@@ -24,6 +25,7 @@ from bayes_sbn.kernels.uniforms import draw_uniforms, uniforms_like
 __all__ = [
     "BackendInfo",
     "PackedBits",
+    "PackedLayer",
     "PackedProbabilities",
     "backend_info",
     "draw_uniforms",
@@ -31,6 +33,7 @@ __all__ = [
     "integer_linear",
     "linear_logits",
     "max_pool2d",
+    "network_logits",
     "pack",
     "popcount",
     "sign_linear",

@@ -103,7 +103,7 @@ def stochastic_linear(
             f"stochastic_linear(row_noise={row_noise!r}): the noise of rows is 'shared' or "
             "'independent'."
         )
-    check_place(rows.shape[:-1].numel(), seed, stream, draw, site, row_offset)
+    check_place("stochastic_linear", rows.shape[:-1].numel(), seed, stream, draw, site, row_offset)
     bits: Tensor = operators.stochastic_linear(
         rows,
         words,

@@ -75,23 +75,23 @@ def of_units(
 
 
 def check_place(
-    num_rows: int, seed: int, stream: int, draw: int, site: int, row_offset: int
+    call: str, num_rows: int, seed: int, stream: int, draw: int, site: int, row_offset: int
 ) -> None:
     """Raises unless the numbers by which draws are keyed are such."""
     seed, stream, draw, site, first = map(operator.index, (seed, stream, draw, site, row_offset))
     if not (0 <= seed < 2**64 and 0 <= stream < 2**64):
         raise ValueError(
-            f"stochastic_linear(seed={seed}, stream={stream}): both are integers in [0, 2**64). "
+            f"{call}(seed={seed}, stream={stream}): both are integers in [0, 2**64). "
             "Write seed % 2**64 to wrap one."
         )
     if not (0 <= draw < 2**32 and 0 <= site <= _LARGEST_SITE):
         raise ValueError(
-            f"stochastic_linear(draw={draw}, site={site}): the index of a draw lies in [0, 2**32), "
+            f"{call}(draw={draw}, site={site}): the index of a draw lies in [0, 2**32), "
             f"a site in [0, {_LARGEST_SITE}]. Number them from 0."
         )
     if first < 0 or first + num_rows > 2**32:
         raise ValueError(
-            f"stochastic_linear(row_offset={first}): indices of {num_rows} rows from there on must "
+            f"{call}(row_offset={first}): indices of {num_rows} rows from there on must "
             "lie in [0, 2**32). Write row_offset=0, or the place of x in the whole."
         )
 

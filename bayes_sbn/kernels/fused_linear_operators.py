@@ -19,7 +19,7 @@ from bayes_sbn.kernels.operators import forbid_gradient, register
 from bayes_sbn.kernels.reference import fused_linear as reference
 
 
-def _check_finite(name: str, scale: Tensor, bias: Tensor) -> None:
+def check_finite(name: str, scale: Tensor, bias: Tensor) -> None:
     """Raises unless scale and bias are finite, when no pre-activation is NaN."""
     for what, value in (("scale", scale), ("bias", bias)):
         wrong = (~torch.isfinite(value)).nonzero()
@@ -65,7 +65,7 @@ def _register(arguments: str, fake: Callable[..., Tensor], place: int | None = N
 
     def check(given: tuple[Any, ...]) -> None:
         if place is not None:
-            _check_finite(name, given[place], given[place + 1])
+            check_finite(name, given[place], given[place + 1])
 
     @wraps(defined)
     def by_reference(*given: Any) -> Tensor:

@@ -107,7 +107,7 @@ def test_units_with_many_inputs(forced_library, is_shared):
 def test_draws_rows_and_threads_are_cut_anywhere(forced_library, is_shared):
     network, _, key, _ = random_case("cut 1")
     g = numpy_generator("cut")
-    x = g.integers(-99, 100, (150, network.layers[0].num_inputs)).astype(np.int16)
+    x = g.integers(-99, 100, (300, network.layers[0].num_inputs)).astype(np.int16)
     draws = np.arange(9)
     options = {"key": key, "is_shared": is_shared}
     whole = by_library(forced_library, network, x, draws=draws, first_row=40, **options)
@@ -116,7 +116,12 @@ def test_draws_rows_and_threads_are_cut_anywhere(forced_library, is_shared):
             forced_library, network, x, draws=draws, first_row=40, threads=threads, **options
         )
         assert np.array_equal(found, whole)
-    for first, last in ((0, 1), (31, 33), (24, 150), (149, 150)):
+    for threads in (4, 5, 8):  # more than draws: rows are shared out, too
+        few = by_library(
+            forced_library, network, x, draws=draws[3:5], first_row=40, threads=threads, **options
+        )
+        assert np.array_equal(few, whole[3:5])
+    for first, last in ((0, 1), (31, 33), (24, 300), (299, 300)):
         part = by_library(
             forced_library, network, x[first:last], draws=draws, first_row=40 + first, **options
         )

@@ -1,4 +1,4 @@
-// Ensembles: arguments checked, inputs packed where they are +-1, draws split over threads.
+// Ensembles: arguments checked, inputs packed where they are +-1, draws and rows split over threads.
 //
 // Equal to bayes_sbn/kernels/reference/network.py.  A network is not copied: each thread draws weights
 // of 16 units at a time into scratch memory of its own and has the packed rows of two layers there.
@@ -17,6 +17,7 @@ namespace bsbn {
 namespace {
 
 constexpr int64_t kLine = 64;  // bytes to which memory is aligned
+constexpr int64_t kRows = 32;  // of a group
 
 }  // namespace
 
@@ -33,7 +34,6 @@ bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, 
   *magnitude = 1;
   if (least != *largest || least == 0) return false;
   *magnitude = least;
-  constexpr int64_t kRows = 32;
   const int64_t words = (inputs + 31) / 32, place = args.first_row % kRows;
   packed->assign(static_cast<std::size_t>((place + args.rows + kRows - 1) / kRows * words * kRows), 0);
   for (int64_t row = 0; row < args.rows; ++row) {
@@ -47,22 +47,60 @@ bool pack_inputs(const bsbn_ensemble_args& args, std::vector<uint32_t>* packed, 
 
 namespace {
 
+constexpr int64_t kLeastGroups = 4;  // that are worth weights drawn once more
+
+// Rows that are run on their own: where there are fewer draws than threads, the rows are cut, too.
+struct Part {
+  bsbn_ensemble_args args;
+  EnsembleWork work;
+};
+
+std::vector<Part> cut_rows(const EnsembleWork& whole) {
+  const bsbn_ensemble_args& args = *whole.args;
+  const bsbn_ensemble_layer& first_layer = args.layers[0];
+  const int64_t place = args.first_row % kRows, groups = (place + args.rows + kRows - 1) / kRows;
+  const int64_t wanted = args.num_threads / args.num_draws, most = groups / kLeastGroups;
+  const int64_t number = wanted < most ? wanted : most;
+  std::vector<Part> parts(static_cast<std::size_t>(number > 1 ? number : 1), Part{args, whole});
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const int64_t cut = static_cast<int64_t>(i), cuts = static_cast<int64_t>(parts.size());
+    const int64_t first = groups * cut / cuts, last = groups * (cut + 1) / cuts;
+    const int64_t start = first == 0 ? 0 : first * kRows - place;
+    const int64_t end = last == groups ? args.rows : last * kRows - place;
+    Part& part = parts[i];
+    part.args.rows = end - start;
+    part.args.first_row += start;
+    part.args.inputs += start * first_layer.inputs;
+    part.args.dots += start * args.layers[args.num_layers - 1].units;
+    if (part.work.packed != nullptr) part.work.packed += first * ((first_layer.inputs + 31) / 32) * kRows;
+    part.work.args = &part.args;  // of a vector that grows no more
+  }
+  return parts;
+}
+
 struct Context {
-  const EnsembleWork* work;
+  std::vector<Part> parts;
   const EnsembleKernels* kernels;
   std::atomic<bool> lacks_memory{false};
 };
 
+// Pairs of a part and a draw, draw by draw within a part.
 void run_range(void* context, int64_t first, int64_t last) {
   Context* const own = static_cast<Context*>(context);
-  const std::size_t bytes = static_cast<std::size_t>(own->work->scratch.bytes);
-  void* const memory = ::operator new(bytes, std::align_val_t{kLine}, std::nothrow);
-  if (memory == nullptr) {
-    own->lacks_memory = true;
-    return;
+  const int64_t draws = own->parts[0].args.num_draws;
+  for (int64_t at = first; at < last;) {
+    const EnsembleWork& work = own->parts[static_cast<std::size_t>(at / draws)].work;
+    const int64_t left = draws - at % draws, number = last - at < left ? last - at : left;
+    const std::size_t bytes = static_cast<std::size_t>(work.scratch.bytes);
+    void* const memory = ::operator new(bytes, std::align_val_t{kLine}, std::nothrow);
+    if (memory == nullptr) {
+      own->lacks_memory = true;
+      return;
+    }
+    own->kernels->run(&work, static_cast<uint8_t*>(memory), at % draws, at % draws + number);
+    ::operator delete(memory, std::align_val_t{kLine});
+    at += number;
   }
-  own->kernels->run(own->work, static_cast<uint8_t*>(memory), first, last);
-  ::operator delete(memory, std::align_val_t{kLine});
 }
 
 int check_layer(const bsbn_ensemble_args& args, int64_t index) {
@@ -132,13 +170,15 @@ int run(bsbn_ensemble_args* args) {
   work.args = args;
   work.packed = is_packed ? packed.data() : nullptr;
   work.tables = tables.data();
-  Context context{&work, ensemble_kernels(), {}};
-  context.kernels->lay_out(&work);
-  for_row_ranges(args->num_draws, 1, args->num_threads, run_range, &context);
+  work.dots_rows = args->rows;
+  Context context{cut_rows(work), ensemble_kernels(), {}};
+  for (Part& part : context.parts) context.kernels->lay_out(&part.work);
+  const int64_t pairs = args->num_draws * static_cast<int64_t>(context.parts.size());
+  for_row_ranges(pairs, 1, args->num_threads, run_range, &context);
   args->ran_isa = context.kernels->isa;
   if (context.lacks_memory) {
     return fail(BSBN_OUT_OF_MEMORY, "bsbn_ensemble: no memory for %lld bytes a thread",
-                static_cast<long long>(work.scratch.bytes));
+                static_cast<long long>(context.parts[0].work.scratch.bytes));
   }
   return BSBN_OK;
 }

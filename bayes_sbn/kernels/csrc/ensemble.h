@@ -29,6 +29,7 @@ struct EnsembleWork {
   const uint32_t* packed;  // the inputs as Rows have them, if all are +magnitude or -magnitude; else null
   int64_t magnitude;
   int64_t largest_input;
+  int64_t dots_rows;  // from one draw's dots to the next
   const ActivationTables* tables;  // by layer
   EnsembleScratch scratch;
 };

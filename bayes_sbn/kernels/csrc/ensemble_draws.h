@@ -10,6 +10,7 @@
 //                                                   units the hot planes left open, and names them
 //     settle(cold, site, ties, number, weights)     those, by the cold planes
 //     load_block(source, words, number, weights)    those of units one after the other; others are 0
+//     store_block(weights, words, number, target)   and the way back
 //     at_most(bounds, v)                            a bit a unit
 //     squeeze(squeeze, law, cells, v, u16, open)    a bit a unit for +1, and for what is open
 //     look(squeeze, law, tables, v, words, up, open)

@@ -100,21 +100,37 @@ class PlainLanes : public WordRows<PlainLanes> {
     }
   }
 
+  static void store_block(const uint32_t* weights, int64_t words, int number, uint32_t* target) {
+    for (int l = 0; l < number; ++l) {
+      for (int64_t word = 0; word < words; ++word) target[l * words + word] = weights[word * kLanes + l];
+    }
+  }
+
+  // Eight words at a time in a tree of full adders, of whose eights the bits are counted.
   static void mismatches(const uint32_t* weights, const uint32_t* rows, int64_t row_stride, int64_t word_stride,
                          int64_t words, int number, int32_t (*v)[kLanes]) {
     for (int r = 0; r < number; ++r) {
-      uint32_t sum[kLanes] = {0};
-      for (int64_t word = 0; word < words; ++word) {
-        const uint32_t x = rows[r * row_stride + word * word_stride];
+      const uint32_t* const x = rows + r * row_stride;
+      uint32_t ones[kLanes] = {0}, twos[kLanes] = {0}, fours[kLanes] = {0}, sum[kLanes] = {0};
+      int64_t word = 0;
+      for (; word + 8 <= words; word += 8) {
         const uint32_t* const w = weights + word * kLanes;
+        uint32_t of_row[8];
+        for (int i = 0; i < 8; ++i) of_row[i] = x[(word + i) * word_stride];
         for (int l = 0; l < kLanes; ++l) {
-          uint32_t m = x ^ w[l];
-          m -= m >> 1 & 0x55555555u;
-          m = (m & 0x33333333u) + (m >> 2 & 0x33333333u);
-          m = (m + (m >> 4)) & 0x0F0F0F0Fu;
-          sum[l] += m * 0x01010101u >> 24;
+          uint32_t m[8];
+          for (int i = 0; i < 8; ++i) m[i] = of_row[i] ^ w[i * kLanes + l];
+          const uint32_t a = carry(&ones[l], m[0], m[1]), b = carry(&ones[l], m[2], m[3]);
+          const uint32_t c = carry(&ones[l], m[4], m[5]), d = carry(&ones[l], m[6], m[7]);
+          const uint32_t e = carry(&twos[l], a, b), f = carry(&twos[l], c, d);
+          sum[l] += 8 * count(carry(&fours[l], e, f));
         }
       }
+      for (; word < words; ++word) {
+        const uint32_t of_row = x[word * word_stride];
+        for (int l = 0; l < kLanes; ++l) sum[l] += count(of_row ^ weights[word * kLanes + l]);
+      }
+      for (int l = 0; l < kLanes; ++l) sum[l] += count(ones[l]) + 2 * count(twos[l]) + 4 * count(fours[l]);
       std::memcpy(v[r], sum, sizeof sum);
     }
   }
@@ -184,6 +200,20 @@ class PlainLanes : public WordRows<PlainLanes> {
   }
 
  private:
+  // Adds a and b to the bits of `sum`, and returns what is carried.
+  static uint32_t carry(uint32_t* sum, uint32_t a, uint32_t b) {
+    const uint32_t either = a ^ b, carried = (a & b) | (either & *sum);
+    *sum ^= either;
+    return carried;
+  }
+
+  static uint32_t count(uint32_t m) {
+    m -= m >> 1 & 0x55555555u;
+    m = (m & 0x33333333u) + (m >> 2 & 0x33333333u);
+    m = (m + (m >> 4)) & 0x0F0F0F0Fu;
+    return m * 0x01010101u >> 24;
+  }
+
   // 2^t of |t| <= 45, of relative error below 1e-5.
   static float power_of_two(float t) {
     const float shifted = t + 12582912.0f;  // its low bits are the nearest integer

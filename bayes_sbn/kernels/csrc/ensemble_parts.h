@@ -25,10 +25,9 @@ void draw_some_weights(const bsbn_draw_weights_args* args, uint8_t* scratch, int
                                 args->inputs, word, weights, ties + open);
       }
       lanes.settle(args->cold + block * words * kColdPlanes * kLanes, args->site, ties, open, weights);
-      for (int64_t unit = block * kLanes; unit < args->units && unit < (block + 1) * kLanes; ++unit) {
-        uint32_t* const target = args->words + (position * args->units + unit) * words;
-        for (int64_t word = 0; word < words; ++word) target[word] = weights[word * kLanes + unit % kLanes];
-      }
+      const int64_t unit = block * kLanes, left = args->units - unit;
+      Lanes::store_block(weights, words, static_cast<int>(left < kLanes ? left : kLanes),
+                         args->words + (position * args->units + unit) * words);
     }
   }
 }

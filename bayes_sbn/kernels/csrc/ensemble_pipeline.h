@@ -29,6 +29,7 @@ class Pipeline {
         key_{static_cast<uint32_t>(args_.key0), static_cast<uint32_t>(args_.key1)},
         draw_(static_cast<uint32_t>(args_.draws[position])),
         position_(position),
+        dots_rows_(work->dots_rows),
         magnitude_(index == 0 ? work->magnitude : 1),
         most_(layer_.inputs * (rows.packed != nullptr ? 1 : work->largest_input)),
         num_words_((layer_.inputs + 31) / 32),
@@ -189,7 +190,7 @@ class Pipeline {
     const Units& units = waiting_.blocks->rules[b].units;
     for (uint32_t at = 2 * pair; at < 2 * pair + 2; ++at) {
       if (!waits(at)) continue;
-      int64_t* const dots = args_.dots + (position_ * args_.rows + row_at(at)) * layer_.units +
+      int64_t* const dots = args_.dots + (position_ * dots_rows_ + row_at(at)) * layer_.units +
                             (waiting_.blocks->first + b) * kLanes;
       for (int lane = 0; lane < units.number; ++lane) dots[lane] = units.dot(waiting_.v[b].of[at][lane]);
     }
@@ -264,7 +265,7 @@ class Pipeline {
   Tie* const ties_;
   const Key key_;
   const uint32_t draw_;
-  const int64_t position_, magnitude_, most_, num_words_, num_blocks_;
+  const int64_t position_, dots_rows_, magnitude_, most_, num_words_, num_blocks_;
   const bool is_last_;
 
   struct {

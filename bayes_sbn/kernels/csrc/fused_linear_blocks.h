@@ -47,7 +47,7 @@ void run_without_noise(const bsbn::FusedWork& fused, const bsbn::EnsembleWork& w
   const bsbn_ensemble_layer& layer = fused.layer;
   const bsbn_ensemble_args& args = *work.args;
   const int64_t num_blocks = (layer.units + kLanes - 1) / kLanes, upper_words = (layer.units + 31) / 32;
-  Rule rules[Lanes::kBlocks];
+  Rule rules[Lanes::kBlocks] = {};
   Values v[Lanes::kBlocks] = {};
   for (int64_t first = 0; first < num_blocks; first += Lanes::kBlocks) {
     const int blocks = static_cast<int>(num_blocks - first < Lanes::kBlocks ? num_blocks - first : Lanes::kBlocks);

@@ -100,8 +100,13 @@ def fits(network: Network, inputs: Inputs) -> bool:
     """Whether the library has these layers, and sums of these inputs have room in 32 bits."""
     if any(layer.is_real for layer in network.layers):
         return False
-    largest = int(np.abs(inputs.astype(np.int64)).max(initial=0))
-    return network.layers[0].num_inputs * largest <= _LARGEST_SUM
+    return sums_fit(network.layers[0].num_inputs, inputs)
+
+
+def sums_fit(length: int, inputs: Inputs) -> bool:
+    """Whether sums of rows of so many of these inputs have room in 32 bits."""
+    largest = max(int(inputs.max(initial=0)), -int(inputs.min(initial=0)))
+    return length * largest <= _LARGEST_SUM
 
 
 def row_bytes(library: NativeLibrary, network: Network) -> int:

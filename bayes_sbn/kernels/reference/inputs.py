@@ -37,6 +37,11 @@ def round_inputs(
         ValueError: x has another shape, a value that is not finite, or one beyond the grid.
     """
     values = input_values(call, x, num_inputs)
+    with np.errstate(over="ignore"):  # a quotient that overflows is beyond the range
+        steps = np.divide(values, input_scale)
+    np.rint(steps, out=steps)
+    if steps.min(initial=0) >= -LARGEST_INPUT and steps.max(initial=0) <= LARGEST_INPUT:
+        return steps.astype(np.int16)
     finite = np.isfinite(values)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
@@ -44,19 +49,15 @@ def round_inputs(
             f"{call} needs finite inputs: row {row} has {values[row, column]} in column {column}, "
             f"and {int((~finite).sum())} values in all are not finite. Drop or fill such rows."
         )
-    with np.errstate(over="ignore"):  # a quotient that overflows is beyond the range
-        steps = np.rint(values / input_scale)
     beyond = np.abs(steps) > LARGEST_INPUT
-    if beyond.any():
-        row, column = np.argwhere(beyond)[0]
-        limit, largest = LARGEST_INPUT * input_scale, float(np.abs(values).max())
-        raise ValueError(
-            f"{call} received {int(beyond.sum())} values beyond the posterior's input range of "
-            f"±{limit:g}: the first is {values[row, column]:g} in row {row}, the largest magnitude "
-            f"{largest:g}. Clip them with x.clip(-{limit:.9g}, {limit:.9g}), or make the posterior "
-            f"with Posterior.from_guide(..., input_range={largest:.9g})."
-        )
-    return steps.astype(np.int16)
+    row, column = np.argwhere(beyond)[0]
+    limit, largest = LARGEST_INPUT * input_scale, float(np.abs(values).max())
+    raise ValueError(
+        f"{call} received {int(beyond.sum())} values beyond the posterior's input range of "
+        f"±{limit:g}: the first is {values[row, column]:g} in row {row}, the largest magnitude "
+        f"{largest:g}. Clip them with x.clip(-{limit:.9g}, {limit:.9g}), or make the posterior "
+        f"with Posterior.from_guide(..., input_range={largest:.9g})."
+    )
 
 
 def input_values(call: str, x: ArrayLike | torch.Tensor, num_inputs: int) -> Float64:
@@ -75,4 +76,4 @@ def input_values(call: str, x: ArrayLike | torch.Tensor, num_inputs: int) -> Flo
             f"{call} needs inputs of shape (rows, {num_inputs}): received shape {array.shape}. "
             f"{advice}, or use the posterior of a network of that width."
         )
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=False)

@@ -19,6 +19,12 @@ class HalfProducts : public WordRows<HalfProducts> {
     }
   }
 
+  static void store_block(const uint32_t* weights, int64_t words, int number, uint32_t* target) {
+    for (int l = 0; l < number; ++l) {
+      for (int64_t word = 0; word < words; ++word) target[l * words + word] = weights[word * kLanes + l];
+    }
+  }
+
   static void mismatches(const uint32_t* weights, const uint32_t* rows, int64_t row_stride, int64_t word_stride,
                          int64_t words, int number, int32_t (*v)[kLanes]) {
     int r = 0;

@@ -27,6 +27,19 @@ class WideProducts : public WordRows<WideProducts> {
     }
   }
 
+  static void store_block(const uint32_t* weights, int64_t words, int number, uint32_t* target) {
+    for (int64_t word = 0; word < words; word += kLanes) {
+      const int count = static_cast<int>(words - word < kLanes ? words - word : kLanes);
+      const __mmask16 there = static_cast<__mmask16>((1u << count) - 1);
+      Vector row[kLanes];
+      for (int w = 0; w < kLanes; ++w) {
+        row[w] = w < count ? _mm512_loadu_si512(weights + (word + w) * kLanes) : _mm512_setzero_si512();
+      }
+      transpose(row);
+      for (int l = 0; l < number; ++l) _mm512_mask_storeu_epi32(target + l * words + word, there, row[l]);
+    }
+  }
+
   static void mismatches(const uint32_t* weights, const uint32_t* rows, int64_t row_stride, int64_t word_stride,
                          int64_t words, int number, int32_t (*v)[kLanes]) {
     const Strides strides{row_stride, word_stride};
