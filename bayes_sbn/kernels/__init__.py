@@ -1,4 +1,4 @@
-"""Kernels on packed ±1 values, products, draws, sums of flips, and the uniforms of training.
+"""Kernels on packed ±1 values, products, convolutions, draws, sums of flips, and uniforms.
 
 Bits and uniforms are the same on every backend, sums are so up to rounding.  For a family of
 operations ``f``: ``f.py`` has the functions to call and their torch operators, ``reference/f.py``
@@ -8,6 +8,7 @@ says what runs on the CPU.
 """
 
 from bayes_sbn.bits import PackedBits
+from bayes_sbn.kernels.convolutions import xnor_conv2d
 from bayes_sbn.kernels.flips import flip_sums
 from bayes_sbn.kernels.fused_linear import (
     integer_linear,
@@ -19,6 +20,7 @@ from bayes_sbn.kernels.layers import PackedProbabilities, xnor_linear
 from bayes_sbn.kernels.loader import BackendInfo, backend_info
 from bayes_sbn.kernels.networks import PackedLayer, network_logits
 from bayes_sbn.kernels.packing import pack, popcount, unpack
+from bayes_sbn.kernels.pooling import max_pool2d, sum_pool2d
 from bayes_sbn.kernels.uniforms import draw_uniforms, uniforms_like
 
 __all__ = [
@@ -31,12 +33,15 @@ __all__ = [
     "flip_sums",
     "integer_linear",
     "linear_logits",
+    "max_pool2d",
     "network_logits",
     "pack",
     "popcount",
     "sign_linear",
     "stochastic_linear",
+    "sum_pool2d",
     "uniforms_like",
     "unpack",
+    "xnor_conv2d",
     "xnor_linear",
 ]

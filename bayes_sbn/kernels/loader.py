@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ABI_VERSION = 6  # BSBN_ABI_VERSION of csrc/bsbn.h
+ABI_VERSION = 7  # BSBN_ABI_VERSION of csrc/bsbn.h
 STATUS_OK = 0
 STATUS_NOT_A_SIGN = 2
 STATUS_OUT_OF_MEMORY = 4

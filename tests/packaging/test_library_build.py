@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("objdump") is None, reason="needs nm and objdump"),
 ]
 ON_X86 = platform.machine() in ("x86_64", "AMD64")
-OPERATIONS = ("packing", "flips", "uniforms", "ensemble")
+OPERATIONS = ("packing", "flips", "uniforms", "ensemble", "convolutions", "pooling")
 WIDE_FLAGS = "-march=x86-64-v3" if ON_X86 else ""
 
 

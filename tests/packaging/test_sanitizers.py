@@ -21,13 +21,18 @@ from bayes_sbn.kernels.reference import flips as flips_reference
 from bayes_sbn.kernels.reference import packing as reference
 from bayes_sbn.kernels.reference.uniforms import uniforms_like
 from bayes_sbn.kernels.native import ensemble as ensembles
-from bayes_sbn.kernels.native import layers
+from bayes_sbn.kernels.native import convolutions, layers, pooling
+from bayes_sbn.kernels.reference import convolutions as convolutions_reference
+from bayes_sbn.kernels.reference import pooling as pooling_reference
 from bayes_sbn.kernels.native.probabilities import probabilities
 from bayes_sbn.kernels.reference import layers as layers_reference
 from bayes_sbn.kernels.reference.network import draw_network
 from tests.kernels.ensemble_cases import DRAWS, by_library, by_reference, random_case
 from tests.kernels import fused_cases
 from tests.kernels.flip_cases import COMPILED, EMPTY, SIZES, arguments
+from tests.kernels.map_cases import CASES, WINDOWS, packed
+from tests.kernels.map_cases import options as options_of_maps
+from tests.kernels.map_cases import random_case as random_map_case
 from tests.kernels.packing_cases import LENGTHS, NATIVE_DTYPES, as_dtype, signs
 
 library = NativeLibrary(Path(sys.argv[1]))
@@ -85,6 +90,16 @@ for isa in library.available_isas:
             for name, own in fused_cases.calls(given, kind, poison=True):
                 found = fused_cases.by_library(library, name, own, threads=2)
                 assert torch.equal(found, fused_cases.by_reference(name, own))
+    for case in (*CASES, *(random_map_case(str(number)) for number in range(30))):
+        for is_poisoned in (False, True):
+            given = (*packed(case, is_poisoned=is_poisoned), *options_of_maps(case))
+            found = convolutions.xnor_conv2d(library, *given, 2)
+            assert torch.equal(found, convolutions_reference.xnor_conv2d(*given))
+    for batch, space, channels, *moves in WINDOWS:
+        given = reference.pack(signs((batch, *space, channels))), channels, *map(list, moves)
+        for name in ("max_pool2d", "sum_pool2d"):
+            found = getattr(pooling, name)(library, *given, 2)
+            assert torch.equal(found, getattr(pooling_reference, name)(*given))
 print("clean")
 """
 

@@ -9,7 +9,7 @@ import bayes_sbn as sbn
 from bayes_sbn.affines import MeanSign
 from bayes_sbn.estimators import PathSampleAnalytic
 from bayes_sbn.noise import get_noise
-from studies.speed import convolutions, predict, real_weight_flips, uniforms
+from studies.speed import convolutions, packed_convolutions, predict, real_weight_flips, uniforms
 from studies.speed import kernels as packed
 from studies.speed.estimators import TARGETS, main
 from studies.speed.measure import last_line, medians, peak_bytes
@@ -199,3 +199,14 @@ def test_kernels_are_measured_against_torch(capsys):
     assert all(value > 0 for value in result["value"])
     assert "torch.bernoulli/draw" in result["metric"]
     assert "a cycle" in output
+
+
+def test_packed_convolutions_are_measured_against_torch(capsys):
+    shape = ("--shapes", "2", "40", "5")
+    packed_convolutions.main(["--quick", "--rounds", "1", "--ghz", "3", *shape])
+    output = capsys.readouterr().out
+    result = json.loads(output.splitlines()[-1])
+    assert result["study"] == "speed/packed_convolutions"
+    assert all(value > 0 for value in result["value"])
+    assert "best float32/xnor, 2 x 40 x 5 x 5" in result["metric"]
+    assert "best torch max/max_pool2d" in result["metric"]

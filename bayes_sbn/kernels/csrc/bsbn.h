@@ -23,7 +23,7 @@
 #endif
 
 /* Raised by one whenever a struct or a function below changes; the loader refuses another number. */
-#define BSBN_ABI_VERSION 6
+#define BSBN_ABI_VERSION 7
 
 #ifdef __cplusplus
 extern "C" {
@@ -307,6 +307,66 @@ struct bsbn_probabilities_args {
   int64_t num_threads;
 };
 BSBN_API int bsbn_probabilities(struct bsbn_probabilities_args* args);
+
+/* ---- convolutions.cpp, pooling.cpp ------------------------------------------------------------ */
+
+/* Packed +-1 maps, channels side by side. */
+struct bsbn_maps {
+  const int32_t* words; /* (batch, height, width, words of the channels) */
+  int64_t batch;
+  int64_t height;
+  int64_t width;
+  int64_t channels;
+};
+
+/* How a kernel or a window of pooling moves over maps: its tap (i, j) at output (y, x) is at row
+ * y * stride_height - top + i * dilation_height and column x * stride_width - left + j * dilation_width.
+ * Taps outside the map are skipped. */
+struct bsbn_window {
+  int64_t height;
+  int64_t width;
+  int64_t stride_height;
+  int64_t stride_width;
+  int64_t dilation_height;
+  int64_t dilation_width;
+  int64_t top; /* rows of padding above the map */
+  int64_t left;
+  int64_t out_height;
+  int64_t out_width;
+};
+
+/* Sums of maps times packed +-1 kernels over the taps that lie in the map; padding bits are not read. */
+struct bsbn_xnor_conv2d_args {
+  struct bsbn_maps maps;
+  struct bsbn_window window;
+  const int32_t* weights; /* (units, height, width, words of the channels of a group) */
+  int32_t* dots;          /* out: (batch, out_height, out_width, units) */
+  int64_t units;
+  int64_t groups; /* divides channels and units */
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_xnor_conv2d(struct bsbn_xnor_conv2d_args* args);
+
+/* +1 where a window has a +1. */
+struct bsbn_max_pool2d_args {
+  struct bsbn_maps maps;
+  struct bsbn_window window;
+  int32_t* words; /* out: (batch, out_height, out_width, words of the channels) */
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_max_pool2d(struct bsbn_max_pool2d_args* args);
+
+/* Sums over windows, of at most 32767 cells. */
+struct bsbn_sum_pool2d_args {
+  struct bsbn_maps maps;
+  struct bsbn_window window;
+  int16_t* sums; /* out: (batch, out_height, out_width, channels) */
+  int64_t num_threads;
+  int64_t ran_isa; /* out */
+};
+BSBN_API int bsbn_sum_pool2d(struct bsbn_sum_pool2d_args* args);
 
 #ifdef __cplusplus
 }
