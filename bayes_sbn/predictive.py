@@ -26,8 +26,8 @@ from bayes_sbn.bits import PackedBits
 from bayes_sbn.ensemble import Ensemble
 from bayes_sbn.ensemble_blocks import NOISE_MODES
 from bayes_sbn.ensemble_networks import MAX_MEMORY
-from bayes_sbn.kernels.streams import BACKENDS
 from bayes_sbn.kernels.packing import unpack
+from bayes_sbn.kernels.streams import BACKENDS
 from bayes_sbn.philox import fold_stream
 from bayes_sbn.predictive_export import (
     STOCK,
