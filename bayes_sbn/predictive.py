@@ -72,7 +72,7 @@ class PackedPredictive(Predictive):
             their own; or ``"shared"``, the faster one: all rows of a draw see the same noise, so
             that each row has the same law as before, and rows of a draw are not independent given
             its weights.
-        backend: of the labels, ``"auto"``, ``"native"`` or ``"reference"``; the bits are the same.
+        backend: of the labels, as in :meth:`bayes_sbn.Ensemble.predict`; the bits are the same.
         input_range: the largest magnitude an input may have; by default a multiple of the largest
             one that the model was fitted to.  A function needs it.
         calibrate: rows of the training data, by which each draw measures the statistics of a
