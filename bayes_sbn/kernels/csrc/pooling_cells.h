@@ -50,31 +50,38 @@ void largest_of_rows(const bsbn_max_pool2d_args* args, int64_t first, int64_t la
   });
 }
 
-// The bits of half a word, in numbers of 16 bits.
-typedef int16_t Bits __attribute__((vector_size(32)));
+// Bits of a word in numbers of 16 bits, by vectors of the instruction set.
+template <int bytes>
+struct BitLanes {
+  typedef int16_t Vector __attribute__((vector_size(bytes)));
+  static constexpr int kLanes = bytes / 2, kParts = 32 / kLanes;
+};
 
+template <int bytes>
 void sums_of_rows(const bsbn_sum_pool2d_args* args, int64_t first, int64_t last) {
+  using Lanes = BitLanes<bytes>;
+  using Vector = typename Lanes::Vector;
   const bsbn_maps& maps = args->maps;
   const int64_t channels = maps.channels, words = (channels + 31) / 32;
   const int64_t down = args->window.dilation_height * maps.width * words, across = args->window.dilation_width * words;
   int16_t* const results = args->sums;
-  const Bits places = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768};
+  Vector places;
+  for (int lane = 0; lane < Lanes::kLanes; ++lane) places[lane] = static_cast<int16_t>(1u << lane);
   for_windows(maps, args->window, first, last, [=](int64_t output, const uint32_t* cell, int64_t rows, int64_t columns) {
     const int16_t cells = static_cast<int16_t>(rows * columns);
     for (int64_t word = 0; word < words; ++word) {
-      Bits low = {}, high = {};  // minus the number of +1s
+      Vector sums[Lanes::kParts] = {};  // minus the number of +1s, at first
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t j = 0; j < columns; ++j) {
           const uint32_t x = cell[i * down + j * across + word];
-          low += ((static_cast<int16_t>(x) & places) == places);
-          high += ((static_cast<int16_t>(x >> 16) & places) == places);
+          for (int part = 0; part < Lanes::kParts; ++part) {
+            sums[part] += ((static_cast<int16_t>(x >> part * Lanes::kLanes) & places) == places);
+          }
         }
       }
-      low = -2 * low - cells;
-      high = -2 * high - cells;
+      for (int part = 0; part < Lanes::kParts; ++part) sums[part] = -2 * sums[part] - cells;
       int16_t both[32];
-      std::memcpy(both, &low, sizeof low);
-      std::memcpy(both + 16, &high, sizeof high);
+      std::memcpy(both, sums, sizeof both);
       int16_t* const result = results + output * channels + 32 * word;
       if (channels - 32 * word >= 32) {
         std::memcpy(result, both, sizeof both);
