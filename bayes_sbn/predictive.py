@@ -26,8 +26,8 @@ from bayes_sbn.bits import PackedBits
 from bayes_sbn.ensemble import Ensemble
 from bayes_sbn.ensemble_blocks import NOISE_MODES
 from bayes_sbn.ensemble_networks import MAX_MEMORY
-from bayes_sbn.kernels.streams import BACKENDS
 from bayes_sbn.kernels.packing import unpack
+from bayes_sbn.kernels.streams import BACKENDS
 from bayes_sbn.philox import fold_stream
 from bayes_sbn.predictive_export import (
     STOCK,
@@ -72,7 +72,8 @@ class PackedPredictive(Predictive):
             their own; or ``"shared"``, the faster one: all rows of a draw see the same noise, so
             that each row has the same law as before, and rows of a draw are not independent given
             its weights.
-        backend: of the labels, ``"auto"``, ``"native"`` or ``"reference"``; the bits are the same.
+        backend: of the labels, one of those of :meth:`bayes_sbn.Ensemble.predict`; the bits are the
+            same.
         input_range: the largest magnitude an input may have; by default a multiple of the largest
             one that the model was fitted to.  A function needs it.
         calibrate: rows of the training data, by which each draw measures the statistics of a
