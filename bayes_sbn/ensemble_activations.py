@@ -41,7 +41,7 @@ Int8 = NDArray[np.int8]
 class ActivationBlock(NamedTuple):
     """Activations of one hidden layer, of some draws for some rows.
 
-    Args:
+    Attributes:
         layer: index of the layer.
         positions: which draws of the ensemble.
         rows: which rows.
