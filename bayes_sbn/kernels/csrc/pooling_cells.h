@@ -75,7 +75,8 @@ void sums_of_rows(const bsbn_sum_pool2d_args* args, int64_t first, int64_t last)
         for (int64_t j = 0; j < columns; ++j) {
           const uint32_t x = cell[i * down + j * across + word];
           for (int part = 0; part < Lanes::kParts; ++part) {
-            sums[part] += ((static_cast<int16_t>(x >> part * Lanes::kLanes) & places) == places);
+            const int16_t bits = static_cast<int16_t>(x >> part * Lanes::kLanes);
+            sums[part] += ((places & bits) == places);
           }
         }
       }
