@@ -203,18 +203,8 @@ def _by_library(
     return reference.network_dots(inputs, hot, cold, scale, bias, *rest)
 
 
-def _fake_network_dots(
-    inputs: Tensor,
-    hot: Sequence[Tensor],  # noqa: ARG001 - the operator's schema
-    cold: Sequence[Tensor],  # noqa: ARG001
-    scale: Sequence[Tensor],  # noqa: ARG001
-    bias: Sequence[Tensor],  # noqa: ARG001
-    units: Sequence[int],
-    noise: Sequence[str],  # noqa: ARG001
-    noise_scale: Sequence[float],  # noqa: ARG001
-    draws: Sequence[int],
-    *_: object,
-) -> Tensor:
+def _fake_network_dots(inputs: Tensor, *rest: Any) -> Tensor:
+    units, draws = rest[4], rest[7]
     return inputs.new_empty((len(draws), *inputs.shape[:-1], units[-1]), dtype=torch.int64)
 
 

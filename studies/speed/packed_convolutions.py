@@ -19,8 +19,8 @@ from studies.speed.measure import last_line, medians
 SHAPES = ((8, 256, 14), (8, 128, 28), (8, 64, 56), (8, 512, 7), (8, 32, 32), (1, 256, 14))
 """Batch, channels in and out, height and width."""
 
-TARGETS = {"best float32/xnor, 8 x 256 x 14 x 14": 10.0}
-"""Where a core does 32 float32 multiplications a cycle, XNOR is at most 13 times as fast."""
+TARGETS = {"best float32/xnor, 8 x 256 x 14 x 14": 18.0}
+"""Accepted on a core with one float32 FMA port; with two, XNOR is at most 13 times as fast."""
 
 
 def signs(*shape: int) -> torch.Tensor:

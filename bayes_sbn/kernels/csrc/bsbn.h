@@ -1,4 +1,5 @@
-/* The C ABI of the bayes_sbn kernel library: everything the Python side may call.
+/* The C ABI of the bayes_sbn kernel library: everything the Python side may call.  In one file, though
+ * long, since one number is the version of all of it.
  *
  * Every operation takes one pointer to a plain struct of pointers and 64-bit integers and returns a
  * status; bsbn_last_error() then says in words what was wrong.  Packed bits and counts are the same

@@ -94,18 +94,6 @@ class PlainLanes : public WordRows<PlainLanes> {
     }
   }
 
-  static void load_block(const uint32_t* source, int64_t words, int number, uint32_t* weights) {
-    for (int64_t word = 0; word < words; ++word) {
-      for (int l = 0; l < kLanes; ++l) weights[word * kLanes + l] = l < number ? source[l * words + word] : 0;
-    }
-  }
-
-  static void store_block(const uint32_t* weights, int64_t words, int number, uint32_t* target) {
-    for (int l = 0; l < number; ++l) {
-      for (int64_t word = 0; word < words; ++word) target[l * words + word] = weights[word * kLanes + l];
-    }
-  }
-
   // Eight words at a time in a tree of full adders, of whose eights the bits are counted.
   static void mismatches(const uint32_t* weights, const uint32_t* rows, int64_t row_stride, int64_t word_stride,
                          int64_t words, int number, int32_t (*v)[kLanes]) {

@@ -19,6 +19,19 @@ class WordRows {
 
   // Those of the block that rows see, and of the one that is drawn.
   static int64_t weight_bytes(int64_t inputs) { return 2 * block_bytes(inputs); }
+  // Word by word; an instruction set may have a better way.
+  static void load_block(const uint32_t* source, int64_t words, int number, uint32_t* weights) {
+    for (int64_t word = 0; word < words; ++word) {
+      for (int l = 0; l < kLanes; ++l) weights[word * kLanes + l] = l < number ? source[l * words + word] : 0;
+    }
+  }
+
+  static void store_block(const uint32_t* weights, int64_t words, int number, uint32_t* target) {
+    for (int l = 0; l < number; ++l) {
+      for (int64_t word = 0; word < words; ++word) target[l * words + word] = weights[word * kLanes + l];
+    }
+  }
+
   static uint32_t* words_of(uint8_t* weights, int64_t, int64_t inputs) {
     return reinterpret_cast<uint32_t*>(weights + block_bytes(inputs));
   }

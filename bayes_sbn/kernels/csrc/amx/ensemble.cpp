@@ -1,7 +1,6 @@
 // Ensembles with AVX-512, and with the matrix unit AMX where inputs are numbers.
 //
-// Products of +-1 are left to AVX-512, which costs the same or less: the unit is shared by what else runs
-// on a core, and slower then by as much as five times.
+// Products of +-1 are left to AVX-512: what else runs on a core shares its matrix unit.
 #include "../ensemble_parts.h"
 #include "../fused_linear_blocks.h"
 #include "tiles.h"

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "../block_rounds.h"
+
 namespace {
 
 using Vector = __m256i;
@@ -15,10 +17,6 @@ inline Vector broadcast(uint32_t value) { return _mm256_set1_epi64x(static_cast<
 inline Vector dwords(uint32_t value) { return _mm256_set1_epi32(static_cast<int32_t>(value)); }
 inline Vector high(Vector product) { return _mm256_shuffle_epi32(product, 0xF5); }
 inline Vector combine(Vector a, Vector b, Vector c) { return _mm256_xor_si256(_mm256_xor_si256(a, b), c); }
-
-constexpr uint32_t kM0 = 0xD2511F53u, kM1 = 0xCD9E8D57u, kW0 = 0x9E3779B9u, kW1 = 0xBB67AE85u;
-
-inline uint32_t upper(uint64_t product) { return static_cast<uint32_t>(product >> 32); }
 
 // Four counters in 64-bit lanes.
 struct Counters {

@@ -1,9 +1,5 @@
 // The 16 units of a block as the lanes of two registers of AVX2.
 //
-// c1, the unit, is all that differs between lanes, so that the first round of Philox is scalar but for
-// one word, whose product in the second is the same for all words and purposes of a block; two more
-// products of rounds 2 and 3 are scalar.
-//
 // Included by the files of instruction sets, hence nothing here may have external linkage.
 #ifndef BSBN_AVX2_LANES_H
 #define BSBN_AVX2_LANES_H
@@ -17,36 +13,24 @@ class HalfLanes : public HalfProducts {
  public:
   HalfLanes() = default;
   HalfLanes(Key key, uint32_t draw, uint32_t unit) : key_(key), draw_(draw), unit_(unit) {
-    const uint64_t b = uint64_t{kM1} * draw;
-    low_of_draw_ = static_cast<uint32_t>(b);
-    const Vector common = broadcast(upper(b) ^ key.k0);
-    for (uint32_t part = 0; part < kParts4; ++part) {
+    const Vector first = broadcast(CommonRounds::first(draw, key));
+    for (uint32_t part = 0; part < kQuarters; ++part) {
       const Vector lane = _mm256_add_epi64(_mm256_setr_epi64x(0, 2, 4, 6), broadcast(unit + part / 2 * 8 + part % 2));
-      store(product_ + part, _mm256_mul_epu32(_mm256_xor_si256(lane, common), broadcast(kM0)));
+      store(product_ + part, _mm256_mul_epu32(_mm256_xor_si256(lane, first), broadcast(kM0)));
     }
   }
 
   void words(uint32_t c0, uint32_t c3, uint32_t (*w)[kLanes]) const {
-    // the first round, and what of the second and the third is the same in all lanes
-    const uint64_t a1 = uint64_t{kM0} * c0;
-    const uint32_t x2 = upper(a1) ^ c3 ^ key_.k1, x3 = static_cast<uint32_t>(a1);
-    uint32_t k0 = key_.k0 + kW0, k1 = key_.k1 + kW1;
-    const uint64_t b2 = uint64_t{kM1} * x2;
-    const uint32_t y0 = upper(b2) ^ low_of_draw_ ^ k0, y1 = static_cast<uint32_t>(b2);
-    const Vector scalar2 = broadcast(x3 ^ k1);
-    k0 += kW0;
-    k1 += kW1;
-    const uint64_t a3 = uint64_t{kM0} * y0;
-    const Vector scalar3 = broadcast(y1 ^ k0), scalar4 = broadcast(upper(a3) ^ k1);
+    const CommonRounds common(c0, c3, draw_, key_);
     for (int half = 0; half < 2; ++half) {
       Counters c[2];
       for (int odd = 0; odd < 2; ++odd) {
         const Vector product = load(product_ + 2 * half + odd);
-        const Vector b3 = _mm256_mul_epu32(_mm256_xor_si256(high(product), scalar2), broadcast(kM1));
-        c[odd].x0 = _mm256_xor_si256(high(b3), scalar3);
+        const Vector b3 = _mm256_mul_epu32(_mm256_xor_si256(high(product), broadcast(common.second)), broadcast(kM1));
+        c[odd].x0 = _mm256_xor_si256(high(b3), broadcast(common.third));
         c[odd].x1 = b3;
-        c[odd].x2 = _mm256_xor_si256(product, scalar4);
-        c[odd].x3 = broadcast(static_cast<uint32_t>(a3));
+        c[odd].x2 = _mm256_xor_si256(product, broadcast(common.fourth));
+        c[odd].x3 = broadcast(common.last);
       }
       run_rounds(3, c);
       store(w[0] + 8 * half, merge(c[0].x0, c[1].x0));
@@ -177,7 +161,7 @@ class HalfLanes : public HalfProducts {
   }
 
  private:
-  static constexpr uint32_t kParts4 = 4;  // of the 16 units, in 64-bit lanes: even and odd ones of a half
+  static constexpr uint32_t kQuarters = 4;  // of the 16 units, in 64-bit lanes: even and odd ones of a half
 
   static uint32_t bits_of(__m256 mask) { return static_cast<uint32_t>(_mm256_movemask_ps(mask)); }
 
@@ -228,8 +212,8 @@ class HalfLanes : public HalfProducts {
   }
 
   Key key_;
-  uint32_t draw_, unit_, low_of_draw_;
-  uint64_t product_[kParts4][4];
+  uint32_t draw_, unit_;
+  uint64_t product_[kQuarters][4];
 };
 
 }  // namespace

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "../block_rounds.h"
+
 namespace {
 
 using Vector = __m512i;
@@ -14,10 +16,6 @@ using Vector = __m512i;
 inline Vector broadcast(uint32_t value) { return _mm512_set1_epi64(static_cast<int64_t>(value)); }
 inline Vector high(Vector product) { return _mm512_shuffle_epi32(product, static_cast<_MM_PERM_ENUM>(0xF5)); }
 inline Vector combine(Vector a, Vector b, Vector c) { return _mm512_ternarylogic_epi32(a, b, c, 0x96); }
-
-constexpr uint32_t kM0 = 0xD2511F53u, kM1 = 0xCD9E8D57u, kW0 = 0x9E3779B9u, kW1 = 0xBB67AE85u;
-
-inline uint32_t upper(uint64_t product) { return static_cast<uint32_t>(product >> 32); }
 
 // Eight counters in 64-bit lanes.
 struct Counters {

@@ -1,9 +1,5 @@
 // The 16 units of a block as the lanes of a register of AVX-512.
 //
-// c1, the unit, is all that differs between lanes, so that the first round of Philox is scalar but for
-// one word, whose product in the second is the same for all words and purposes of a block; two more
-// products of rounds 2 and 3 are scalar.
-//
 // Included by the files of instruction sets, hence nothing here may have external linkage.
 #ifndef BSBN_AVX512_LANES_H
 #define BSBN_AVX512_LANES_H
@@ -20,11 +16,9 @@ class WideLanes : public WideProducts {
  public:
   WideLanes() = default;
   WideLanes(Key key, uint32_t draw, uint32_t unit) : key_(key), draw_(draw), unit_(unit) {
-    const uint64_t b = uint64_t{kM1} * draw;
-    low_of_draw_ = static_cast<uint32_t>(b);
     const Vector lane = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
     const Vector first = _mm512_add_epi64(lane, broadcast(unit));
-    const Vector common = broadcast(upper(b) ^ key.k0);
+    const Vector common = broadcast(CommonRounds::first(draw, key));
     for (int odd = 0; odd < 2; ++odd) {
       const Vector x0 = _mm512_xor_si512(_mm512_add_epi64(first, broadcast(static_cast<uint32_t>(odd))), common);
       product_[odd] = _mm512_mul_epu32(x0, _mm512_set1_epi64(kM0));
@@ -36,24 +30,14 @@ class WideLanes : public WideProducts {
   inline void philox(const uint32_t (&c0)[n], const uint32_t (&c3)[n], Vector (*w)[4]) const {
     Counters c[n][2];
     for (int i = 0; i < n; ++i) {
-      // the first round, and what of the second and the third is the same in all lanes
-      const uint64_t a1 = uint64_t{kM0} * c0[i];
-      const uint32_t x2 = upper(a1) ^ c3[i] ^ key_.k1, x3 = static_cast<uint32_t>(a1);
-      uint32_t k0 = key_.k0 + kW0, k1 = key_.k1 + kW1;
-      const uint64_t b2 = uint64_t{kM1} * x2;
-      const uint32_t y0 = upper(b2) ^ low_of_draw_ ^ k0, y1 = static_cast<uint32_t>(b2);
-      const Vector scalar2 = broadcast(x3 ^ k1);
-      k0 += kW0;
-      k1 += kW1;
-      const uint64_t a3 = uint64_t{kM0} * y0;
-      const Vector scalar3 = broadcast(y1 ^ k0), scalar4 = broadcast(upper(a3) ^ k1);
+      const CommonRounds common(c0[i], c3[i], draw_, key_);
       for (int odd = 0; odd < 2; ++odd) {
-        const Vector y2 = _mm512_xor_si512(high(product_[odd]), scalar2);
+        const Vector y2 = _mm512_xor_si512(high(product_[odd]), broadcast(common.second));
         const Vector b3 = _mm512_mul_epu32(y2, _mm512_set1_epi64(kM1));
-        c[i][odd].x0 = _mm512_xor_si512(high(b3), scalar3);
+        c[i][odd].x0 = _mm512_xor_si512(high(b3), broadcast(common.third));
         c[i][odd].x1 = b3;
-        c[i][odd].x2 = _mm512_xor_si512(product_[odd], scalar4);
-        c[i][odd].x3 = broadcast(static_cast<uint32_t>(a3));
+        c[i][odd].x2 = _mm512_xor_si512(product_[odd], broadcast(common.fourth));
+        c[i][odd].x3 = broadcast(common.last);
       }
     }
     uint32_t k0 = key_.k0 + 2 * kW0, k1 = key_.k1 + 2 * kW1;
@@ -271,7 +255,7 @@ class WideLanes : public WideProducts {
   }
 
   Key key_;
-  uint32_t draw_, unit_, low_of_draw_;
+  uint32_t draw_, unit_;
   Vector product_[2];
 };
 
