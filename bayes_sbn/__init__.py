@@ -62,6 +62,8 @@ _NAMES = {
     "RegressionEnsemble": "bayes_sbn.ensemble_regression",
     "Predictions": "bayes_sbn.predictions",
     "RegressionPredictions": "bayes_sbn.predictions_regression",
+    "NestedPredictions": "bayes_sbn.predictions_nested",
+    "NestedRegressionPredictions": "bayes_sbn.predictions_nested",
     "PackedPredictive": "bayes_sbn.predictive",
 }
 
@@ -102,6 +104,10 @@ if TYPE_CHECKING:
     from bayes_sbn.network_summary import summary as summary
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions
+    from bayes_sbn.predictions_nested import NestedPredictions as NestedPredictions
+    from bayes_sbn.predictions_nested import (
+        NestedRegressionPredictions as NestedRegressionPredictions,
+    )
     from bayes_sbn.predictions_regression import RegressionPredictions as RegressionPredictions
     from bayes_sbn.predictive import PackedPredictive as PackedPredictive
     from bayes_sbn.signs_average_pooled import average_pool1d as average_pool1d

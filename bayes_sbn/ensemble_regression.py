@@ -18,8 +18,10 @@ from numpy.typing import ArrayLike
 
 from bayes_sbn.container import REGRESSION_ENSEMBLE, Kind
 from bayes_sbn.ensemble import Ensemble
+from bayes_sbn.ensemble_blocks import repeated_rows
 from bayes_sbn.ensemble_networks import MAX_MEMORY
 from bayes_sbn.kernels.reference.cdf64 import Float64
+from bayes_sbn.predictions_nested import NestedRegressionPredictions
 from bayes_sbn.predictions_regression import RegressionPredictions
 
 
@@ -57,6 +59,30 @@ class RegressionEnsemble(Ensemble):
         )[..., 0]
         scales = np.broadcast_to(self.sigma_per_draw[:, None], means.shape)
         return RegressionPredictions(means, scales, attrs=self._origin(noise, row_offset))
+
+    def predict_nested(  # type: ignore[override]
+        self,
+        x: ArrayLike | torch.Tensor,
+        num_activations: int = 8,
+        *,
+        backend: str = "auto",
+        progress: bool | None = None,
+        max_memory: int = MAX_MEMORY,
+    ) -> NestedRegressionPredictions:
+        """The target's law under several draws of the activations for each of the weights.
+
+        Arguments as in :meth:`bayes_sbn.Ensemble.predict_nested`.
+        """
+        many = repeated_rows("predict_nested()", x, num_activations)
+        pred = self.predict(
+            many, backend=backend, noise="independent", progress=progress, max_memory=max_memory
+        )
+        shape = (len(self), num_activations, len(many) // num_activations)
+        return NestedRegressionPredictions(
+            pred.mean_per_draw.reshape(shape),
+            pred.scale_per_draw.reshape(shape),
+            attrs=pred.attrs,
+        )
 
     @property
     def sigma_per_draw(self) -> Float64:
