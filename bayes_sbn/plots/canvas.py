@@ -6,7 +6,8 @@ meaning alone: series differ by marker and dash too, areas by hatching or by the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +38,18 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)
 """Line styles in the same way."""
 
 
+FILLED: Mapping[str, Any] = {"color": BLUE, "alpha": 0.45, "edgecolor": "white"}
+"""Bars of the first of two histograms in one place."""
+
+HATCHED: Mapping[str, Any] = {
+    "facecolor": "none",
+    "edgecolor": VERMILLION,
+    "hatch": "////",
+    "linewidth": 1.2,
+}
+"""Bars of the second, through which the first is seen."""
+
+
 def new_figure(width: float, height: float) -> Figure:
     """A figure of that many inches, with a canvas of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -57,17 +70,29 @@ def open_frame(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def legend_above(ax: Axes, columns: int) -> None:
+def whole_numbers(ax: Axes, *names: Literal["x", "y"]) -> None:
+    """Ticks of these axes at whole numbers alone."""
+    from matplotlib.ticker import MaxNLocator
+
+    for name in names:
+        axis = ax.xaxis if name == "x" else ax.yaxis
+        axis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def legend_above(ax: Axes, columns: int, title: str | None = None) -> None:
     """The legend over the axes, where it hides nothing.
 
     Args:
         ax: the axes, with labelled artists.
         columns: entries side by side.
+        title: a line over the entries.
     """
     ax.legend(
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
         ncols=columns,
+        title=title,
+        title_fontsize="small",
         fontsize="small",
         frameon=False,
     )
