@@ -76,7 +76,7 @@ def whole_numbers(ax: Axes, *names: Literal["x", "y"]) -> None:
 
     for name in names:
         axis = ax.xaxis if name == "x" else ax.yaxis
-        axis.set_major_locator(MaxNLocator("auto", integer=True))
+        axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def legend_above(ax: Axes, columns: int, title: str | None = None) -> None:
