@@ -10,9 +10,16 @@ brier                  squared distance from the one-hot label, summed over clas
 ece, mce, rmsce        top-label calibration errors in 15 bins (a, b] of equal width
 reliability_curve      the bins behind them
 report                 all of these with intervals, as a table
+bootstrap_interval     an interval of any metric, from resamples of the rows
+compare                the difference of any metric between two predictions of the same rows
 =====================  ===========================================================================
 """
 
+from bayes_sbn.metrics.arguments import UndefinedMetricWarning as UndefinedMetricWarning
+from bayes_sbn.metrics.bootstrap import Comparison as Comparison
+from bayes_sbn.metrics.bootstrap import MetricInterval as MetricInterval
+from bayes_sbn.metrics.bootstrap import bootstrap_interval as bootstrap_interval
+from bayes_sbn.metrics.bootstrap import compare as compare
 from bayes_sbn.metrics.calibration import ReliabilityCurve as ReliabilityCurve
 from bayes_sbn.metrics.calibration import ece as ece
 from bayes_sbn.metrics.calibration import mce as mce
@@ -26,11 +33,16 @@ from bayes_sbn.metrics.scores import brier as brier
 from bayes_sbn.metrics.scores import nll as nll
 
 __all__ = [
+    "Comparison",
+    "MetricInterval",
     "MetricRow",
     "ReliabilityCurve",
     "Report",
+    "UndefinedMetricWarning",
     "accuracy",
+    "bootstrap_interval",
     "brier",
+    "compare",
     "ece",
     "mce",
     "nll",

@@ -7,13 +7,18 @@ is detached, brought to the host and read as NumPy.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+import inspect
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 ROW_SUM_TOLERANCE = 1e-6
 """How far the probabilities of a row may sum from 1: the rounding of a float32 softmax, no more."""
+
+
+class UndefinedMetricWarning(UserWarning):
+    """A metric is not defined for what it was given, and its value is NaN."""
 
 
 @runtime_checkable
@@ -27,6 +32,13 @@ class ProbabilisticPrediction(Protocol):
     @property
     def mean(self) -> npt.NDArray[np.float64]:
         """Class probabilities averaged over the draws, (rows, classes)."""
+
+
+def is_prediction(pred: object) -> TypeGuard[ProbabilisticPrediction]:
+    """Whether it has probabilities of draws; unlike ``isinstance``, without computing them."""
+    return all(
+        inspect.getattr_static(pred, name, None) is not None for name in ("probs_per_draw", "mean")
+    )
 
 
 Predicted = ProbabilisticPrediction | npt.ArrayLike
@@ -154,7 +166,7 @@ def probabilities_and_labels(
     call: str, pred: Predicted, y: object
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """The two arguments of a metric: probabilities (rows, classes) and labels (rows,)."""
-    if isinstance(pred, ProbabilisticPrediction):
+    if is_prediction(pred):
         probs = pred.mean  # A Predictions was checked when it was built.
     else:
         probs = check_probabilities(call, pred, ("row", "class"))

@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import Predicted, check_count, probabilities_and_labels
+from bayes_sbn.metrics.properties import metric_properties
 from bayes_sbn.metrics.scores import correctness
 
 
@@ -75,6 +76,7 @@ def reliability_curve(pred: Predicted, y: npt.ArrayLike, *, num_bins: int = 15) 
         )
 
 
+@metric_properties(better="less", minimum=0, biased_upwards=True)
 def ece(pred: Predicted, y: npt.ArrayLike, *, num_bins: int = 15) -> float:
     """Expected calibration error: mean over rows of the gap of their bin; top label, equal widths.
 
@@ -86,6 +88,7 @@ def ece(pred: Predicted, y: npt.ArrayLike, *, num_bins: int = 15) -> float:
     return float(ece_of_sums(*_sums("ece()", pred, y, num_bins)))
 
 
+@metric_properties(better="less", minimum=0, biased_upwards=True)
 def mce(pred: Predicted, y: npt.ArrayLike, *, num_bins: int = 15) -> float:
     """Maximum calibration error: the largest gap of a bin that has rows; top label, equal widths.
 
@@ -97,6 +100,7 @@ def mce(pred: Predicted, y: npt.ArrayLike, *, num_bins: int = 15) -> float:
     return float(mce_of_sums(*_sums("mce()", pred, y, num_bins)))
 
 
+@metric_properties(better="less", minimum=0, biased_upwards=True)
 def rmsce(pred: Predicted, y: npt.ArrayLike, *, num_bins: int = 15) -> float:
     """Root mean squared calibration error over rows; top label, equal widths.
 

@@ -36,10 +36,11 @@ import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import (
     Predicted,
-    ProbabilisticPrediction,
     check_level,
+    is_prediction,
     probabilities_and_labels,
 )
+from bayes_sbn.metrics.bootstrap import blocks, rank_of_ends, resampled_sums
 from bayes_sbn.metrics.calibration import (
     bin_of,
     calibration_gap,
@@ -63,7 +64,6 @@ CONVENTIONS = {
 """What each row of a report measures, in words."""
 
 _CALIBRATION_ERRORS = {"ece": ece_of_sums, "mce": mce_of_sums, "rmsce": rmsce_of_sums}
-_BLOCK = 2**21  # entries of a block of resampling weights, 16 MB
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def report(
         ...
     """
     probs, labels = probabilities_and_labels("report()", pred, y)
-    rank = _rank(bootstrap, check_level("report()", level))
+    rank = rank_of_ends("report()", bootstrap, check_level("report()", level))
     generator = np.random.default_rng(seed)
 
     losses = negative_log_probability(probs, labels)
@@ -210,7 +210,7 @@ def report(
     in_bin = np.eye(NUM_BINS)[bin_of(confidence, NUM_BINS)]
     gaps = in_bin * calibration_gap(probs, labels)[:, None]
     columns = np.concatenate([means, gaps, in_bin], axis=-1)
-    resampled = _resampled_sums(columns, bootstrap, generator)
+    resampled = resampled_sums(columns, bootstrap, generator)
     redrawn = _gaps_if_calibrated(confidence, in_bin, bootstrap, generator)
 
     rows = []
@@ -229,42 +229,9 @@ def report(
         low = min(max(2 * value - errors[bootstrap - rank], 0), value) if is_rejected else 0
         rows.append(_row(metric, value, low, max(2 * value - errors[rank - 1], value)))
 
-    num_draws = len(pred.probs_per_draw) if isinstance(pred, ProbabilisticPrediction) else None
+    num_draws = len(pred.probs_per_draw) if is_prediction(pred) else None
     num_rows, num_classes = probs.shape
     return Report(tuple(rows), num_rows, num_classes, num_draws, bootstrap, float(level), seed)
-
-
-def _rank(bootstrap: int, level: float) -> int:
-    """How far from either end of the sorted resamples the interval's ends are."""
-    if isinstance(bootstrap, bool) or not isinstance(bootstrap, int):
-        raise TypeError(
-            f"report() needs an integer number of resamples: received bootstrap={bootstrap!r}. "
-            "Write bootstrap=1000, say."
-        )
-    # The slack keeps 40 * (1 - 0.95) / 2, which is 1 in exact numbers, at 1.
-    rank = math.floor((bootstrap + 1) * (1 - level) / 2 + 1e-9)
-    if rank < 1:
-        needed = math.ceil(2 / (1 - level) - 1 - 1e-6)
-        raise ValueError(
-            f"report() needs at least {needed} resamples for intervals of level {level:g}: "
-            f"received bootstrap={bootstrap}. Write bootstrap={max(1000, needed)}, say."
-        )
-    return rank
-
-
-def _resampled_sums(
-    columns: npt.NDArray[np.float64], bootstrap: int, generator: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    """Sums of the columns over rows drawn with replacement, (bootstrap, columns)."""
-    num_rows = len(columns)
-    sums = np.empty((bootstrap, columns.shape[1]))
-    for block in _blocks(bootstrap, num_rows):
-        size = block.stop - block.start
-        drawn = generator.integers(num_rows, size=(size, num_rows))
-        drawn += num_rows * np.arange(size)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=size * num_rows).reshape(size, num_rows)
-        sums[block] = times.astype(np.float64) @ columns
-    return sums
 
 
 def _gaps_if_calibrated(
@@ -275,16 +242,10 @@ def _gaps_if_calibrated(
 ) -> npt.NDArray[np.float64]:
     """The bins' sums of gaps with every row correct at the rate it claims, (bootstrap, bins)."""
     sums = np.empty((bootstrap, in_bin.shape[1]))
-    for block in _blocks(bootstrap, len(confidence)):
+    for block in blocks(bootstrap, len(confidence)):
         uniform = generator.random((block.stop - block.start, len(confidence)))
         sums[block] = (confidence - (uniform < confidence)) @ in_bin
     return sums
-
-
-def _blocks(bootstrap: int, num_rows: int) -> Iterator[slice]:
-    size = max(1, _BLOCK // num_rows)
-    for start in range(0, bootstrap, size):
-        yield slice(start, min(start + size, bootstrap))
 
 
 def _means(sums: npt.NDArray[np.float64], num_rows: int) -> npt.NDArray[np.float64]:

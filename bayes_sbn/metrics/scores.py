@@ -16,8 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import Predicted, probabilities_and_labels
+from bayes_sbn.metrics.properties import metric_properties
 
 
+def _correct(pred: Predicted, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return correctness(*probabilities_and_labels("accuracy()", pred, y)).astype(np.float64)
+
+
+def _log_losses(pred: Predicted, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return negative_log_probability(*probabilities_and_labels("nll()", pred, y))
+
+
+def _squares(pred: Predicted, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return squared_distance(*probabilities_and_labels("brier()", pred, y))
+
+
+@metric_properties(better="greater", minimum=0, row_losses=_correct)
 def accuracy(pred: Predicted, y: npt.ArrayLike) -> float:
     """Share of rows whose most probable class is the label; the lowest class wins a tie.
 
@@ -25,10 +39,10 @@ def accuracy(pred: Predicted, y: npt.ArrayLike) -> float:
         pred: a Predictions, or probabilities (rows, classes).
         y: labels (rows,), integers in 0 ... classes - 1.
     """
-    probs, labels = probabilities_and_labels("accuracy()", pred, y)
-    return float(np.mean(correctness(probs, labels)))
+    return float(np.mean(_correct(pred, y)))
 
 
+@metric_properties(better="less", minimum=0, row_losses=_log_losses)
 def nll(pred: Predicted, y: npt.ArrayLike) -> float:
     """Mean negative log of the probability given to the label, in nats.
 
@@ -39,10 +53,10 @@ def nll(pred: Predicted, y: npt.ArrayLike) -> float:
         pred: a Predictions, or probabilities (rows, classes).
         y: labels (rows,), integers in 0 ... classes - 1.
     """
-    probs, labels = probabilities_and_labels("nll()", pred, y)
-    return float(np.mean(negative_log_probability(probs, labels)))
+    return float(np.mean(_log_losses(pred, y)))
 
 
+@metric_properties(better="less", minimum=0, row_losses=_squares)
 def brier(pred: Predicted, y: npt.ArrayLike) -> float:
     """Squared distance from the one-hot label, summed over classes and averaged over rows.
 
@@ -56,8 +70,7 @@ def brier(pred: Predicted, y: npt.ArrayLike) -> float:
         G. W. Brier. Verification of forecasts expressed in terms of probability. Monthly Weather
         Review 78, 1950.
     """
-    probs, labels = probabilities_and_labels("brier()", pred, y)
-    return float(np.mean(squared_distance(probs, labels)))
+    return float(np.mean(_squares(pred, y)))
 
 
 def correctness(

@@ -1,0 +1,88 @@
+"""What is known of a metric beyond its value: which way is better, its bias, its row losses.
+
+A metric is a function ``metric(pred, y) -> float``.  Resampling it goes better for knowing these of
+it (:mod:`bayes_sbn.metrics.bootstrap`); the function's own file states them by a decorator:
+
+>>> @metric_properties(better="less", minimum=0)
+... def error_rate(pred, y):
+...     return float(np.mean(np.argmax(pred, axis=-1) != y))
+>>> properties_of(error_rate).better
+'less'
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Metric = Callable[[Any, Any], float]
+"""A scalar of predictions and observations, ``metric(pred, y)``."""
+
+RowLosses = Callable[[Any, Any], npt.NDArray[np.float64]]
+"""The numbers (rows,) whose mean is the metric."""
+
+_Function = TypeVar("_Function", bound=Callable[..., float])
+
+
+@dataclass(frozen=True)
+class MetricProperties:
+    """What is known of a metric.
+
+    Args:
+        better: whether "less" or "greater" is better.
+        minimum: the least value it can take.
+        biased_upwards: whether chance differences add up in it, as in a binned calibration error:
+            it is positive in expectation also where the population's is 0.
+        row_losses: the numbers whose mean over rows it is, if it is one.
+    """
+
+    better: Literal["less", "greater"]
+    minimum: float = -math.inf
+    biased_upwards: bool = False
+    row_losses: RowLosses | None = None
+
+
+_PROPERTIES: dict[Callable[..., float], MetricProperties] = {}
+
+
+def metric_properties(
+    *,
+    better: Literal["less", "greater"],
+    minimum: float = -math.inf,
+    biased_upwards: bool = False,
+    row_losses: RowLosses | None = None,
+) -> Callable[[_Function], _Function]:
+    """A decorator that notes the properties of a metric and leaves the function as it is.
+
+    Args:
+        better: whether "less" or "greater" is better.
+        minimum: the least value it can take.
+        biased_upwards: whether it is positive by chance where the population's is 0.
+        row_losses: a function of ``(pred, y)`` that gives the numbers whose mean it is.
+    """
+    properties = MetricProperties(better, minimum, biased_upwards, row_losses)
+
+    def note(metric: _Function) -> _Function:
+        _PROPERTIES[metric] = properties
+        return metric
+
+    return note
+
+
+def properties_of(metric: Callable[..., float]) -> MetricProperties | None:
+    """The properties of a metric, or None for a function of which nothing was said.
+
+    ``functools.partial(ece, num_bins=10)`` has those of ``ece``, but no row losses.
+    """
+    if isinstance(metric, functools.partial):
+        of_whole = properties_of(metric.func)
+        if of_whole is None:
+            return None
+        return MetricProperties(of_whole.better, of_whole.minimum, of_whole.biased_upwards)
+    return _PROPERTIES.get(metric)
