@@ -39,8 +39,8 @@ def score_against_draws(
     """Accuracy and NLL of random subsets of the draws, against how many draws are in them.
 
     The line is the median over the subsets, the band their middle share, and the dashed line the
-    score of all draws.  Where the NLL of the middle subset is infinite, a label having probability
-    0 under all its draws, no line is drawn, and the axis says so.
+    score of all draws.  Where a label has probability 0 under all draws of a subset its NLL is
+    infinite, which the axis then says; no line is drawn where the median is.
 
     Args:
         pred: a Predictions.
@@ -74,8 +74,7 @@ def score_against_draws(
     figure = new_figure(8.0, 3.2) if figure is None else figure
     left, right = figure.subplots(1, 2)
     for ax, scores, name in ((left, accuracy, "accuracy"), (right, nll, "NLL, nats a row")):
-        _draw_scores(ax, sizes, scores, level)
-        ax.set(xlabel="draws", ylabel=name)
+        _draw_scores(ax, sizes, scores, level, name)
     left.legend(loc="lower right", fontsize="small", edgecolor="white")
     return figure
 
@@ -105,25 +104,33 @@ def subset_scores(
     return accuracy, nll
 
 
-def _draw_scores(ax: Axes, sizes: npt.NDArray[np.integer], scores: Float64, level: float) -> None:
+def _draw_scores(
+    ax: Axes, sizes: npt.NDArray[np.integer], scores: Float64, level: float, name: str
+) -> None:
     # Quantiles that are scores of subsets, since between a finite one and infinity there is none.
     tail = (1 - level) / 2
     low, middle, high = np.quantile(scores, [tail, 0.5, 1 - tail], axis=0, method="inverted_cdf")
-    finite = np.isfinite(middle)
-    top = np.where(np.isfinite(high), high, np.nanmax(np.where(np.isfinite(high), high, np.nan)))
+    is_finite = np.isfinite(middle)
+    # A band that is open above ends at the highest finite score.
+    top = np.where(np.isfinite(high), high, np.max(scores, where=np.isfinite(scores), initial=0))
     ax.fill_between(
-        sizes[finite],
-        low[finite],
-        top[finite],
+        sizes[is_finite],
+        low[is_finite],
+        top[is_finite],
         color=BLUE,
         alpha=0.3,
         linewidth=0,
         label=f"{100 * level:g} % of {len(scores)} subsets",
     )
-    ax.plot(
-        sizes[finite], middle[finite], "o-", color=BLUE, markersize=3.5, label="median of subsets"
-    )
-    ax.axhline(middle[-1], color=INK, linewidth=1, linestyle="--", label=f"all {sizes[-1]} draws")
-    ax.set_xscale("log")
+    x, y = sizes[is_finite], middle[is_finite]
+    ax.plot(x, y, "o-", color=BLUE, markersize=3.5, label="median of subsets")
+    if is_finite[-1]:
+        label = f"all {sizes[-1]} draws"
+        ax.axhline(middle[-1], color=INK, linewidth=1, linestyle="--", label=label)
+    ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_xlim(0.9, 1.1 * sizes[-1])
+    number = int(np.isinf(scores).sum(axis=0).max())
+    remark = f"\n(infinite for up to {number} of {len(scores)} subsets)" if number else ""
+    ax.set(xlabel="draws", ylabel=name + remark)
     open_frame(ax)
