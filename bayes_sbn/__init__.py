@@ -59,7 +59,11 @@ _NAMES = {
     "summary": "bayes_sbn.network_summary",
     "Posterior": "bayes_sbn.posterior",
     "Ensemble": "bayes_sbn.ensemble",
+    "RegressionEnsemble": "bayes_sbn.ensemble_regression",
     "Predictions": "bayes_sbn.predictions",
+    "RegressionPredictions": "bayes_sbn.predictions_regression",
+    "NestedPredictions": "bayes_sbn.predictions_nested",
+    "NestedRegressionPredictions": "bayes_sbn.predictions_nested",
     "PackedPredictive": "bayes_sbn.predictive",
 }
 
@@ -89,6 +93,7 @@ if TYPE_CHECKING:
     from bayes_sbn.elbo import TraceEstimator_ELBO as TraceEstimator_ELBO
     from bayes_sbn.elbo_parallel import DataParallel_ELBO as DataParallel_ELBO
     from bayes_sbn.ensemble import Ensemble as Ensemble
+    from bayes_sbn.ensemble_regression import RegressionEnsemble as RegressionEnsemble
     from bayes_sbn.estimators import Estimator as Estimator
     from bayes_sbn.estimators import Site as Site
     from bayes_sbn.estimators import register_estimator as register_estimator
@@ -99,6 +104,11 @@ if TYPE_CHECKING:
     from bayes_sbn.network_summary import summary as summary
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions
+    from bayes_sbn.predictions_nested import NestedPredictions as NestedPredictions
+    from bayes_sbn.predictions_nested import (
+        NestedRegressionPredictions as NestedRegressionPredictions,
+    )
+    from bayes_sbn.predictions_regression import RegressionPredictions as RegressionPredictions
     from bayes_sbn.predictive import PackedPredictive as PackedPredictive
     from bayes_sbn.signs_average_pooled import average_pool1d as average_pool1d
     from bayes_sbn.signs_average_pooled import average_pool2d as average_pool2d

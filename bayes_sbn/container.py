@@ -63,14 +63,21 @@ COMPONENTS_VERSION = 4
 """Version 4 has several components, and weights that share factors; in all else it is version 3."""
 ENSEMBLE_VERSION = 5
 """Version 5 is the first of ensembles."""
+NORMAL_VERSION = 6
+"""Version 6 is of posteriors of a real target; in all else it is version 4."""
+REGRESSION_ENSEMBLE_VERSION = 7
+"""Version 7 is the first of ensembles that predict a real target."""
 
 POSTERIOR = Kind(
     "Posterior.load",
     "posterior.save(path)",
-    (FIRST_VERSION, REAL_LAYERS_VERSION, RECALIBRATED_VERSION, COMPONENTS_VERSION),
+    (FIRST_VERSION, REAL_LAYERS_VERSION, RECALIBRATED_VERSION, COMPONENTS_VERSION, NORMAL_VERSION),
 )
 ENSEMBLE = Kind("Ensemble.load", "ensemble.save(path)", (ENSEMBLE_VERSION,))
-KINDS = (POSTERIOR, ENSEMBLE)
+REGRESSION_ENSEMBLE = Kind(
+    "RegressionEnsemble.load", "ensemble.save(path)", (REGRESSION_ENSEMBLE_VERSION,)
+)
+KINDS = (POSTERIOR, ENSEMBLE, REGRESSION_ENSEMBLE)
 
 T = TypeVar("T")
 

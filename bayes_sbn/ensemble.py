@@ -22,7 +22,13 @@ import torch
 from numpy.typing import ArrayLike
 
 from bayes_sbn.ensemble_activations import Int8, run_activations
-from bayes_sbn.ensemble_blocks import Block, Drawn, checked_inputs, run_blocks
+from bayes_sbn.ensemble_blocks import (
+    Block,
+    Drawn,
+    checked_inputs,
+    repeated_rows,
+    run_blocks,
+)
 from bayes_sbn.ensemble_labels import draw_labels
 from bayes_sbn.ensemble_networks import MAX_MEMORY, EnsembleNetworks
 from bayes_sbn.kernels.ensemble import class_probabilities
@@ -32,6 +38,7 @@ from bayes_sbn.kernels.reference.network import output_logits
 from bayes_sbn.kernels.reference.sampling import Int64
 from bayes_sbn.predictions import Predictions
 from bayes_sbn.predictions_moments import PredictionMoments, RunningMoments
+from bayes_sbn.predictions_nested import NestedPredictions
 
 
 class Ensemble(EnsembleNetworks):
@@ -113,6 +120,36 @@ class Ensemble(EnsembleNetworks):
         for block in self._blocks(call, inputs, backend, noise, row_offset, progress, max_memory):
             moments.add(block.rows, class_probabilities(block.network, block.dots, backend))
         return moments.result(len(self), self._origin(noise, row_offset))
+
+    def predict_nested(
+        self,
+        x: ArrayLike | torch.Tensor,
+        num_activations: int = 8,
+        *,
+        backend: str = "auto",
+        progress: bool | None = None,
+        max_memory: int = MAX_MEMORY,
+    ) -> NestedPredictions:
+        """Class probabilities under several draws of the activations for each of the weights.
+
+        They tell the uncertainty of the weights from that of the activations.  The draws of the
+        activations are those of ``"independent"`` noise: that of place m of row n is what
+        ``predict(x, noise="independent", row_offset=m * len(x))`` gives the row.
+
+        Args:
+            x: rows, shape (rows, inputs).
+            num_activations: draws of the activations for each draw of the weights.
+            backend: as in :meth:`predict`.
+            progress: as in :meth:`predict`.
+            max_memory: as in :meth:`predict`.
+        """
+        many = repeated_rows("predict_nested()", x, num_activations)
+        pred = self.predict(
+            many, backend=backend, noise="independent", progress=progress, max_memory=max_memory
+        )
+        num_rows = len(many) // num_activations
+        shape = (len(self), num_activations, num_rows, self.num_classes)
+        return NestedPredictions(pred.probs_per_draw.reshape(shape), attrs=pred.attrs)
 
     def integer_logits(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from bayes_sbn.kernels.reference.network import (
 from bayes_sbn.kernels.reference.real_weights import Int16
 from bayes_sbn.kernels.reference.sampling import Int64, Key, UInt32
 from bayes_sbn.kernels.streams import BACKENDS, Stream, stream
+from bayes_sbn.metrics.arguments import check_count, to_numpy
 
 NOISE_MODES = ("shared", "independent")
 
@@ -98,6 +99,13 @@ def checked_inputs(
             "in [0, 2**32). Number the rows of your data set from 0."
         )
     return inputs
+
+
+def repeated_rows(call: str, x: ArrayLike | torch.Tensor, times: int) -> np.ndarray[Any, Any]:
+    """All rows, so many times one after the other."""
+    number = check_count(call, "num_activations", times, minimum=1, usual=8)
+    rows = to_numpy(x)
+    return np.concatenate([rows] * number) if rows.ndim else rows
 
 
 def measured_units(

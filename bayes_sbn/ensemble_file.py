@@ -9,6 +9,7 @@ laws of its layers.  The tensors are
                                          in), of one draw where all share the weights
     ``{site}.scale``, ``{site}.bias``    float64, (draws, out), where the draws measured statistics
     ``{component}.{site}.scale``, ``{component}.{site}.bias``    float64, (out,)
+    ``sigmas``                           float64, (components,), of a real target's noise
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ import torch
 from bayes_sbn.bits import PackedBits, num_words
 from bayes_sbn.container import (
     ENSEMBLE,
-    ENSEMBLE_VERSION,
+    REGRESSION_ENSEMBLE,
     Array,
     Json,
+    Kind,
     digest_of,
     json_copy,
     read_container,
@@ -58,6 +60,7 @@ class StoredEnsemble:
     seed: int
     stream: int
     attrs: Json
+    sigmas: Float64 | None
 
 
 def write_ensemble(
@@ -71,9 +74,12 @@ def write_ensemble(
     seed: int,
     stream: int,
     attrs: Mapping[str, object],
+    sigmas: Float64 | None = None,
 ) -> None:
     """Write a file whole, or leave the old one as it is."""
     tensors: dict[str, Array] = {"draws": draws, "components": components}
+    if sigmas is not None:
+        tensors["sigmas"] = sigmas
     for site, own in enumerate(weights):
         tensors[f"{site}.weights"] = _array(own)
         measured = units[site]
@@ -102,7 +108,8 @@ def write_ensemble(
     }
     header["digest"] = digest_of(header, tensors)
     header["attrs"] = json_copy(attrs)
-    write_container(path, header, tensors, ENSEMBLE_VERSION)
+    kind = ENSEMBLE if sigmas is None else REGRESSION_ENSEMBLE
+    write_container(path, header, tensors, kind.versions[-1])
 
 
 def _array(weights: object) -> Array:
@@ -113,25 +120,29 @@ def _array(weights: object) -> Array:
     return np.ascontiguousarray(array[:1] if array.strides[0] == 0 else array)
 
 
-def read_ensemble(path: str | os.PathLike[str]) -> StoredEnsemble:
+def read_ensemble(kind: Kind, path: str | os.PathLike[str]) -> StoredEnsemble:
     """The content of a file, which is not trusted.
+
+    Args:
+        kind: of ensemble that is asked for.
+        path: the file.
 
     Raises:
         OSError: the file cannot be opened.
         ValueError: it is not an ensemble, of another format version, truncated or damaged.
     """
-    header, tensors = read_container(ENSEMBLE, path)
+    header, tensors = read_container(kind, path)
     named = {name: value for name, value in header.items() if name not in ("attrs", "digest")}
     try:
-        stored = _from_parts(header, dict(tensors))
+        stored = _from_parts(header, dict(tensors), is_regression=kind is REGRESSION_ENSEMBLE)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        refuse(ENSEMBLE, path, f"its content does not describe an ensemble ({error})")
+        refuse(kind, path, f"its content does not describe an ensemble ({error})")
     if header.get("digest") != digest_of(named, tensors):
-        refuse(ENSEMBLE, path, "its numbers are not those it was saved with")
+        refuse(kind, path, "its numbers are not those it was saved with")
     return stored
 
 
-def _from_parts(header: Json, left: dict[str, Array]) -> StoredEnsemble:
+def _from_parts(header: Json, left: dict[str, Array], *, is_regression: bool) -> StoredEnsemble:
     entries = typed(header, "components", list)
     step = typed(header, "input_scale", float)
     if not (math.isfinite(step) and step > 0):
@@ -153,6 +164,7 @@ def _from_parts(header: Json, left: dict[str, Array]) -> StoredEnsemble:
     for site, layer in enumerate(networks[0].layers):
         weights.append(_weights(left, site, layer, number))
         units.append(_measured(left, site, layer.num_units, number))
+    sigmas = _sigmas(left, networks) if is_regression else None
     if left:
         raise ValueError("it has tensors that are not those of its layers")
     return StoredEnsemble(
@@ -164,7 +176,17 @@ def _from_parts(header: Json, left: dict[str, Array]) -> StoredEnsemble:
         seed=_seed(header, "seed"),
         stream=_seed(header, "stream"),
         attrs=typed(header, "attrs", dict),
+        sigmas=sigmas,
     )
+
+
+def _sigmas(left: dict[str, Array], networks: Sequence[Network]) -> Float64:
+    sigmas = _finite(left, "sigmas", (len(networks),))
+    if (sigmas <= 0).any():
+        raise ValueError(f"sigmas {sigmas.tolist()} are not positive")
+    if networks[0].layers[-1].num_units != 1:
+        raise ValueError("its last layer has more than the unit of one real target")
+    return sigmas
 
 
 def _layers(entries: object, component: int, left: dict[str, Array]) -> list[StoredLayer]:

@@ -10,14 +10,16 @@ import operator
 import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
+from bayes_sbn.container import ENSEMBLE, Kind
 from bayes_sbn.ensemble_blocks import Drawn, measured_units
 from bayes_sbn.ensemble_file import read_ensemble, write_ensemble
 from bayes_sbn.ensemble_weights import Weights, draw_weights, is_shared_by_draws, part_of
 from bayes_sbn.kernels.reference.calibration import units_of_draws
+from bayes_sbn.kernels.reference.cdf64 import Float64
 from bayes_sbn.kernels.reference.components import Mixture
 from bayes_sbn.kernels.reference.inputs import Inputs
 from bayes_sbn.kernels.reference.network import KernelLayer, Units
@@ -40,7 +42,11 @@ class EnsembleNetworks:
         calibration: the rows, int16 of shape (rows, inputs), by which the draws measure the
             statistics of layers that have none; None where all layers have theirs.
         components: the network of each draw, where it is known; else it follows from the seed.
+        sigmas: of networks that predict a real target, the standard deviation of its noise by
+            component, (components,); None where there are class labels.
     """
+
+    _kind: ClassVar[Kind] = ENSEMBLE
 
     def __init__(
         self,
@@ -52,6 +58,7 @@ class EnsembleNetworks:
         attrs: Mapping[str, object] | None = None,
         calibration: Inputs | None = None,
         components: Int64 | None = None,
+        sigmas: Float64 | None = None,
     ) -> None:
         layers = [layer for network in mixture.networks for layer in network.layers]
         needed = any(layer.eps is not None for layer in layers)
@@ -73,6 +80,7 @@ class EnsembleNetworks:
         self.components = np.array(found, np.int64)
         self.components.flags.writeable = False
         self._units: tuple[Units | None, ...] | None = None
+        self.sigmas = None if sigmas is None else np.array(sigmas, np.float64)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the networks to a file, one bit a ±1 weight: whole, or not at all, whatever fails.
@@ -89,6 +97,7 @@ class EnsembleNetworks:
             seed=self.seed,
             stream=self.stream,
             attrs=self.attrs,
+            sigmas=self.sigmas,
         )
 
     @classmethod
@@ -101,7 +110,7 @@ class EnsembleNetworks:
             OSError: the file cannot be opened.
             ValueError: it is not an ensemble, of another format version, truncated or damaged.
         """
-        stored = read_ensemble(path)
+        stored = read_ensemble(cls._kind, path)
         ensemble = cls(
             stored.mixture,
             stored.draws,
@@ -109,6 +118,7 @@ class EnsembleNetworks:
             stream=stored.stream,
             attrs=stored.attrs,
             components=stored.components,
+            sigmas=stored.sigmas,
         )
         ensemble.__dict__["weights"] = stored.weights
         ensemble._units = stored.units
@@ -189,6 +199,7 @@ class EnsembleNetworks:
             attrs=self.attrs,
             calibration=self.calibration,
             components=self.components[index],
+            sigmas=self.sigmas,
         )
         if not len(part):
             raise ValueError(
@@ -208,6 +219,6 @@ class EnsembleNetworks:
     def __repr__(self) -> str:
         sizes = [self.num_inputs, *(layer.num_units for layer in self._shapes)]
         return (
-            f"Ensemble({len(self)} draws of {'-'.join(map(str, sizes))}, seed={self.seed}, "
-            f"stream={self.stream}, {self.memory:,} bytes packed)"
+            f"{type(self).__name__}({len(self)} draws of {'-'.join(map(str, sizes))}, "
+            f"seed={self.seed}, stream={self.stream}, {self.memory:,} bytes packed)"
         )

@@ -41,6 +41,7 @@ from bayes_sbn.container import (
     write_container,
 )
 from bayes_sbn.ensemble import Ensemble
+from bayes_sbn.ensemble_regression import RegressionEnsemble
 from bayes_sbn.kernels.reference.components import Mixture
 from bayes_sbn.kernels.reference.inputs import input_values, round_inputs
 from bayes_sbn.kernels.reference.network import Network
@@ -68,7 +69,9 @@ class Posterior(PosteriorSizes):
     Args:
         components: the networks and their weights; or, of a single one, its layers.
         input_scale: the size of one step of the 16-bit inputs.
-        likelihood: ``"categorical"``: the last layer's values are logits of classes.
+        likelihood: ``"categorical"``: the last layer's values are logits of classes; or
+            ``"normal"``: its one value is the mean of a real target, whose noise has the standard
+            deviation ``sigma`` of the component.
         temperature: factor of the KL in the fit, if known.
         attrs: anything to keep with it, of types that JSON knows.
         package_version: version of the package that made it.
@@ -107,6 +110,7 @@ class Posterior(PosteriorSizes):
                 self.input_scale,
                 self.input_limit,
                 self.temperature,
+                component.sigma,
             )
         check_components(self.components)
 
@@ -170,7 +174,7 @@ class Posterior(PosteriorSizes):
         given = list(posteriors)
         first = mixable(cls, given)
         components = [
-            Component(weight * component.weight, component.layers)
+            Component(weight * component.weight, component.layers, component.sigma)
             for weight, each in zip(normalised(weights, len(given)), given, strict=True)
             for component in each.components
         ]
@@ -220,6 +224,8 @@ class Posterior(PosteriorSizes):
     ) -> Ensemble:
         """An ensemble of binary networks, one bit a ±1 weight and 16 bits a real one.
 
+        Of a real target it is a :class:`bayes_sbn.RegressionEnsemble`.
+
         Draw s of a seed and stream is always the same network: ``draw(200)[:100]`` has the
         networks of ``draw(100)``.  Of several components each draw has one, with the probability
         that is its weight; draws are stratified, so that with C equal weights any C draws in a row
@@ -246,8 +252,17 @@ class Posterior(PosteriorSizes):
             attrs["calibration_rows"] = len(rows)
             attrs["calibration"] = hashlib.sha256(rows.astype("<i2").tobytes()).hexdigest()
         draws = np.arange(num_draws, dtype=np.int64)
-        return Ensemble(
-            self._mixture, draws, seed=seed, stream=stream, attrs=attrs, calibration=rows
+        kind, sigmas = Ensemble, None
+        if self.likelihood == "normal":
+            kind, sigmas = RegressionEnsemble, np.array([each.sigma for each in self.components])
+        return kind(
+            self._mixture,
+            draws,
+            seed=seed,
+            stream=stream,
+            attrs=attrs,
+            calibration=rows,
+            sigmas=sigmas,
         )
 
     def mode(self) -> Posterior:

@@ -1,4 +1,4 @@
-"""Layers that make one network, from the inputs through noisy signs to the logits of classes.
+"""Layers that make one network, from the inputs through noisy signs to logits, or to a mean.
 
 And the numbers that go with them, checked together.
 """
@@ -28,7 +28,7 @@ LAYER_KINDS: dict[str, LayerKind] = {
 """Kinds of layers by the name that a file has for them; without one it is ``sign``."""
 
 
-LIKELIHOODS = ("categorical",)
+LIKELIHOODS = ("categorical", "normal")
 _LARGEST_PRE_ACTIVATION = 1e300  # differences of logits stay finite
 
 
@@ -48,6 +48,7 @@ def check_network(
     input_scale: float,
     input_limit: float,
     temperature: float | None,
+    sigma: float | None,
 ) -> None:
     """Raise unless the layers make one network with a likelihood.
 
@@ -57,11 +58,12 @@ def check_network(
         input_scale: the step of the inputs.
         input_limit: the largest magnitude of an input.
         temperature: of the fit, or None.
+        sigma: standard deviation of a normal target, else None.
     """
     if likelihood not in LIKELIHOODS:
         raise ValueError(
             f"Posterior(likelihood={likelihood!r}): this version has "
-            f"{', '.join(map(repr, LIKELIHOODS))} only."
+            f"{' and '.join(map(repr, LIKELIHOODS))} only."
         )
     if not (math.isfinite(input_scale) and input_scale > 0):
         raise ValueError(
@@ -74,6 +76,7 @@ def check_network(
             "not negative, or None if it is not known."
         )
     check_chain(layers)
+    _check_head(layers[-1], likelihood, sigma)
     ranks = {layer.rank for layer in layers if isinstance(layer, LowRankPosteriorLayer)}
     if len(ranks) > 1:
         raise ValueError(
@@ -100,7 +103,7 @@ def check_network(
 
 
 def check_chain(layers: Sequence[Layer]) -> None:
-    """Raise unless the layers make one network, from the inputs to the logits of classes."""
+    """Raise unless the layers make one network, from the inputs to the last."""
     if not layers:
         raise ValueError("Posterior(layers=()): a network has at least one layer.")
     if len({layer.site for layer in layers}) < len(layers):
@@ -121,8 +124,30 @@ def check_chain(layers: Sequence[Layer]) -> None:
                 f'Posterior: layer "{layer.name}" has noise {layer.noise!r}: the last layer has '
                 "noise None, and every other one a law, such as 'logistic'."
             )
-    if layers[-1].num_units < 2:
+
+
+def _check_head(last: Layer, likelihood: str, sigma: float | None) -> None:
+    """Raise unless the last layer's units are what the likelihood takes."""
+    if likelihood == "categorical":
+        if last.num_units < 2:
+            raise ValueError(
+                f'Posterior: the last layer "{last.name}" has one unit: a categorical likelihood '
+                "has a unit for each of at least two classes."
+            )
+        if sigma is not None:
+            raise ValueError(
+                f"Posterior: a component has sigma={sigma!r}, which is the standard deviation of a "
+                "real target. Write likelihood='normal', or leave sigma out."
+            )
+        return
+    if last.num_units != 1:
         raise ValueError(
-            f'Posterior: the last layer "{layers[-1].name}" has one unit: a categorical likelihood '
-            "has a unit for each of at least two classes."
+            f'Posterior(likelihood="normal"): the last layer "{last.name}" has {last.num_units} '
+            "units, and there is one real target a row. Make a posterior for each target."
+        )
+    if sigma is None or not (math.isfinite(sigma) and sigma > 0):
+        raise ValueError(
+            f'Posterior(likelihood="normal"): a component has sigma={sigma!r}, the standard '
+            "deviation of the target's noise: a positive finite number. Write "
+            "Component(1.0, layers, sigma=0.5)."
         )

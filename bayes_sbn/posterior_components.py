@@ -30,18 +30,21 @@ class Component:
     Args:
         weight: the probability.
         layers: from the inputs to the logits; the last alone has no noise.
+        sigma: standard deviation of a real target's noise; None of class labels.
     """
 
     weight: float
     layers: tuple[Layer, ...]
+    sigma: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", float(self.weight))
         object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "sigma", None if self.sigma is None else float(self.sigma))
 
     def mode(self) -> Component:
         """The component with every weight fixed."""
-        return Component(self.weight, tuple(layer.mode() for layer in self.layers))
+        return Component(self.weight, tuple(layer.mode() for layer in self.layers), self.sigma)
 
     @property
     def entropy(self) -> float:

@@ -80,8 +80,9 @@ def export(model: object, guide: object) -> Export:
     for site, entry in enumerate(entries):
         _need(f"layer {site} of model.architecture()", entry, _LAYER)
     priors, reals = guide.prior_probabilities(), _real_numbers(guide)
+    sigma = _number_or_none(architecture.get("sigma"))
     components = [
-        Component(weight, _layers(entries, signs, priors, reals))
+        Component(weight, _layers(entries, signs, priors, reals), sigma)
         for weight, signs in _sign_numbers(guide)
     ]
     step = float(_numbers(architecture["input_scale"]))

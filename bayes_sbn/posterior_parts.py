@@ -2,7 +2,8 @@ r"""A posterior as what a file holds: JSON and arrays by name, and back.
 
 A single component is ``"layers": [...]`` with arrays ``"{layer}.{name}"``; several are
 ``"components": [{"weight": ..., "layers": [...]}, ...]`` with arrays
-``"{component}.{layer}.{name}"``.
+``"{component}.{layer}.{name}"``.  A component of a real target has its ``"sigma"`` beside its
+layers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from bayes_sbn.container import (
     COMPONENTS_VERSION,
     FIRST_VERSION,
+    NORMAL_VERSION,
     REAL_LAYERS_VERSION,
     RECALIBRATED_VERSION,
     Array,
@@ -25,6 +27,8 @@ from bayes_sbn.posterior_low_rank_layer import LowRankPosteriorLayer
 
 def least_version(components: Sequence[Component]) -> int:
     """The oldest version of the file format that can hold them."""
+    if any(component.sigma is not None for component in components):
+        return NORMAL_VERSION
     layers = [layer for component in components for layer in component.layers]
     if len(components) > 1 or any(isinstance(layer, LowRankPosteriorLayer) for layer in layers):
         return COMPONENTS_VERSION
@@ -37,14 +41,18 @@ def parts_of(components: Sequence[Component]) -> tuple[Json, dict[str, Array]]:
     """Components as JSON and arrays; :func:`components_from` is the inverse."""
     if len(components) == 1:
         entries, tensors = _layer_parts(components[0].layers, "")
-        return {"layers": entries}, tensors
+        return {"layers": entries, **_sigma(components[0])}, tensors
     found: list[Json] = []
     tensors = {}
     for index, component in enumerate(components):
         entries, own = _layer_parts(component.layers, f"{index}.")
-        found.append({"weight": component.weight, "layers": entries})
+        found.append({"weight": component.weight, "layers": entries, **_sigma(component)})
         tensors.update(own)
     return {"components": found}, tensors
+
+
+def _sigma(component: Component) -> Json:
+    return {} if component.sigma is None else {"sigma": component.sigma}
 
 
 def _layer_parts(layers: Sequence[Layer], prefix: str) -> tuple[list[Json], dict[str, Array]]:
@@ -70,13 +78,14 @@ def components_from(
             Component(
                 typed(_dict(entry), "weight", float),
                 _layers_from(_dict(entry)["layers"], left, f"{index}."),
+                _sigma_from(_dict(entry)),
             )
             for index, entry in enumerate(_list(header["components"], "components"))
         )
         if len(found) < 2:
             raise ValueError("it has several components, of which there are fewer than two")
     else:
-        found = (Component(1.0, _layers_from(header["layers"], left, "")),)
+        found = (Component(1.0, _layers_from(header["layers"], left, ""), _sigma_from(header)),)
     if left:
         raise ValueError("its tensors are not those of its layers")
     return found
@@ -93,6 +102,10 @@ def _layers_from(entries: object, left: dict[str, Array], prefix: str) -> tuple[
         own = {name: left.pop(full) for name, full in names.items()}
         layers.append(kind.from_parts(entry, own))
     return tuple(layers)
+
+
+def _sigma_from(entry: Mapping[str, object]) -> float | None:
+    return typed(entry, "sigma", float) if "sigma" in entry else None
 
 
 def _list(value: object, what: str) -> list[Json]:

@@ -3,7 +3,8 @@ r"""What a model and a guide state to be exported as a posterior.
 * ``model.architecture()`` returns ``{"likelihood": str, "input_scale": float, "layers": [...]}``,
   each layer ``{"name", "weight_site", "scale", "bias", "noise", "noise_scale"}``: scale and bias
   with a number for each unit, noise a name or None, from the inputs to the logits; a layer whose
-  statistics each draw measures has its ``"normalisation_eps"`` too;
+  statistics each draw measures has its ``"normalisation_eps"`` too; the likelihood ``"normal"``
+  has a ``"sigma"`` beside it, the standard deviation of the target's noise;
 * ``guide.weight_probabilities()`` returns ``P(w = +1)`` of each weight site by name;
 * ``guide.prior_probabilities()`` returns the same of the prior;
 * ``guide.component_weights()`` and ``guide.component_probabilities()``, of a mixture, return the

@@ -9,19 +9,22 @@ intervals, quantiles, and the entropy of :math:`\bar p` in its aleatoric and epi
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
-from types import MappingProxyType
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import check_labels, check_level, check_probabilities
-from bayes_sbn.predictions_file import damaged, read_predictions, write_predictions
+from bayes_sbn.predictions_base import PredictionsBase, read_only
+from bayes_sbn.predictions_file import Kind
+from bayes_sbn.predictions_samples import (
+    frequencies,
+    one_of,
+    probabilities_of,
+    site_values,
+)
 from bayes_sbn.uncertainty import (
     Correction,
     Decomposition,
@@ -34,7 +37,7 @@ from bayes_sbn.uncertainty import (
 _BLOCK = 2**17  # entries of a block of rows in quantiles, 1 MB
 
 
-class Predictions:
+class Predictions(PredictionsBase):
     """Class probabilities of every draw, over the dims (draw, row, class); immutable.
 
     A float64 array is held as it is, not copied: do not write to it afterwards.  What is computed
@@ -57,25 +60,63 @@ class Predictions:
     dims: ClassVar[tuple[str, str, str]] = ("draw", "row", "class")
     """The names of the axes of ``probs_per_draw``."""
 
+    _kind = Kind("Predictions", "bayes_sbn.predictions", dims, ("probs_per_draw",))
+
     def __init__(
         self, probs_per_draw: npt.ArrayLike, *, attrs: Mapping[str, object] | None = None
     ) -> None:
         probs = check_probabilities(
             "Predictions()", probs_per_draw, self.dims, may_have_no_rows=True
         )
-        self.__dict__["_probs"] = _read_only(probs.view())
-        self.__dict__["_attrs"] = _as_json({} if attrs is None else attrs)
+        self._hold({"probs_per_draw": probs}, attrs)
+
+    @classmethod
+    def from_predictive(
+        cls,
+        samples: Mapping[str, npt.ArrayLike],
+        *,
+        probs: str | None = None,
+        logits: str | None = None,
+        labels: str | None = None,
+        num_classes: int | None = None,
+        attrs: Mapping[str, object] | None = None,
+    ) -> Predictions:
+        """From what ``pyro.infer.Predictive`` returned: a dict of samples by site.
+
+        Axes of size 1 that ``Predictive`` puts between draws and rows are taken out.  Of sampled
+        labels only the frequencies over the draws are known, which are the predictive distribution
+        and do not tell aleatoric from epistemic uncertainty: they make one draw, whose ``attrs``
+        have ``"frequencies_of"``, and questions about the spread over draws are errors.
+
+        Args:
+            samples: values by name, arrays or tensors, draws along the first axis.
+            probs: the site that holds class probabilities, (draws, rows, classes), such as a
+                ``pyro.deterministic`` one.
+            logits: or the site that holds their logarithms up to a constant.
+            labels: or the site of sampled labels, (draws, rows).
+            num_classes: with ``labels``, the number of classes.
+            attrs: as for the class.
+
+        Example:
+            >>> samples = {"y": [[0, 1], [0, 0], [1, 1], [0, 1]]}  # 4 draws of 2 rows
+            >>> Predictions.from_predictive(samples, labels="y", num_classes=2).mean
+            array([[0.75, 0.25],
+                   [0.25, 0.75]])
+        """
+        call = "Predictions.from_predictive()"
+        given = {"probs": probs, "logits": logits, "labels": labels}
+        kind, site = one_of(call, given, samples)
+        if kind != "labels":
+            values = site_values(call, samples, site, ("draw", "row", "class"))
+            return cls(probabilities_of(call, values, is_logits=kind == "logits"), attrs=attrs)
+        values = site_values(call, samples, site, ("draw", "row"))
+        counts = frequencies(call, values, num_classes)
+        return cls(counts[None], attrs={**(attrs or {}), "frequencies_of": len(values)})
 
     @property
     def probs_per_draw(self) -> npt.NDArray[np.float64]:
         """Probabilities of every draw; (draws, rows, classes)."""
-        probs: npt.NDArray[np.float64] = self.__dict__["_probs"]
-        return probs
-
-    @property
-    def attrs(self) -> Mapping[str, object]:
-        """Where the predictions come from."""
-        return MappingProxyType(self.__dict__["_attrs"])
+        return self._held["probs_per_draw"]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -83,16 +124,12 @@ class Predictions:
         draws, rows, classes = self.probs_per_draw.shape
         return draws, rows, classes
 
-    def __len__(self) -> int:
-        """The number of rows."""
-        return self.shape[1]
-
     # The predictive distribution: the mean over the draws.
 
     @cached_property
     def mean(self) -> npt.NDArray[np.float64]:
         """The predictive probabilities: the average over the draws; (rows, classes)."""
-        return _read_only(self.probs_per_draw.mean(axis=0))
+        return read_only(self.probs_per_draw.mean(axis=0))
 
     @cached_property
     def mode(self) -> npt.NDArray[np.int64]:
@@ -141,13 +178,37 @@ class Predictions:
         Divided by the number of draws, not by one less, as the laws of total variance and total
         entropy need; 0 for a single draw.
         """
+        self._need_draws("std")
         squares = np.zeros_like(self.mean)
         gap = np.empty_like(self.mean)
         for probs in self.probs_per_draw:
             np.subtract(probs, self.mean, out=gap)
             gap *= gap
             squares += gap
-        return _read_only(np.sqrt(squares / len(self.probs_per_draw)))
+        return read_only(np.sqrt(squares / len(self.probs_per_draw)))
+
+    # Variance of the indicator of each class: aleatoric + epistemic, by the law of total variance.
+
+    @cached_property
+    def variance(self) -> npt.NDArray[np.float64]:
+        """Variance of the indicator that a class is the label, ``p (1 - p)``; (rows, classes)."""
+        return read_only(self.mean * (1 - self.mean))
+
+    @property
+    def aleatoric_variance(self) -> npt.NDArray[np.float64]:
+        """Mean over the draws of their ``p (1 - p)``: ``variance - std**2``; (rows, classes)."""
+        return self._variance_parts[0]
+
+    @property
+    def epistemic_variance(self) -> npt.NDArray[np.float64]:
+        """Variance of ``p`` over the draws, ``std**2``; (rows, classes)."""
+        return self._variance_parts[1]
+
+    @cached_property
+    def _variance_parts(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        spread = np.minimum(self.std**2, self.variance)  # more only by rounding
+        aleatoric, epistemic = split_exactly(self.variance, self.variance - spread)
+        return read_only(aleatoric), read_only(epistemic)
 
     def quantile(self, q: float | npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Quantiles of each probability over the draws, interpolated linearly.
@@ -158,6 +219,7 @@ class Predictions:
         Returns:
             (rows, classes) for one level, (levels, rows, classes) for several.
         """
+        self._need_draws("quantile()")
         levels = np.asarray(q, dtype=np.float64)
         if levels.ndim > 1 or not np.all((levels >= 0) & (levels <= 1)):
             raise ValueError(
@@ -194,7 +256,7 @@ class Predictions:
     @cached_property
     def entropy(self) -> npt.NDArray[np.float64]:
         """Entropy of the mean, the total uncertainty; plug-in, nats; (rows,)."""
-        return _read_only(entropy(self.mean))
+        return read_only(entropy(self.mean))
 
     @property
     def aleatoric(self) -> npt.NDArray[np.float64]:
@@ -211,10 +273,11 @@ class Predictions:
 
     @cached_property
     def _parts(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        self._need_draws("aleatoric and epistemic")
         if len(self.probs_per_draw) == 1:
-            return self.entropy, _read_only(np.zeros(len(self)))
+            return self.entropy, read_only(np.zeros(len(self)))
         aleatoric, epistemic = split_exactly(self.entropy, mean_entropy(self.probs_per_draw))
-        return _read_only(aleatoric), _read_only(epistemic)
+        return read_only(aleatoric), read_only(epistemic)
 
     def decompose(self, correction: Correction = None) -> Decomposition:
         """Entropy in parts with Monte-Carlo standard errors, corrected for few draws on request.
@@ -240,68 +303,15 @@ class Predictions:
                 "Predictions.decompose(correction='jackknife') needs at least 2 draws: received 1. "
                 "Predict with more draws, or write decompose() for the plug-in numbers."
             )
+        self._need_draws("decompose()")
         return decompose(self.probs_per_draw, correction)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a NumPy .npz file, without pickle: whole, or not at all.
-
-        The file is written beside its place under a temporary name, then renamed.
-
-        Args:
-            path: the file; used as given, no suffix is added.
-        """
-        write_predictions(Path(path), self.probs_per_draw, self.__dict__["_attrs"])
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Predictions:
-        """Read a file that :meth:`save` wrote; runs no code from it.
-
-        Args:
-            path: the file.
-
-        Raises:
-            ValueError: for a truncated, damaged or foreign file, or one of a newer format.
-        """
-        source = Path(path)
-        probs, attrs = read_predictions(source)
-        try:
-            return cls(probs, attrs=attrs)
-        except (TypeError, ValueError) as error:
-            raise damaged(source, str(error)) from error
-
-    def __eq__(self, other: object) -> bool:
-        """Whether probabilities and attrs are the same, exactly."""
-        if not isinstance(other, Predictions):
-            return NotImplemented
-        return self.attrs == other.attrs and np.array_equal(
-            self.probs_per_draw, other.probs_per_draw
-        )
-
-    def __repr__(self) -> str:
-        sizes = ", ".join(f"{dim}={size}" for dim, size in zip(self.dims, self.shape, strict=True))
-        attrs = f", attrs={dict(self.attrs)!r}" if self.attrs else ""
-        return f"Predictions({sizes}{attrs})"
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        del value
-        raise AttributeError(
-            f"Predictions.{name} cannot be set: predictions are immutable. Build others with "
-            "Predictions(probs_per_draw, attrs=...)."
-        )
-
-
-def _read_only(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    values.flags.writeable = False
-    return values
-
-
-def _as_json(attrs: Mapping[str, object]) -> dict[str, object]:
-    try:
-        encoded: dict[str, object] = json.loads(json.dumps(dict(attrs), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"Predictions() needs attrs that JSON can hold: {error}. Pass names with finite "
-            "numbers, strings, booleans, None, and lists or dicts of them, as in "
-            "attrs={'seed': int(seed)}."
-        ) from error
-    return encoded
+    def _need_draws(self, what: str) -> None:
+        """Raise where the probabilities are frequencies of labels."""
+        if "frequencies_of" in self.attrs:
+            raise ValueError(
+                f"Predictions.{what}: these probabilities are frequencies of sampled labels, which "
+                "say nothing of the spread over draws. Give the class probabilities of each draw, "
+                'as in Predictions.from_predictive(samples, probs="probs") of a '
+                "pyro.deterministic site."
+            )

@@ -1,8 +1,8 @@
-"""The file of a Predictions: a NumPy .npz archive of two arrays, without pickle.
+"""The file of predictions: a NumPy .npz archive of float64 arrays and a header, without pickle.
 
-``header`` is JSON text as bytes: the name and version of the format, the dims and the attrs.
-``probs_per_draw`` are the probabilities, float64 (draws, rows, classes).  The archive carries a
-checksum of each array, which is verified when it is read.
+``header`` is JSON text as bytes: the name and version of the format, the dims and the attrs.  The
+arrays are those of the kind of predictions, such as ``probs_per_draw`` (draws, rows, classes).  The
+archive carries a checksum of each array, which is verified when it is read.
 """
 
 from __future__ import annotations
@@ -14,12 +14,29 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-FORMAT = "bayes_sbn.predictions"
 VERSION = 1
+
+
+class Kind(NamedTuple):
+    """A kind of predictions.
+
+    Attributes:
+        name: of the class.
+        format: its name in the file.
+        dims: the names of the axes of its arrays.
+        arrays: their names.
+    """
+
+    name: str
+    format: str
+    dims: tuple[str, ...]
+    arrays: tuple[str, ...]
+
 
 _DAMAGE = (
     ValueError,  # also JSON and text decoding, and NumPy refusing a pickle
@@ -38,13 +55,16 @@ _DAMAGE = (
 
 
 def write_predictions(
-    target: Path, probs_per_draw: npt.NDArray[np.float64], attrs: Mapping[str, object]
+    kind: Kind,
+    target: Path,
+    arrays: Mapping[str, npt.NDArray[np.float64]],
+    attrs: Mapping[str, object],
 ) -> None:
     """Write the file whole or not at all: under a temporary name beside its place, then renamed."""
     header = {
-        "format": FORMAT,
+        "format": kind.format,
         "version": VERSION,
-        "dims": ["draw", "row", "class"],
+        "dims": list(kind.dims),
         "attrs": dict(attrs),
     }
     encoded = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
@@ -52,7 +72,7 @@ def write_predictions(
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
-            np.savez(file, allow_pickle=False, header=encoded, probs_per_draw=probs_per_draw)
+            np.savez(file, allow_pickle=False, header=encoded, **arrays)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
@@ -60,34 +80,40 @@ def write_predictions(
         temporary.unlink(missing_ok=True)
 
 
-def read_predictions(source: Path) -> tuple[npt.NDArray[np.float64], dict[str, object]]:
-    """Probabilities and attrs of a file; a damaged, foreign or newer one is an error."""
+def read_predictions(
+    kind: Kind, source: Path
+) -> tuple[list[npt.NDArray[np.float64]], dict[str, object]]:
+    """The arrays of the kind, and the attrs, of a file.
+
+    Raises:
+        ValueError: it is damaged, of something else, or of a newer format.
+    """
     with source.open("rb") as file:  # A missing or unreadable file is its own error.
         if not zipfile.is_zipfile(file):
-            raise damaged(source, "it is truncated or not an .npz archive")
+            raise damaged(kind, source, "it is truncated or not an .npz archive")
         file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as archive:
                 header = json.loads(archive["header"].tobytes())
                 name, version = header["format"], header["version"]
-                is_ours = name == FORMAT and version == VERSION
-                probs = archive["probs_per_draw"] if is_ours else np.empty((0, 0, 0))
+                is_ours = name == kind.format and version == VERSION
+                arrays = [archive[each] for each in kind.arrays] if is_ours else []
                 attrs = dict(header["attrs"]) if is_ours else {}
         except _DAMAGE as error:
-            raise damaged(source, str(error)) from error
-    if name != FORMAT:
-        raise damaged(source, f"its format is {name!r}, not {FORMAT!r}")
+            raise damaged(kind, source, str(error)) from error
+    if name != kind.format:
+        raise damaged(kind, source, f"its format is {name!r}, not {kind.format!r}")
     if version != VERSION:
         raise ValueError(
-            f"Predictions.load({str(source)!r}): the file has format version {version!r}; this "
+            f"{kind.name}.load({str(source)!r}): the file has format version {version!r}; this "
             f"bayes_sbn reads version {VERSION}. Upgrade it: pip install --upgrade bayes-sbn."
         )
-    return probs, attrs
+    return arrays, attrs
 
 
-def damaged(source: Path, reason: str) -> ValueError:
+def damaged(kind: Kind, source: Path, reason: str) -> ValueError:
     """The error for a file that is not, or no longer, what ``write_predictions`` wrote."""
     return ValueError(
-        f"Predictions.load({str(source)!r}): the file is damaged or holds no predictions "
-        f"({reason}). Pass a file that Predictions.save() wrote."
+        f"{kind.name}.load({str(source)!r}): the file is damaged or holds no predictions "
+        f"({reason}). Pass a file that {kind.name}.save() wrote."
     )

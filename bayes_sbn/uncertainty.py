@@ -146,17 +146,18 @@ def decompose(
         total,
         aleatoric,
         epistemic,
-        _jackknife_standard_error(without_draw),
-        _jackknife_standard_error(aleatoric_without),
-        _jackknife_standard_error(without_draw - aleatoric_without),
+        jackknife_standard_error(without_draw),
+        jackknife_standard_error(aleatoric_without),
+        jackknife_standard_error(without_draw - aleatoric_without),
         correction,
         num_draws,
     )
 
 
-def _jackknife_standard_error(
+def jackknife_standard_error(
     leave_one_out: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
+    """Standard error of a statistic from its values without each draw, (draws, ...)."""
     return np.asarray(np.sqrt(len(leave_one_out) - 1) * leave_one_out.std(axis=0))
 
 

@@ -165,8 +165,8 @@ def test_load_names_a_foreign_file(content, tmp_path):
 
 
 def test_load_names_another_format_version(tmp_path):
-    (tmp_path / "x").write_bytes(container(b"{}", b"", version=7))
-    with pytest.raises(ValueError, match="format version is 7 and this package reads 1, 2, 3"):
+    (tmp_path / "x").write_bytes(container(b"{}", b"", version=8))
+    with pytest.raises(ValueError, match="format version is 8 and this package reads 1, 2, 3"):
         Posterior.load(tmp_path / "x")
 
 
@@ -257,7 +257,7 @@ def set_tensor(name, value):
         (lambda h, t: h.pop("digest"), "not those it was saved with"),
         (lambda h, t: h.__setitem__("attrs", [1]), "attrs is list and not dict"),
         (lambda h, t: h.__setitem__("input_scale", 0.0), "positive finite"),
-        (lambda h, t: h.__setitem__("likelihood", "normal"), "this version has 'categorical'"),
+        (lambda h, t: h.__setitem__("likelihood", "poisson"), "this version has .categorical. and"),
         (lambda h, t: h.__setitem__("temperature", "hot"), "temperature is str and not float"),
         (lambda h, t: t.pop("0.bias"), "tensors are not those of its layers"),
         (set_tensor("9.bias", np.zeros(2)), "tensors are not those of its layers"),

@@ -23,6 +23,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor
 
+from bayes_sbn.affines import PreActivation
 from bayes_sbn.distributions import AffineCategorical, NoisySign
 from bayes_sbn.models.binary_layer import BinaryLinear
 from bayes_sbn.models.normalisation import (
@@ -72,6 +73,8 @@ class BinaryMLP(PyroModule):
 
     input_range: Tensor
 
+    _target = "label"
+
     running_maxima = ("input_range",)
     """Buffers that are the largest values so far, for processes that see different rows."""
 
@@ -109,8 +112,7 @@ class BinaryMLP(PyroModule):
                     f"BinaryMLP: {name} is {size!r}; sizes and counts are integers of at least 1, "
                     "as in BinaryMLP(64, [256, 256], 10, num_data=len(x))."
                 )
-        if num_classes < 2:
-            raise ValueError(f"BinaryMLP(num_classes={num_classes}): at least 2 classes.")
+        self._check_outputs(num_classes)
         names = [*(f"hidden.{k}" for k in range(len(hidden))), "output"]
         with_real = _real_layers(real, names)
         if normalisation not in (None, RECALIBRATED) and with_real - {"output"}:
@@ -172,8 +174,17 @@ class BinaryMLP(PyroModule):
             for k, layer in enumerate(self.hidden):
                 pre = layer(x) if statistics is None else layer(x, statistics[k])
                 x = pyro.sample(f"x{k + 1}", NoisySign(pre, noise=self.noise))
-            labels: Tensor = pyro.sample("y", AffineCategorical(self.output(x)), obs=y)
-            return labels
+            return self._observe(self.output(x), y)
+
+    def _observe(self, pre: PreActivation, y: Tensor | None) -> Tensor:
+        """Sample the targets of the rows, or score them, inside the plate."""
+        labels: Tensor = pyro.sample("y", AffineCategorical(pre), obs=y)
+        return labels
+
+    def _check_outputs(self, number: int) -> None:
+        """Raise if the last layer may not have so many units."""
+        if number < 2:
+            raise ValueError(f"BinaryMLP(num_classes={number}): at least 2 classes.")
 
     def calibrate(self, guide: Any, x: Tensor) -> None:
         """Give normalised layers the statistics that the posterior has on these rows.
@@ -211,7 +222,8 @@ class BinaryMLP(PyroModule):
 
     def _check(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Raise if the data do not fit; returns the largest absolute input."""
-        call = "BinaryMLP(x, y)"
+        name = type(self).__name__
+        call = f"{name}(x, y)"
         if not isinstance(x, Tensor) or not x.is_floating_point():
             came = x.dtype if isinstance(x, Tensor) else type(x).__name__
             raise TypeError(
@@ -241,15 +253,20 @@ class BinaryMLP(PyroModule):
         if not isinstance(y, Tensor) or y.shape != x.shape[:1]:
             got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise ValueError(
-                f"{call}: y is {got}; it must be a tensor of one label per row, shape ({len(x)},)."
+                f"{call}: y is {got}; it must be a tensor of one {self._target} per row, shape "
+                f"({len(x)},)."
             )
+        self._check_target(y)
         if len(x) > self.num_data:
             raise ValueError(
                 f"{call}: {len(x)} rows with labels, but the model was built with num_data="
-                f"{self.num_data}. Write BinaryMLP(..., num_data={len(x)})."
+                f"{self.num_data}. Write {name}(..., num_data={len(x)})."
             )
         self.input_range = torch.maximum(self.input_range, largest)
         return largest
+
+    def _check_target(self, y: Tensor) -> None:
+        """Raise if targets of the right shape are not allowed; the likelihood checks labels."""
 
     def example(self) -> tuple[Tensor, Tensor]:
         """The arguments of one step on few rows, for what needs no more than their shapes."""
@@ -261,7 +278,9 @@ class BinaryMLP(PyroModule):
     def architecture(self) -> dict[str, Any]:
         """The network as plain numbers, from which a :class:`bayes_sbn.Posterior` is made."""
         if not is_complete(self.normalisation, self.hidden):
-            raise RuntimeError(no_statistics("BinaryMLP.architecture()", self.normalisation))
+            raise RuntimeError(
+                no_statistics(f"{type(self).__name__}.architecture()", self.normalisation)
+            )
         layers = []
         for name, layer in [
             *((f"hidden.{k}", m) for k, m in enumerate(self.hidden)),
@@ -283,10 +302,14 @@ class BinaryMLP(PyroModule):
                 entry["normalisation_eps"] = EPS
             layers.append(entry)
         return {
-            "likelihood": "categorical",
+            **self._likelihood(),
             "input_scale": _grid_step(float(self.input_range)),
             "layers": layers,
         }
+
+    def _likelihood(self) -> dict[str, Any]:
+        """What the architecture says of the law of a target."""
+        return {"likelihood": "categorical"}
 
 
 def _real_layers(real: Collection[str], names: Sequence[str]) -> frozenset[str]:
