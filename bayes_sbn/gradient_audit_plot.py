@@ -9,28 +9,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from bayes_sbn.plots import BLUE, GREY, INK, ORANGE, VERMILLION, new_figure
+from bayes_sbn.plots.canvas import GREY, INK, STYLES, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bayes_sbn.gradient_audit_result import Audit, BlockAudit
-
-GREEN = "#009E73"
-SKY = "#56B4E9"
-PURPLE = "#CC79A7"
-
-STYLES = (
-    (BLUE, "o"),
-    (VERMILLION, "s"),
-    (GREEN, "^"),
-    (ORANGE, "D"),
-    (PURPLE, "v"),
-    (SKY, "P"),
-    (INK, "X"),
-    (GREY, "*"),
-)
-"""Colour and marker by position in the list; past the last they start again with thicker edges."""
 
 FLOOR = 1e-4
 """Biases below it, relative to the gradient, are drawn at the left edge."""
@@ -51,7 +35,7 @@ def draw_audit(audit: Audit, ax: Axes | None = None) -> Axes:
     blocks = list(next(iter(audit)).blocks)
     if ax is None:
         rows = len(blocks) * (len(audit) + 1)
-        ax = new_figure(6.4, 1.6 + 0.12 * rows).add_subplot()
+        ax = new_axes(6.4, 1.6 + 0.12 * rows)
     step = 1 / (len(audit) + 1)
     ax.set_xscale("log")
     for i, found in enumerate(audit):

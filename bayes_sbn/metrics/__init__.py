@@ -25,28 +25,98 @@ from bayes_sbn.metrics.calibration import ece as ece
 from bayes_sbn.metrics.calibration import mce as mce
 from bayes_sbn.metrics.calibration import reliability_curve as reliability_curve
 from bayes_sbn.metrics.calibration import rmsce as rmsce
+from bayes_sbn.metrics.crps import crps as crps
+from bayes_sbn.metrics.detection import Detection as Detection
+from bayes_sbn.metrics.detection import detection_aupr as detection_aupr
+from bayes_sbn.metrics.detection import detection_auroc as detection_auroc
+from bayes_sbn.metrics.detection import fpr95 as fpr95
+from bayes_sbn.metrics.detection import ood as ood
+from bayes_sbn.metrics.detection import ood_score as ood_score
+from bayes_sbn.metrics.discrimination import auroc as auroc
+from bayes_sbn.metrics.intervals import interval_coverage as interval_coverage
+from bayes_sbn.metrics.intervals import interval_score as interval_score
+from bayes_sbn.metrics.intervals import interval_width as interval_width
+from bayes_sbn.metrics.intervals import pinball as pinball
+from bayes_sbn.metrics.pit import UniformityTest as UniformityTest
+from bayes_sbn.metrics.pit import pit as pit
+from bayes_sbn.metrics.pit import pit_test as pit_test
+from bayes_sbn.metrics.regression_arguments import NormalMixture as NormalMixture
+from bayes_sbn.metrics.regression_calibration import (
+    RegressionCalibrationCurve as RegressionCalibrationCurve,
+)
+from bayes_sbn.metrics.regression_calibration import miscalibration_area as miscalibration_area
+from bayes_sbn.metrics.regression_calibration import (
+    regression_calibration_curve as regression_calibration_curve,
+)
+from bayes_sbn.metrics.regression_calibration import regression_mace as regression_mace
+from bayes_sbn.metrics.regression_calibration import regression_rmsce as regression_rmsce
+from bayes_sbn.metrics.regression_scores import mae as mae
+from bayes_sbn.metrics.regression_scores import nlpd as nlpd
+from bayes_sbn.metrics.regression_scores import rmse as rmse
+from bayes_sbn.metrics.regression_scores import sharpness as sharpness
 from bayes_sbn.metrics.report import MetricRow as MetricRow
 from bayes_sbn.metrics.report import Report as Report
 from bayes_sbn.metrics.report import report as report
 from bayes_sbn.metrics.scores import accuracy as accuracy
 from bayes_sbn.metrics.scores import brier as brier
 from bayes_sbn.metrics.scores import nll as nll
+from bayes_sbn.metrics.selective import RiskCoverageCurve as RiskCoverageCurve
+from bayes_sbn.metrics.selective import augrc as augrc
+from bayes_sbn.metrics.selective import aurc as aurc
+from bayes_sbn.metrics.selective import coverage_at_risk as coverage_at_risk
+from bayes_sbn.metrics.selective import e_aurc as e_aurc
+from bayes_sbn.metrics.selective import risk_at_coverage as risk_at_coverage
+from bayes_sbn.metrics.selective import risk_coverage_curve as risk_coverage_curve
+from bayes_sbn.metrics.unusual import flip_rate as flip_rate
 
 __all__ = [
     "Comparison",
+    "Detection",
     "MetricInterval",
     "MetricRow",
+    "NormalMixture",
+    "RegressionCalibrationCurve",
     "ReliabilityCurve",
     "Report",
+    "RiskCoverageCurve",
     "UndefinedMetricWarning",
+    "UniformityTest",
     "accuracy",
+    "augrc",
+    "aurc",
+    "auroc",
     "bootstrap_interval",
     "brier",
     "compare",
+    "coverage_at_risk",
+    "crps",
+    "detection_aupr",
+    "detection_auroc",
+    "e_aurc",
     "ece",
+    "flip_rate",
+    "fpr95",
+    "interval_coverage",
+    "interval_score",
+    "interval_width",
+    "mae",
     "mce",
+    "miscalibration_area",
     "nll",
+    "nlpd",
+    "ood",
+    "ood_score",
+    "pinball",
+    "pit",
+    "pit_test",
+    "regression_calibration_curve",
+    "regression_mace",
+    "regression_rmsce",
     "reliability_curve",
     "report",
+    "risk_at_coverage",
+    "risk_coverage_curve",
     "rmsce",
+    "rmse",
+    "sharpness",
 ]

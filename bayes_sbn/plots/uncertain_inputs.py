@@ -1,10 +1,4 @@
-"""Figures of a prediction: is it calibrated, and what is it unsure of?
-
-Everything is drawn on ``matplotlib.figure.Figure`` objects with an Agg canvas: no global pyplot
-state, no display.  A figure is written by ``figure.savefig("name.png")``.  Colours are those of
-Okabe and Ito, which remain distinct to colour-blind readers, and none carries a meaning alone.
-matplotlib is imported when something is drawn.
-"""
+"""The inputs that a prediction is least sure of, each with the probabilities of its classes."""
 
 from __future__ import annotations
 
@@ -14,112 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import check_count, check_labels, to_numpy
-from bayes_sbn.metrics.calibration import ece, reliability_curve
+from bayes_sbn.plots.canvas import GREY, INK, ORANGE, VERMILLION, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-    from bayes_sbn.metrics.arguments import Predicted
     from bayes_sbn.predictions import Predictions
-
-BLUE = "#0072B2"
-ORANGE = "#E69F00"
-VERMILLION = "#D55E00"
-GREY = "#999999"
-INK = "#333333"
-
-
-def reliability_diagram(
-    pred: Predicted, y: npt.ArrayLike, ax: Axes | None = None, *, num_bins: int = 15
-) -> Axes:
-    """Accuracy against confidence in bins, with the rows of each bin counted in a strip above.
-
-    A bar is the share of correct rows in a bin of top-label confidence, its dot stands at the bin's
-    mean confidence, and a vermillion line joins it to the diagonal of perfect calibration.  The
-    expected calibration error, with its bins, stands in the corner.
-
-    Args:
-        pred: a Predictions, or probabilities (rows, classes).
-        y: labels (rows,), integers in 0 ... classes - 1.
-        ax: axes to draw in; None draws in a new figure, ``ax.figure`` of the result.
-        num_bins: bins of equal width.
-
-    Returns:
-        The axes of the diagram; the strip of counts is its first child axes.
-    """
-    curve = reliability_curve(pred, y, num_bins=num_bins)
-    error = ece(pred, y, num_bins=num_bins)
-    if ax is None:
-        ax = new_figure(4.6, 5.2).add_subplot()
-    left, width = curve.edges[:-1], 1 / num_bins
-    filled = curve.count > 0
-
-    ax.bar(
-        left[filled],
-        curve.accuracy[filled],
-        width,
-        align="edge",
-        color=BLUE,
-        alpha=0.35,
-        edgecolor="white",
-        label="share correct",
-    )
-    ax.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--", label="perfect calibration")
-    ax.vlines(
-        curve.confidence[filled],
-        curve.confidence[filled],
-        curve.accuracy[filled],
-        color=VERMILLION,
-        linewidth=2,
-        label="gap",
-    )
-    ax.plot(
-        curve.confidence[filled],
-        curve.accuracy[filled],
-        "o",
-        color=BLUE,
-        markersize=4,
-        zorder=3,
-        clip_on=False,  # whole also at an accuracy of 0
-    )
-    ax.set(
-        xlim=(0, 1),
-        ylim=(0, 1.02),
-        xlabel="confidence (probability of the predicted class)",
-        ylabel="accuracy",
-    )
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(loc="upper left", fontsize="small", edgecolor="white")
-    ax.text(
-        0.97,
-        0.04,
-        f"ECE = {error:.4f}\n{num_bins} bins, {curve.count.sum()} rows",
-        transform=ax.transAxes,
-        ha="right",
-        va="bottom",
-        bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": GREY, "alpha": 0.9},
-    )
-
-    strip = ax.inset_axes((0.0, 1.04, 1.0, 0.2), sharex=ax)
-    strip.bar(left, curve.count, width, align="edge", color=GREY, edgecolor="white")
-    for start, count in zip(left[filled], curve.count[filled], strict=True):
-        strip.annotate(
-            f"{count}",
-            (start + width / 2, count),
-            xytext=(0, 1),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=7,
-            rotation=0 if num_bins <= 20 else 90,
-        )
-    strip.set_ylabel("rows")
-    strip.set_yticks([])
-    strip.tick_params(labelbottom=False, length=0)
-    strip.spines[["top", "right", "left"]].set_visible(False)
-    strip.set_ylim(0, (1.3 if num_bins <= 20 else 1.6) * curve.count.max())
-    return ax
 
 
 def most_uncertain(
@@ -150,7 +45,7 @@ def most_uncertain(
         The figure.
     """
     call = "most_uncertain()"
-    images, labels = _images_and_labels(call, pred, x, y, image_shape)
+    images, labels = images_and_labels(call, pred, x, y, image_shape)
     k = min(check_count(call, "k", k, minimum=1, usual=12), len(pred))
     # Stable, so that rows of equal entropy come in their own order.
     shown = np.argsort(-pred.entropy, kind="stable")[:k]
@@ -175,47 +70,14 @@ def most_uncertain(
     return figure
 
 
-def summary_figure(
-    pred: Predictions, x: npt.ArrayLike, y: npt.ArrayLike, *, image_shape: tuple[int, ...]
-) -> Figure:
-    """One picture of a prediction: reliability diagram left, 12 most uncertain inputs right.
-
-    Args:
-        pred: a Predictions.
-        x: inputs, (rows, ...), of which each row has the values of one image.
-        y: labels (rows,), integers in 0 ... classes - 1.
-        image_shape: (height, width) for grey images, (height, width, 3) for colour in [0, 1].
-
-    Returns:
-        The figure, for ``figure.savefig("summary.png")``.
-    """
-    _images_and_labels("summary_figure()", pred, x, y, image_shape)
-    figure = new_figure(12.5, 6.9)
-    halves = figure.add_gridspec(1, 2, width_ratios=[1, 1.35], wspace=0.03)
-    left, right = figure.add_subfigure(halves[0, 0]), figure.add_subfigure(halves[0, 1])
-    left.suptitle("Reliability of the predicted class", fontsize="medium")
-    reliability_diagram(pred, y, left.add_subplot())
-    most_uncertain(pred, x, y, image_shape=image_shape, k=12, figure=right)
-    return figure
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """A figure of that many inches, with a canvas of its own."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _images_and_labels(
+def images_and_labels(
     call: str,
     pred: Predictions,
     x: npt.ArrayLike,
     y: npt.ArrayLike,
     image_shape: tuple[int, ...],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """The inputs as images (rows, ...) and their labels, checked for a call."""
     if not hasattr(pred, "probs_per_draw"):
         raise TypeError(
             f"{call} needs a Predictions, for the entropy of its draws: received "
