@@ -1,98 +1,58 @@
-"""The command line program ``bayes-sbn``.
+"""The command line program ``bayes-sbn``: its commands, and how errors become exit codes.
 
-``bayes-sbn demo`` is the main job on the embedded data: fit, predict, calibrate, report.  Exit
-codes: 0 done, 1 failed, 2 wrong arguments, 130 interrupted.  Errors are one line, without a
-traceback.
+A command is a module beside this one, listed in ``COMMANDS``, with two functions:
+``add_parser(commands)`` declares its arguments and ends with ``parser.set_defaults(run=run)``;
+``run(arguments)`` does the work and returns the exit code.  What is slow to import, torch with all
+that stands on it, they import in ``run``, so that help and wrong arguments answer at once.
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 interrupted.  Errors are one line on standard
+error, without a traceback.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
+import bayes_sbn.cli_demo as cli_demo
 from bayes_sbn import __version__
+
+COMMANDS = (cli_demo,)
+"""The modules of the commands, in the order in which help lists them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with these arguments (default: the process's own)."""
-    arguments = _parser().parse_args(argv)
     try:
-        return _demo(arguments)
+        arguments = _parser().parse_args(argv)
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("bayes-sbn: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
-        print(f"bayes-sbn: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        # who read the output went away; what is left in the buffer must not fail at exit again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"bayes-sbn: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="bayes-sbn", description="Bayesian learning with stochastic binary networks."
+        prog="bayes-sbn",
+        description="Bayesian learning with stochastic binary networks.",
+        epilog="bayes-sbn COMMAND --help tells the arguments of a command, with examples.",
     )
     parser.add_argument("--version", action="version", version=f"bayes-sbn {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    demo = commands.add_parser(
-        "demo",
-        help="fit handwritten digits and predict them with an ensemble of binary networks",
-        description="Fit scikit-learn's handwritten digits with a network of ±1 weights and ±1 "
-        "activations, predict 360 test images with an ensemble of binary networks in packed "
-        "bits, print scores with intervals, and write one picture.",
-    )
-    demo.add_argument("--seed", type=_at_least(0), default=1, help="of everything random (1)")
-    demo.add_argument("--epochs", type=_at_least(1), default=200, help="passes over the data (200)")
-    demo.add_argument("--draws", type=_at_least(1), default=200, help="networks (200)")
-    demo.add_argument("--estimator", default="psa", help="gradient estimator (psa)")
-    demo.add_argument(
-        "--picture", type=Path, default=Path("digits.png"), help="where to write it (digits.png)"
-    )
-    demo.add_argument("--save", type=Path, help="also save the posterior, e.g. digits.sbn")
-    demo.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    demo.add_argument("--quiet", action="store_true", help="no progress bars")
+    for command in COMMANDS:
+        command.add_parser(commands)
     return parser
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from None
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
-        return value
-
-    return convert
-
-
-def _demo(arguments: argparse.Namespace) -> int:
-    for path in (arguments.picture, arguments.save):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ValueError(f"{path}: the folder {path.absolute().parent} does not exist.")
-    from bayes_sbn.demo import DemoSettings, run_demo, save_figure
-
-    settings = DemoSettings(
-        estimator=arguments.estimator,
-        epochs=arguments.epochs,
-        draws=arguments.draws,
-        seed=arguments.seed,
-    )
-    # tqdm hides itself where standard error is not a terminal; None leaves that to it
-    result = run_demo(settings, progress=False if arguments.quiet else None)
-    save_figure(result, arguments.picture)
-    if arguments.save is not None:
-        result.posterior.save(arguments.save)
-    if arguments.json:
-        print(json.dumps({**result.to_dict(), "picture": str(arguments.picture)}, indent=2))
-        return 0
-    print(result)
-    print(f"\npicture: {arguments.picture}")
-    if arguments.save is not None:
-        print(f"posterior: {arguments.save} ({arguments.save.stat().st_size} bytes)")
-    return 0
 
 
 if __name__ == "__main__":
