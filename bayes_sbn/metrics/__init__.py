@@ -1,7 +1,7 @@
-"""Metrics of class probabilities against labels, in float64 NumPy.
+"""Metrics of predictions against what was observed, in float64 NumPy.
 
-Each takes a Predictions, whose probabilities averaged over the draws it scores, or an array or
-tensor of probabilities (rows, classes), and integer labels (rows,).
+Those of classes take a Predictions, whose probabilities averaged over the draws they score, or an
+array or tensor of probabilities (rows, classes), and integer labels (rows,).
 
 =====================  ===========================================================================
 accuracy               share of rows whose most probable class is the label
@@ -9,9 +9,40 @@ nll                    mean negative log of the probability of the label, in nat
 brier                  squared distance from the one-hot label, summed over classes, not halved
 ece, mce, rmsce        top-label calibration errors in 15 bins (a, b] of equal width
 reliability_curve      the bins behind them
-report                 all of these with intervals, as a table
+auroc                  area under the ROC curve, each class against the rest
+report                 these with intervals, as a table
 bootstrap_interval     an interval of any metric, from resamples of the rows
 compare                the difference of any metric between two predictions of the same rows
+=====================  ===========================================================================
+
+Those of detection take the predictions, or the scores, of rows from inside and of rows from
+elsewhere; those of selective prediction refuse the most unusual rows first.
+
+=====================  ===========================================================================
+ood                    AUROC, AUPR-in, AUPR-out and FPR95 of a score at once
+detection_auroc ...    each of them, of scores that are there
+ood_score, flip_rate   how unusual each row is
+risk_coverage_curve    risk of the rows accepted, for every number of rows accepted
+aurc, e_aurc, augrc    areas under it
+coverage_at_risk       share of rows that can be accepted at a risk
+risk_at_coverage       risk of the rows accepted at a coverage
+=====================  ===========================================================================
+
+Those of regression take a RegressionPredictions, a NormalMixture, or draws of the targets (draws,
+rows), and targets (rows,).
+
+=====================  ===========================================================================
+rmse, mae              errors of the predicted mean, or median
+nlpd                   mean negative log predictive density, in nats
+crps                   continuous ranked probability score, exact for the mixture of the draws
+pinball                loss of predicted quantiles, not doubled
+interval_score         width of the central interval, and a penalty for missing the target
+interval_coverage      share of targets in the central interval
+interval_width         its mean width
+sharpness              root mean predicted variance
+pit, pit_test          where in its predicted law each target fell, and whether uniformly
+regression_...         calibration curve, mean absolute and root mean squared calibration error
+miscalibration_area    area between that curve and the diagonal
 =====================  ===========================================================================
 """
 

@@ -182,7 +182,12 @@ def _layers(activations: npt.ArrayLike | Sequence[npt.ArrayLike]) -> list[npt.ND
                 f"{layers[0].shape} and {layer.shape}. Take them from one call of "
                 "ensemble.activations(x)."
             )
-        if not np.all(np.abs(layer) == 1):
+        if layer.dtype.kind not in "fiu":
+            raise TypeError(
+                f"{call} needs activations that are -1 and +1: received values of type "
+                f"{layer.dtype} for layer {number}. Map booleans with 2 * bits.astype(int) - 1."
+            )
+        if not np.all((layer == 1) | (layer == -1)):
             raise ValueError(
                 f"{call} needs activations that are -1 and +1: layer {number} has other values. "
                 "Map 0/1 bits with 2 * bits - 1."
