@@ -7,6 +7,8 @@ array or tensor of probabilities (rows, classes), and integer labels (rows,).
 accuracy               share of rows whose most probable class is the label
 nll                    mean negative log of the probability of the label, in nats, not clipped
 brier                  squared distance from the one-hot label, summed over classes, not halved
+spherical              probability of the label over the length of the row of probabilities
+d2_nll, d2_brier       share of the loss of the class frequencies that the predictions take away
 ece, mce, rmsce        top-label calibration errors in 15 bins (a, b] of equal width
 reliability_curve      the bins behind them
 auroc                  area under the ROC curve, each class against the rest
@@ -91,6 +93,7 @@ from bayes_sbn.metrics.report import report as report
 from bayes_sbn.metrics.scores import accuracy as accuracy
 from bayes_sbn.metrics.scores import brier as brier
 from bayes_sbn.metrics.scores import nll as nll
+from bayes_sbn.metrics.scores import spherical as spherical
 from bayes_sbn.metrics.selective import RiskCoverageCurve as RiskCoverageCurve
 from bayes_sbn.metrics.selective import augrc as augrc
 from bayes_sbn.metrics.selective import aurc as aurc
@@ -98,6 +101,8 @@ from bayes_sbn.metrics.selective import coverage_at_risk as coverage_at_risk
 from bayes_sbn.metrics.selective import e_aurc as e_aurc
 from bayes_sbn.metrics.selective import risk_at_coverage as risk_at_coverage
 from bayes_sbn.metrics.selective import risk_coverage_curve as risk_coverage_curve
+from bayes_sbn.metrics.skill import d2_brier as d2_brier
+from bayes_sbn.metrics.skill import d2_nll as d2_nll
 from bayes_sbn.metrics.unusual import flip_rate as flip_rate
 
 __all__ = [
@@ -121,6 +126,8 @@ __all__ = [
     "compare",
     "coverage_at_risk",
     "crps",
+    "d2_brier",
+    "d2_nll",
     "detection_aupr",
     "detection_auroc",
     "e_aurc",
@@ -150,4 +157,5 @@ __all__ = [
     "rmsce",
     "rmse",
     "sharpness",
+    "spherical",
 ]

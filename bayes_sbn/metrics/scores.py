@@ -5,9 +5,11 @@ With :math:`p_n` the probabilities of row n (those of a Predictions averaged ove
 
 * accuracy: share of rows with :math:`\arg\max_c p_{nc} = y_n`, the lowest class winning a tie;
 * negative log-likelihood: :math:`-\log p_{n y_n}`, in nats, not clipped;
-* Brier score: :math:`\sum_c (p_{nc} - [c = y_n])^2`, between 0 and 2, not halved.
+* Brier score: :math:`\sum_c (p_{nc} - [c = y_n])^2`, between 0 and 2, not halved;
+* spherical score: :math:`p_{n y_n} / \lVert p_n \rVert_2`, between 0 and 1, more is better.
 
-The last two are proper: no other prediction has a better expectation than the true probabilities.
+The last three are strictly proper: every other prediction has a worse expectation than the true
+probabilities.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ def _log_losses(pred: Predicted, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 def _squares(pred: Predicted, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return squared_distance(*probabilities_and_labels("brier()", pred, y))
+
+
+def _cosines(pred: Predicted, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return cosine(*probabilities_and_labels("spherical()", pred, y))
 
 
 @metric_properties(better="greater", minimum=0, row_losses=_correct)
@@ -73,6 +79,28 @@ def brier(pred: Predicted, y: npt.ArrayLike) -> float:
     return float(np.mean(_squares(pred, y)))
 
 
+@metric_properties(better="greater", minimum=0, row_losses=_cosines)
+def spherical(pred: Predicted, y: npt.ArrayLike) -> float:
+    """Probability of the label over the length of the row of probabilities, averaged over rows.
+
+    It is the cosine of the angle between the prediction and the one-hot label: 1 for a certain and
+    right row, 0 for one that excludes its label, and more is better.
+
+    Args:
+        pred: a Predictions, or probabilities (rows, classes).
+        y: labels (rows,), integers in 0 ... classes - 1.
+
+    Example:
+        >>> round(spherical([[0.75, 0.25], [0.0, 1.0]], [0, 1]), 4)
+        0.9743
+
+    References:
+        T. Gneiting, A. E. Raftery. Strictly proper scoring rules, prediction, and estimation.
+        Journal of the American Statistical Association 102, 2007, example 2.
+    """
+    return float(np.mean(_cosines(pred, y)))
+
+
 def correctness(
     probs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
@@ -96,6 +124,13 @@ def squared_distance(
     gap = probs.copy()
     gap[np.arange(len(labels)), labels] -= 1
     return np.asarray(np.einsum("rc,rc->r", gap, gap))
+
+
+def cosine(
+    probs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Cosine of the angle between each row of probabilities and its one-hot label."""
+    return np.asarray(_of_label(probs, labels) / np.linalg.norm(probs, axis=-1))
 
 
 def _of_label(

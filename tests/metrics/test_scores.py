@@ -1,4 +1,4 @@
-"""Accuracy, nll and brier: by hand, by loops, and as scikit-learn computes them."""
+"""Accuracy, nll, brier and spherical: by hand, by loops, and as scikit-learn computes them."""
 
 import math
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 
-from bayes_sbn.metrics import accuracy, brier, nll
+from bayes_sbn.metrics import accuracy, bootstrap_interval, brier, nll, spherical
+from bayes_sbn.metrics.properties import properties_of
 from bayes_sbn.metrics.scores import negative_log_probability
 
 
@@ -80,3 +81,39 @@ def test_scores_equal_scikit_learn(case):
     given = probs[:, 1] if len(classes) == 2 else probs
     expected = brier_score_loss(labels, given, labels=classes, scale_by_half=False)
     np.testing.assert_allclose(brier(probs, labels), expected, rtol=1e-12)
+
+
+def test_spherical_hand_computed():
+    assert spherical([[0.0, 0.6, 0.4], [0.0, 0.0, 1.0]], [0, 2]) == 0.5
+    np.testing.assert_allclose(spherical([[0.25, 0.75]], [1]), 3 / math.sqrt(10), rtol=1e-15)
+
+
+def test_spherical_is_the_cosine_of_the_angle_to_the_label(case):
+    probs, labels = case
+    one_hot = np.eye(probs.shape[1])[labels]
+    angles = [
+        math.fsum(a * b for a, b in zip(row, hot, strict=True)) / math.hypot(*row)
+        for row, hot in zip(probs.tolist(), one_hot.tolist(), strict=True)
+    ]
+    np.testing.assert_allclose(spherical(probs, labels), math.fsum(angles) / 300, rtol=1e-13)
+
+
+def test_spherical_is_proper():
+    # The expectation under the true law is greatest at the true law.
+    generator = np.random.default_rng(3)
+    true = np.array([0.5, 0.3, 0.2])
+    best = sum(true[c] * spherical(true[None], [c]) for c in range(3))
+    np.testing.assert_allclose(best, np.linalg.norm(true), rtol=1e-14)
+    for other in generator.dirichlet(np.ones(3), 50):
+        assert sum(true[c] * spherical(other[None], [c]) for c in range(3)) < best
+
+
+def test_spherical_more_is_better():
+    assert properties_of(spherical).better == "greater"
+    assert bootstrap_interval(spherical, [[0.9, 0.1], [0.2, 0.8]], [0, 1]).method == "percentile"
+
+
+@pytest.mark.parametrize("metric", [accuracy, nll, brier, spherical])
+def test_mean_scores_are_resampled_by_their_row_losses(metric, case):
+    losses = properties_of(metric).row_losses(*case)
+    np.testing.assert_allclose(losses.mean(), metric(*case), rtol=1e-14)
