@@ -17,9 +17,11 @@ import sys
 from collections.abc import Sequence
 
 import bayes_sbn.cli_demo as cli_demo
+import bayes_sbn.cli_evaluate as cli_evaluate
+import bayes_sbn.cli_fit as cli_fit
 from bayes_sbn import __version__
 
-COMMANDS = (cli_demo,)
+COMMANDS = (cli_demo, cli_fit, cli_evaluate)
 """The modules of the commands, in the order in which help lists them."""
 
 

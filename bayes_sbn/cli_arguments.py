@@ -109,6 +109,11 @@ def level(text: str) -> float:
     return value
 
 
+def widths(text: str) -> list[int]:
+    """Numbers of units, parted by commas."""
+    return [at_least(1)(part) for part in text.split(",")]
+
+
 def _number(text: str) -> float:
     try:
         return float(text)

@@ -1,0 +1,97 @@
+"""Predictions of a run's networks for the rows of a table, and their scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bayes_sbn.cli_preprocessing import CLASSES, Float32, Preprocessing, real_targets
+from bayes_sbn.cli_regression_scores import regression_scores
+from bayes_sbn.cli_table import Table
+from bayes_sbn.ensemble_regression import RegressionEnsemble
+from bayes_sbn.metrics import report
+from bayes_sbn.posterior import Posterior
+from bayes_sbn.predictions import Predictions
+from bayes_sbn.predictions_regression import RegressionPredictions
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What predicts: a posterior, and what is done to a table before it."""
+
+    posterior: Posterior
+    preprocessing: Preprocessing
+
+    def __post_init__(self) -> None:
+        is_real = self.posterior.likelihood == "normal"
+        classes = 1 if is_real else len(self.preprocessing.classes)
+        is_match = (
+            is_real == (self.preprocessing.task != CLASSES)
+            and self.posterior.num_inputs == len(self.preprocessing.columns.inputs)
+            and self.posterior.num_classes == classes
+        )
+        if not is_match:
+            raise ValueError("posterior.sbn and preprocessing.json of the run are not of one fit.")
+
+    def inputs(self, table: Table) -> Float32:
+        """What the networks see; raise where a row is far beyond those of the fit."""
+        x = self.preprocessing.inputs(table)
+        is_beyond = ~(np.abs(x) <= np.float32(self.posterior.input_limit))
+        if is_beyond.any():
+            rows, columns = np.nonzero(is_beyond)
+            row, column = int(rows[0]), int(columns[0])
+            raise ValueError(
+                f"{table.source}: {table.place(row)}, column {table.columns.inputs[column]!r} is "
+                f"{table.x[row, column]:g}, far beyond all rows of the fit; there are {len(rows)} "
+                "such values. Correct them, or write --clip to take the nearest that the networks "
+                "know."
+            )
+        return x
+
+    def clipped(self, table: Table) -> tuple[Float32, int]:
+        """What the networks see with such values put to the nearest they know, and how many."""
+        x = self.preprocessing.inputs(table)
+        limit = np.float32(self.posterior.input_limit)
+        return np.clip(x, -limit, limit), int((np.abs(x) > limit).sum())
+
+    def predict(
+        self,
+        x: Float32,
+        *,
+        draws: int,
+        seed: int,
+        backend: str = "auto",
+        progress: bool | None = None,
+    ) -> Predictions | RegressionPredictions:
+        """Predictions in the units of the table.
+
+        Args:
+            x: what the networks see.
+            draws: networks in the ensemble.
+            seed: of the ensemble.
+            backend: what runs it.
+            progress: whether to show a bar.
+        """
+        ensemble = self.posterior.draw(draws, seed=seed)
+        if isinstance(ensemble, RegressionEnsemble):
+            pred = ensemble.predict(x, backend=backend, progress=progress)
+            return pred.rescaled(self.preprocessing.target_scale, self.preprocessing.target_shift)
+        return ensemble.predict(x, backend=backend, progress=progress)
+
+    def scores(
+        self, pred: Predictions | RegressionPredictions, table: Table, *, level: float, seed: int
+    ) -> tuple[str, dict[str, Any]]:
+        """Scores with intervals, as text and as plain values.
+
+        Args:
+            pred: of the rows.
+            table: the same rows, with targets.
+            level: of the intervals.
+            seed: of the resampling behind them.
+        """
+        if isinstance(pred, RegressionPredictions):
+            return regression_scores(pred, real_targets(table), level=level, seed=seed)
+        found = report(pred, self.preprocessing.labels(table), level=level, seed=seed)
+        return str(found), found.to_dict()
