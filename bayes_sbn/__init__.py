@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _MODULES = (
+    "analysis",
     "distributions",
     "estimators",
     "guides",
@@ -65,11 +66,13 @@ _NAMES = {
     "NestedPredictions": "bayes_sbn.predictions_nested",
     "NestedRegressionPredictions": "bayes_sbn.predictions_nested",
     "PackedPredictive": "bayes_sbn.predictive",
+    "to_arviz": "bayes_sbn.analysis",
 }
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
 
 if TYPE_CHECKING:
+    from bayes_sbn import analysis as analysis
     from bayes_sbn import distributions as distributions
     from bayes_sbn import estimators as estimators
     from bayes_sbn import guides as guides
@@ -84,6 +87,7 @@ if TYPE_CHECKING:
     from bayes_sbn.affines import affine_conv2d as affine_conv2d
     from bayes_sbn.affines import fold_normalisation as fold_normalisation
     from bayes_sbn.affines import identity as identity
+    from bayes_sbn.analysis import to_arviz as to_arviz
     from bayes_sbn.distributions import AffineBernoulli as AffineBernoulli
     from bayes_sbn.distributions import AffineCategorical as AffineCategorical
     from bayes_sbn.distributions import AffineNormal as AffineNormal

@@ -193,7 +193,7 @@ def test_api_index_names_everything_public():
     assert named == set(sbn.__all__) - {"__version__"}
 
 
-@pytest.mark.parametrize("name", ["to_arviz", "diagnose"])
+@pytest.mark.parametrize("name", ["diagnose"])
 def test_what_the_limits_page_says_is_missing_is_missing(name):
     text = (DOCS / "limits.md").read_text("utf-8")
     assert re.search(rf"`(sbn\.)?{name}`", text)
