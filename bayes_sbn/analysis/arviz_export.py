@@ -7,8 +7,8 @@ the weights stand in a group of their own.
 
 * ``posterior``: of each layer :mod:`bayes_sbn.analysis.layer_statistics`, and of data
   ``mean_log_lik`` with ``accuracy`` and ``entropy`` of class labels, ``rmse`` and
-  ``mean_prediction`` of real targets.  Variables with the attribute ``invariant`` 1 are the same for
-  networks whose hidden units stand in another order.
+  ``mean_prediction`` of real targets.  Variables with the attribute ``invariant`` 1 do not depend
+  on the order of hidden units.
 * ``sample_stats``: ``log_prior``, ``log_lik`` (its standard error, ``log_lik_mcse``), ``lp`` their
   sum, ``log_q`` of the posterior itself, ``trained_lp``, the target of the fit,
   ``log p(w) + E_z log p(y | z, w) / T``, and ``log_lik_replicated``, of the posterior predictive.

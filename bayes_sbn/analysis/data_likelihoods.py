@@ -11,8 +11,8 @@ weights of the exact target on a larger space.  ``mcse`` is the standard error t
 in ``sum_n log p(y_n | w)``, by the delta method.
 
 Activations 0 ... M-1 are those of ``ensemble.predict_nested(x, M)``.  Replicated data are drawn
-under activation M, which the likelihood has not seen: of labels ``ensemble.labels(x, noise="independent",
-row_offset=M * len(x))``, and of real targets by NumPy's generator.
+under activation M, which the likelihood has not seen: labels as by ``ensemble.labels(x,
+noise="independent", row_offset=M * len(x))``, and real targets by NumPy's generator.
 """
 
 from __future__ import annotations
