@@ -21,6 +21,7 @@ _MODULES = (
     "noise",
     "optim",
     "plots",
+    "recalibration",
 )
 
 _NAMES = {
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from bayes_sbn import noise as noise
     from bayes_sbn import optim as optim
     from bayes_sbn import plots as plots
+    from bayes_sbn import recalibration as recalibration
     from bayes_sbn.affines import affine as affine
     from bayes_sbn.affines import affine_conv1d as affine_conv1d
     from bayes_sbn.affines import affine_conv2d as affine_conv2d
