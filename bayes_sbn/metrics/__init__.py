@@ -9,6 +9,7 @@ nll                    mean negative log of the probability of the label, in nat
 brier                  squared distance from the one-hot label, summed over classes, not halved
 spherical              probability of the label over the length of the row of probabilities
 d2_nll, d2_brier       share of the loss of the class frequencies that the predictions take away
+corp                   a score as miscalibration - discrimination + uncertainty
 ece, mce, rmsce        top-label calibration errors in 15 bins (a, b] of equal width
 reliability_curve      the bins behind them
 auroc                  area under the ROC curve, each class against the rest
@@ -58,6 +59,11 @@ from bayes_sbn.metrics.calibration import ece as ece
 from bayes_sbn.metrics.calibration import mce as mce
 from bayes_sbn.metrics.calibration import reliability_curve as reliability_curve
 from bayes_sbn.metrics.calibration import rmsce as rmsce
+from bayes_sbn.metrics.corp import CorpDecomposition as CorpDecomposition
+from bayes_sbn.metrics.corp import CorpParts as CorpParts
+from bayes_sbn.metrics.corp import corp as corp
+from bayes_sbn.metrics.corp import corp_discrimination as corp_discrimination
+from bayes_sbn.metrics.corp import corp_miscalibration as corp_miscalibration
 from bayes_sbn.metrics.crps import crps as crps
 from bayes_sbn.metrics.detection import Detection as Detection
 from bayes_sbn.metrics.detection import detection_aupr as detection_aupr
@@ -107,6 +113,8 @@ from bayes_sbn.metrics.unusual import flip_rate as flip_rate
 
 __all__ = [
     "Comparison",
+    "CorpDecomposition",
+    "CorpParts",
     "Detection",
     "MetricInterval",
     "MetricRow",
@@ -124,6 +132,9 @@ __all__ = [
     "bootstrap_interval",
     "brier",
     "compare",
+    "corp",
+    "corp_discrimination",
+    "corp_miscalibration",
     "coverage_at_risk",
     "crps",
     "d2_brier",
