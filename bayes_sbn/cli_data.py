@@ -46,7 +46,7 @@ def read_data(
 
     Args:
         source: a data set's name, a file or a folder.
-        options: how a text file is read that a model is to be fitted to.
+        options: which columns of a text file are what, and what is left out.
         like: or the columns of the table that one was fitted to.
         labels: the file of the labels, of an IDX file.
         part: of a folder, ``"train"`` or ``"t10k"``.
@@ -63,11 +63,13 @@ def read_data(
     content = _content(path)
     shown = str(path)
     if content[:2] == b"PK":
-        return read_npz(shown, path)
+        return read_npz(shown, path, reads_target=options.reads_target)
     if path.suffix == ".npz":
         raise ValueError(f"{shown} is not an NPZ archive, or it is truncated.")
     if is_idx(content):
         found = _labels_of(path) if labels is None else Path(labels)
+        if not options.reads_target:
+            found = None
         return read_idx(shown, content, None if found is None else (str(found), _content(found)))
     if like is not None:
         return read_text_like(shown, content, like, options)

@@ -35,18 +35,19 @@ _DAMAGE = (
 """What reading an archive that is not what it claims to be can raise."""
 
 
-def read_npz(source: str, path: Path) -> Table:
+def read_npz(source: str, path: Path, *, reads_target: bool = True) -> Table:
     """A table from the arrays ``x`` and ``y`` of an archive; ``y`` may be missing.
 
     Args:
         source: the file, for messages.
         path: where it is.
+        reads_target: whether ``y`` is looked at.
     """
     found: dict[str, npt.NDArray[np.generic]] = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
             names = list(archive.files)
-            for name in ("x", "y"):
+            for name in ("x", "y") if reads_target else ("x",):
                 if name in names:
                     found[name] = np.asarray(archive[name])
     except _DAMAGE as error:

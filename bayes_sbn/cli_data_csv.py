@@ -35,12 +35,14 @@ class TextOptions:
         drop: columns to leave out, likewise.
         has_header: whether the first line has names; None finds out.
         leave_out_missing: whether rows with a missing cell are left out.
+        reads_target: whether the targets are looked at, where columns are found by earlier ones.
     """
 
     target: str = "-1"
     drop: tuple[str, ...] = ()
     has_header: bool | None = None
     leave_out_missing: bool = False
+    reads_target: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def read_text_like(
         source: the file, for messages.
         content: what is in it.
         columns: those of the earlier table.
-        options: of which ``has_header`` and ``leave_out_missing`` are looked at.
+        options: of which ``target`` and ``drop`` are not looked at.
     """
     options = options or TextOptions()
     cells = _cells(source, content, options.has_header)
@@ -121,6 +123,8 @@ def read_text_like(
         target = cells.names.index(columns.target) if has_target else None
     else:
         inputs, target = _by_place(cells, columns)
+    if not options.reads_target:
+        target = None
     if options.leave_out_missing:
         cells = _without_missing(cells, inputs, target)
     return _table(cells, inputs, target, columns)

@@ -91,14 +91,12 @@ class FitData:
 
     def __str__(self) -> str:
         made, counts = self.preprocessing, self.counts()
-        if made.task == CLASSES:
-            shown = ", ".join(made.classes[:10]) + ", ..." * (len(made.classes) > 10)
-            what = f"{len(made.classes)} classes ({shown})"
-        else:
-            what = f"a real target ({made.columns.target})"
         parts = ", ".join(f"{count} for {part}" for part, count in counts.items() if count)
         inputs = len(made.columns.inputs)
-        return f"{self.table.source}: {inputs} input{'s' * (inputs != 1)}, {what}; rows: {parts}"
+        return (
+            f"{self.table.source}: {inputs} input{'s' * (inputs != 1)}, "
+            f"{made.target_in_words()}; rows: {parts}"
+        )
 
 
 def _test_table(arguments: argparse.Namespace, table: Table) -> Table | None:

@@ -121,6 +121,13 @@ class Preprocessing:
             )
         return np.array([number_of[name] for name in names], dtype=np.int64)
 
+    def target_in_words(self) -> str:
+        """What the target is."""
+        if self.task == REAL:
+            return f"a real target ({self.columns.target})"
+        shown = ", ".join(self.classes[:10]) + ", ..." * (len(self.classes) > 10)
+        return f"{len(self.classes)} classes ({shown})"
+
     def standardised(self, targets: Float64) -> Float32:
         """Real targets in the units of the network."""
         return ((targets - self.target_shift) / self.target_scale).astype(np.float32)
