@@ -109,9 +109,8 @@ def crps_of_rows(mean: Array, scale: Array, y: Array, *, fair: bool = False) -> 
 def _sum_over_pairs(mean: Array, scale: Array) -> Array:
     """Expected distances summed over the pairs of different draws, each pair once; (rows,)."""
     total = np.zeros(mean.shape[1])
-    variance = scale * scale
     for s in range(1, len(mean)):
-        width = np.sqrt(variance[s] + variance[:s])
+        width = np.hypot(scale[s], scale[:s])
         total += _mean_distance(mean[s] - mean[:s], width).sum(axis=0)
     return total
 
