@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import check_probabilities, to_numpy
-from bayes_sbn.metrics.mixture_arguments import check_mixture
+from bayes_sbn.metrics.regression_arguments import check_mixture
 from bayes_sbn.predictions import Predictions
 from bayes_sbn.predictions_base import PredictionsBase
 from bayes_sbn.predictions_file import Kind

@@ -23,7 +23,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import check_level, to_numpy
-from bayes_sbn.metrics.mixture_arguments import check_mixture, check_targets
 from bayes_sbn.metrics.normal_mixture import (
     MixtureMoments,
     mixture_cdf,
@@ -31,6 +30,7 @@ from bayes_sbn.metrics.normal_mixture import (
     mixture_moments,
     mixture_quantile,
 )
+from bayes_sbn.metrics.regression_arguments import check_mixture, check_targets
 from bayes_sbn.predictions_base import PredictionsBase, read_only
 from bayes_sbn.predictions_file import Kind
 from bayes_sbn.predictions_samples import one_of, site_values

@@ -35,7 +35,7 @@ Those of regression take a RegressionPredictions, a NormalMixture, or draws of t
 rows), and targets (rows,).
 
 =====================  ===========================================================================
-rmse, mae              errors of the predicted mean, or median
+rmse, mae, r2          errors of the predicted mean, or median, and the variance it explains
 nlpd                   mean negative log predictive density, in nats
 crps                   continuous ranked probability score, exact for the mixture of the draws
 pinball                loss of predicted quantiles, not doubled
@@ -91,6 +91,7 @@ from bayes_sbn.metrics.regression_calibration import regression_mace as regressi
 from bayes_sbn.metrics.regression_calibration import regression_rmsce as regression_rmsce
 from bayes_sbn.metrics.regression_scores import mae as mae
 from bayes_sbn.metrics.regression_scores import nlpd as nlpd
+from bayes_sbn.metrics.regression_scores import r2 as r2
 from bayes_sbn.metrics.regression_scores import rmse as rmse
 from bayes_sbn.metrics.regression_scores import sharpness as sharpness
 from bayes_sbn.metrics.report import MetricRow as MetricRow
@@ -158,6 +159,7 @@ __all__ = [
     "pinball",
     "pit",
     "pit_test",
+    "r2",
     "regression_calibration_curve",
     "regression_mace",
     "regression_rmsce",

@@ -189,6 +189,10 @@ def check_count(call: str, name: str, value: object, *, minimum: int, usual: int
 
 def check_level(call: str, level: float) -> float:
     """A probability level strictly between 0 and 1."""
+    if isinstance(level, bool) or not isinstance(level, int | float | np.number):
+        raise TypeError(
+            f"{call} needs a number as level: received {level!r}. For nine tenths write level=0.9."
+        )
     if not 0 < level < 1:
         raise ValueError(
             f"{call} needs a level strictly between 0 and 1: received level={level!r}. "

@@ -198,7 +198,7 @@ def compare(
     rank_of_ends(call, bootstrap, check_level(call, level))
     known = properties_of(metric)
     if better is None:
-        if known is None:
+        if known is None or known.better is None:
             raise ValueError(
                 f"{call} does not know which way {_name(metric)} is better. Write better='less' "
                 "for a loss or an error, better='greater' for a share or a score."

@@ -60,6 +60,12 @@ def _covered(pred: RegressionPredicted, y: npt.ArrayLike, level: float = 0.9) ->
     return ((low <= target) & (target <= high)).astype(np.float64)
 
 
+def _widths(pred: RegressionPredicted, y: object = None, level: float = 0.9) -> Array:
+    level = check_level("interval_width()", level)
+    low, high = central_interval(mixture_of("interval_width()", pred), level)
+    return np.asarray(high - low)
+
+
 def _interval_scores(pred: RegressionPredicted, y: npt.ArrayLike, level: float = 0.9) -> Array:
     call = "interval_score()"
     level = check_level(call, level)
@@ -83,6 +89,7 @@ def _pinball_losses(
     return np.asarray((((gap >= 0) - levels[:, None]) * gap).mean(axis=0))
 
 
+@metric_properties(better=None, minimum=0, row_losses=_covered)
 def interval_coverage(pred: RegressionPredicted, y: npt.ArrayLike, level: float = 0.9) -> float:
     """Share of rows whose target lies in the central interval, ends included.
 
@@ -101,16 +108,21 @@ def interval_coverage(pred: RegressionPredicted, y: npt.ArrayLike, level: float 
     return float(np.mean(_covered(pred, y, level)))
 
 
-def interval_width(pred: RegressionPredicted, level: float = 0.9) -> float:
+@metric_properties(better="less", minimum=0, row_losses=_widths)
+def interval_width(pred: RegressionPredicted, y: object = None, level: float = 0.9) -> float:
     """Mean width of the central intervals, in the unit of the target.
 
     Args:
         pred: a prediction of real targets, or draws of them (draws, rows).
+        y: not read, and may be left out; there, so that this is called as other metrics are.
         level: probability of the interval, in (0, 1).
+
+    Example:
+        >>> from bayes_sbn.metrics import NormalMixture
+        >>> round(interval_width(NormalMixture([0.0], 1.0), level=0.95), 4)
+        3.9199
     """
-    level = check_level("interval_width()", level)
-    low, high = central_interval(mixture_of("interval_width()", pred), level)
-    return float(np.mean(high - low))
+    return float(np.mean(_widths(pred, y, level)))
 
 
 @metric_properties(better="less", minimum=0, row_losses=_interval_scores)

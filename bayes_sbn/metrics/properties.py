@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -24,8 +24,10 @@ import numpy.typing as npt
 Metric = Callable[[Any, Any], float]
 """A scalar of predictions and observations, ``metric(pred, y)``."""
 
-RowLosses = Callable[[Any, Any], npt.NDArray[np.float64]]
-"""The numbers (rows,) whose mean is the metric."""
+RowLosses = Callable[..., npt.NDArray[np.float64]]
+"""The numbers (rows,) whose mean is the metric; takes what the metric takes."""
+
+Better = Literal["less", "greater"]
 
 _Function = TypeVar("_Function", bound=Callable[..., float])
 
@@ -35,14 +37,15 @@ class MetricProperties:
     """What is known of a metric.
 
     Args:
-        better: whether "less" or "greater" is better.
+        better: whether "less" or "greater" is better; None where neither is, as of a share that
+            should be the level of the intervals.
         minimum: the least value it can take.
         biased_upwards: whether chance differences add up in it, as in a binned calibration error:
             it is positive in expectation also where the population's is 0.
         row_losses: the numbers whose mean over rows it is, if it is one.
     """
 
-    better: Literal["less", "greater"]
+    better: Better | None
     minimum: float = -math.inf
     biased_upwards: bool = False
     row_losses: RowLosses | None = None
@@ -53,7 +56,7 @@ _PROPERTIES: dict[Callable[..., float], MetricProperties] = {}
 
 def metric_properties(
     *,
-    better: Literal["less", "greater"],
+    better: Better | None,
     minimum: float = -math.inf,
     biased_upwards: bool = False,
     row_losses: RowLosses | None = None,
@@ -61,10 +64,11 @@ def metric_properties(
     """A decorator that notes the properties of a metric and leaves the function as it is.
 
     Args:
-        better: whether "less" or "greater" is better.
+        better: whether "less" or "greater" is better; None where neither is.
         minimum: the least value it can take.
         biased_upwards: whether it is positive by chance where the population's is 0.
-        row_losses: a function of ``(pred, y)`` that gives the numbers whose mean it is.
+        row_losses: a function that gives the numbers whose mean it is, of ``(pred, y)`` and the
+            metric's options under the same names.
     """
     properties = MetricProperties(better, minimum, biased_upwards, row_losses)
 
@@ -78,11 +82,12 @@ def metric_properties(
 def properties_of(metric: Callable[..., float]) -> MetricProperties | None:
     """The properties of a metric, or None for a function of which nothing was said.
 
-    ``functools.partial(ece, num_bins=10)`` has those of ``ece``, but no row losses.
+    ``functools.partial(ece, num_bins=10)`` has those of ``ece``.
     """
     if isinstance(metric, functools.partial):
         of_whole = properties_of(metric.func)
-        if of_whole is None:
-            return None
-        return MetricProperties(of_whole.better, of_whole.minimum, of_whole.biased_upwards)
+        if of_whole is None or of_whole.row_losses is None:
+            return of_whole
+        with_options = functools.partial(of_whole.row_losses, *metric.args, **metric.keywords)
+        return replace(of_whole, row_losses=with_options)
     return _PROPERTIES.get(metric)

@@ -3,6 +3,9 @@
 The law is a mixture of normal laws, one a draw (:mod:`bayes_sbn.metrics.normal_mixture`): a
 RegressionPredictions, a :class:`NormalMixture` of arrays, or an array of draws of the target
 (draws, rows), which is a mixture of point masses.
+
+As in :mod:`bayes_sbn.metrics.arguments`, what is given is checked once and made float64, and every
+check takes the name of the call on whose behalf it is made.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ class NormalMixture:
 
     Args:
         mean_per_draw: means (draws, rows); or (rows,) for a single normal law a row.
-        scale_per_draw: standard deviations of the same shape, 0 for a point mass; or one number.
+        scale_per_draw: standard deviations of the same shape, or what broadcasts to it, such as one
+            number; 0 makes a point mass.
 
     Example:
         >>> NormalMixture([0.0, 1.0], 0.5)
@@ -55,29 +59,10 @@ class NormalMixture:
     """
 
     def __init__(self, mean_per_draw: npt.ArrayLike, scale_per_draw: npt.ArrayLike) -> None:
-        call = "NormalMixture()"
-        mean = real_numbers(call, "means", mean_per_draw)
-        if mean.ndim == 1:
-            mean = mean[None]
-        if mean.ndim != 2 or not mean.shape[0]:
-            raise ValueError(
-                f"{call} needs means of shape (draws, rows), or (rows,) for a single law a row: "
-                f"received shape {mean.shape}. For a column of means write mean.reshape(-1)."
-            )
-        scale = real_numbers(call, "standard deviations", scale_per_draw)
-        if scale.ndim and scale.shape != np.shape(to_numpy(mean_per_draw)):
-            raise ValueError(
-                f"{call} needs a standard deviation for each mean, or one number: received shapes "
-                f"{np.shape(to_numpy(mean_per_draw))} and {scale.shape}. Write "
-                "np.broadcast_to(scale, mean.shape) to share them."
-            )
-        if scale.size and scale.min() < 0:
-            raise ValueError(
-                f"{call} needs standard deviations of at least 0: received {scale.min():g}. Of "
-                "their logarithms pass the exponentials, of variances the square roots."
-            )
-        self._mean = mean
-        self._scale = np.broadcast_to(scale, mean.shape)
+        means = to_numpy(mean_per_draw)
+        self._mean, self._scale = check_mixture(
+            "NormalMixture()", means[None] if means.ndim == 1 else means, scale_per_draw
+        )
 
     @property
     def mean_per_draw(self) -> Array:
@@ -111,9 +96,15 @@ def mixture_of(call: str, pred: RegressionPredicted) -> NormalMixturePrediction:
     """
     if is_normal_mixture(pred):
         mixture: NormalMixturePrediction = pred
+        if mixture.mean_per_draw.ndim != 2:
+            raise TypeError(
+                f"{call} needs means of shape (draws, rows): received a {type(pred).__name__} with "
+                f"means of shape {mixture.mean_per_draw.shape}. Of predictions with draws of the "
+                "activations for each of the weights pass pred.predictions."
+            )
     else:
         draws = real_numbers(call, "draws", pred)
-        if draws.ndim != 2 or not draws.shape[0]:
+        if draws.ndim != 2 or not len(draws):
             raise ValueError(
                 f"{call} needs a RegressionPredictions, a NormalMixture or draws of shape (draws, "
                 f"rows): received shape {draws.shape}. For means and standard deviations write "
@@ -130,15 +121,53 @@ def mixture_and_targets(
 ) -> tuple[NormalMixturePrediction, Array]:
     """The two arguments of a metric of regression: the law of each row and its target."""
     mixture = mixture_of(call, pred)
-    return mixture, targets(call, y, mixture.mean_per_draw.shape[1])
+    return mixture, check_targets(call, y, mixture.mean_per_draw.shape[1])
 
 
-def targets(call: str, y: object, num_rows: int) -> Array:
-    """Observed targets as float64 of shape (rows,)."""
-    values = real_numbers(call, "targets", y)
+def check_mixture(call: str, mean: object, scale: object) -> tuple[Array, Array]:
+    """Means and standard deviations, float64 of shape (draws, rows); there may be no rows.
+
+    Args:
+        call: the call to name in errors.
+        mean: means (draws, rows).
+        scale: standard deviations, of the same shape or broadcast to it; 0 is a point mass.
+    """
+    means = real_numbers(call, "mean_per_draw", mean)
+    if means.ndim != 2 or not len(means):
+        raise ValueError(
+            f"{call} needs means of shape (draws, rows), one draw at least: received shape "
+            f"{means.shape}. For a single draw write mean[None]."
+        )
+    scales = real_numbers(call, "scale_per_draw", scale)
+    try:
+        scales = np.broadcast_to(scales, means.shape)
+    except ValueError:
+        raise ValueError(
+            f"{call} needs a standard deviation for each of the means {means.shape}, or what "
+            f"broadcasts to that: received shape {scales.shape}. For one a draw write "
+            "sigma[:, None]."
+        ) from None
+    if (scales < 0).any():
+        raise ValueError(
+            f"{call} needs standard deviations that are not negative: received "
+            f"{float(scales.min())!r}. Of their logarithms pass the exponentials, of variances the "
+            "square roots."
+        )
+    return means, scales
+
+
+def check_targets(call: str, y: object, num_rows: int) -> Array:
+    """Real targets as float64 of shape (rows,).
+
+    Args:
+        call: the call to name in errors.
+        y: finite numbers.
+        num_rows: how many there must be.
+    """
+    values = real_numbers(call, "y", y)
     if values.shape != (num_rows,):
         advice = (
-            "For a column of targets write y.reshape(-1)."
+            "For a column write y.reshape(-1)."
             if values.size == num_rows
             else "Pass the targets of exactly the rows that were predicted."
         )
@@ -149,21 +178,27 @@ def targets(call: str, y: object, num_rows: int) -> Array:
     return values
 
 
-def real_numbers(call: str, what: str, values: object) -> Array:
-    """Finite numbers as float64, whatever the shape."""
+def real_numbers(call: str, name: str, values: object) -> Array:
+    """Finite numbers as float64, whatever the shape.
+
+    Args:
+        call: the call to name in errors.
+        name: of the argument, to name in errors.
+        values: an array or tensor.
+    """
     raw = to_numpy(values)
     if raw.dtype.kind not in "fiub":
         raise TypeError(
-            f"{call} needs real numbers as {what}: received values of type {raw.dtype}. Pass a "
+            f"{call} needs real numbers as {name}: received values of type {raw.dtype}. Pass a "
             "floating-point array or tensor."
         )
     numbers = raw.astype(np.float64, copy=False)
     finite = np.isfinite(numbers)
     if not finite.all():
-        index = np.unravel_index(int(np.argmin(finite)), numbers.shape)
-        place = ", ".join(str(int(i)) for i in index)
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), numbers.shape))
+        place = f"{name}{list(index)}" if index else name
         raise ValueError(
-            f"{call} needs finite {what}: {float(numbers[index])} at [{place}]. Drop such rows, or "
-            "look for a diverged fit where they were computed."
+            f"{call} needs finite numbers: {place} is {numbers[index]}. Drop such rows, or look "
+            "for a diverged fit where they were computed."
         )
     return numbers

@@ -1,10 +1,12 @@
-r"""Errors of the predicted mean or median, sharpness, and the negative log predictive density.
+r"""Errors of the predicted mean or median, R², sharpness, and the negative log predictive density.
 
 For the mixture of normal laws p of a row (:mod:`bayes_sbn.metrics.normal_mixture`) with mean
 :math:`\mu`, standard deviation :math:`\sigma` and target y, over N rows,
 
 * root mean squared error: :math:`(\tfrac1N \sum (y - \mu)^2)^{1/2}`;
 * mean absolute error: :math:`\tfrac1N \sum |y - \mu|`, or of the median;
+* coefficient of determination: :math:`1 - \sum (y - \mu)^2 / \sum (y - \bar y)^2`, with
+  :math:`\bar y` the mean of the targets that are scored;
 * sharpness: :math:`(\tfrac1N \sum \sigma^2)^{1/2}`;
 * negative log predictive density: :math:`-\tfrac1N \sum \log p(y)`.
 
@@ -15,11 +17,13 @@ c.  Under another name the two are not mixed up in a table.
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from bayes_sbn.metrics.arguments import UndefinedMetricWarning
 from bayes_sbn.metrics.normal_mixture import (
     mixture_log_prob,
     mixture_moments,
@@ -76,6 +80,34 @@ def rmse(pred: RegressionPredicted, y: npt.ArrayLike) -> float:
     return float(np.sqrt(np.mean((target - _mean(mixture)) ** 2)))
 
 
+@metric_properties(better="greater")
+def r2(pred: RegressionPredicted, y: npt.ArrayLike) -> float:
+    """Coefficient of determination of the predicted mean: 1 at best, 0 for the targets' own mean.
+
+    NaN, with an UndefinedMetricWarning, where all targets are the same.
+
+    Args:
+        pred: a prediction of real targets, or draws of them (draws, rows).
+        y: targets (rows,).
+
+    Example:
+        >>> r2([[1.0, 2.0, 4.0]], [1.0, 2.0, 3.0])
+        0.5
+    """
+    mixture, target = mixture_and_targets("r2()", pred, y)
+    if np.all(target == target[0]):
+        warnings.warn(
+            f"r2(): the {len(target)} targets are all {float(target[0])!r}, so that there is no "
+            "variance to explain; the result is NaN. Score rows whose targets differ, or write "
+            "rmse(pred, y).",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+        return float("nan")
+    residual = np.sum((target - _mean(mixture)) ** 2)
+    return float(1 - residual / np.sum((target - target.mean()) ** 2))
+
+
 @metric_properties(better="less", minimum=0, row_losses=_absolute_errors)
 def mae(
     pred: RegressionPredicted, y: npt.ArrayLike, *, point: Literal["mean", "median"] = "mean"
@@ -110,11 +142,13 @@ def nlpd(pred: RegressionPredicted, y: npt.ArrayLike) -> float:
     return float(np.mean(_negative_log_density(pred, y)))
 
 
-def sharpness(pred: RegressionPredicted) -> float:
+@metric_properties(better="less", minimum=0)
+def sharpness(pred: RegressionPredicted, y: object = None) -> float:
     """Root mean variance of the predicted laws: how much they leave open, whatever comes true.
 
     Args:
         pred: a prediction of real targets, or draws of them (draws, rows).
+        y: not read, and may be left out; there, so that this is called as other metrics are.
     """
     mixture = mixture_of("sharpness()", pred)
     moments = mixture_moments(mixture.mean_per_draw, mixture.scale_per_draw)

@@ -114,9 +114,7 @@ def test_point_masses_are_the_limit_of_narrow_laws(case):
 def test_draws_that_are_all_alike_are_one(case):
     mean, scale, y = (values[:1] if values.ndim == 2 else values for values in case)
     repeated = np.repeat(mean, 7, axis=0), np.repeat(scale, 7, axis=0)
-    np.testing.assert_allclose(
-        crps_of_rows(*repeated, y), crps_of_rows(mean, scale, y), rtol=1e-12
-    )
+    np.testing.assert_allclose(crps_of_rows(*repeated, y), crps_of_rows(mean, scale, y), rtol=1e-12)
     assert crps([[2.0], [2.0], [2.0]], [5.0]) == 3
 
 
