@@ -60,9 +60,11 @@ def _covered(pred: RegressionPredicted, y: npt.ArrayLike, level: float = 0.9) ->
     return ((low <= target) & (target <= high)).astype(np.float64)
 
 
-def _widths(pred: RegressionPredicted, y: object = None, level: float = 0.9) -> Array:
-    level = check_level("interval_width()", level)
-    low, high = central_interval(mixture_of("interval_width()", pred), level)
+def _widths(pred: RegressionPredicted, y: npt.ArrayLike | None = None, level: float = 0.9) -> Array:
+    call = "interval_width()"
+    level = check_level(call, level)
+    mixture = mixture_of(call, pred) if y is None else mixture_and_targets(call, pred, y)[0]
+    low, high = central_interval(mixture, level)
     return np.asarray(high - low)
 
 
@@ -109,12 +111,14 @@ def interval_coverage(pred: RegressionPredicted, y: npt.ArrayLike, level: float 
 
 
 @metric_properties(better="less", minimum=0, row_losses=_widths)
-def interval_width(pred: RegressionPredicted, y: object = None, level: float = 0.9) -> float:
+def interval_width(
+    pred: RegressionPredicted, y: npt.ArrayLike | None = None, level: float = 0.9
+) -> float:
     """Mean width of the central intervals, in the unit of the target.
 
     Args:
         pred: a prediction of real targets, or draws of them (draws, rows).
-        y: not read, and may be left out; there, so that this is called as other metrics are.
+        y: targets (rows,), of no effect; there, so that this is called as other metrics are.
         level: probability of the interval, in (0, 1).
 
     Example:

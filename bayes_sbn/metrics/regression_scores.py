@@ -143,14 +143,15 @@ def nlpd(pred: RegressionPredicted, y: npt.ArrayLike) -> float:
 
 
 @metric_properties(better="less", minimum=0)
-def sharpness(pred: RegressionPredicted, y: object = None) -> float:
+def sharpness(pred: RegressionPredicted, y: npt.ArrayLike | None = None) -> float:
     """Root mean variance of the predicted laws: how much they leave open, whatever comes true.
 
     Args:
         pred: a prediction of real targets, or draws of them (draws, rows).
-        y: not read, and may be left out; there, so that this is called as other metrics are.
+        y: targets (rows,), of no effect; there, so that this is called as other metrics are.
     """
-    mixture = mixture_of("sharpness()", pred)
+    call = "sharpness()"
+    mixture = mixture_of(call, pred) if y is None else mixture_and_targets(call, pred, y)[0]
     moments = mixture_moments(mixture.mean_per_draw, mixture.scale_per_draw)
     return float(np.sqrt(np.mean(moments.variance)))
 

@@ -1,4 +1,4 @@
-"""CRPS: its integral, its double sums by loops, scoringrules and properscoring, fairness, limits."""
+"""CRPS: its integral, its double sums by loops, scoringrules, properscoring, fairness, limits."""
 
 import itertools
 import math
@@ -86,7 +86,7 @@ def test_scores_equal_other_packages(case):
     # gives the latter too; properscoring 0.1: crps_ensemble(y, m, axis=0).
     np.testing.assert_allclose(crps(mean, y), 0.758188250143011, rtol=1e-12)
     np.testing.assert_allclose(crps(mean, y, fair=True), 0.6123435311437676, rtol=1e-12)
-    # scoringrules crps_normal, properscoring crps_gaussian, uncertainty-toolbox 0.1.1 crps_gaussian.
+    # scoringrules crps_normal; crps_gaussian of properscoring and of uncertainty-toolbox 0.1.1.
     one = NormalMixture(mean[0], scale[0])
     np.testing.assert_allclose(crps(one, y), 1.019546116363578, rtol=1e-12)
     # scoringrules crps_mixnorm(y, m, s, m_axis=0).

@@ -1,4 +1,4 @@
-"""Intervals and quantiles of mixtures: scoringrules, uncertainty-toolbox, scikit-learn, identities."""
+"""Intervals and quantiles: scoringrules, uncertainty-toolbox, scikit-learn, identities, edges."""
 
 import functools
 

@@ -100,9 +100,7 @@ def test_r2_does_not_lose_small_variance_beside_a_large_mean():
 
 def test_point_masses_have_no_density():
     for pred in (MEAN, NormalMixture(MEAN, 0.0), NormalMixture(MEAN, SCALE * (np.arange(30) > 0))):
-        with pytest.raises(
-            ValueError, match=r"nlpd\(\) needs a density: .* Write crps\(draws, y\)"
-        ):
+        with pytest.raises(ValueError, match=r"nlpd\(\) needs a density: .* Write crps\("):
             nlpd(pred, Y)
 
 
