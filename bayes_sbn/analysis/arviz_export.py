@@ -40,7 +40,7 @@ from bayes_sbn.analysis.layer_statistics import STATISTICS, layer_statistics
 from bayes_sbn.analysis.variational_law import variational_law
 from bayes_sbn.analysis.weight_densities import log_densities
 from bayes_sbn.metrics.arguments import check_count, check_labels, to_numpy
-from bayes_sbn.metrics.mixture_arguments import check_targets
+from bayes_sbn.metrics.regression_arguments import check_targets
 
 if TYPE_CHECKING:
     import torch
