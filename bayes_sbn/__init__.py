@@ -59,6 +59,8 @@ _NAMES = {
     "choose_temperature": "bayes_sbn.training_temperature",
     "temperature_rule": "bayes_sbn.training_temperature",
     "summary": "bayes_sbn.network_summary",
+    "report": "bayes_sbn.html_report",
+    "HTMLReport": "bayes_sbn.html_report",
     "Posterior": "bayes_sbn.posterior",
     "Ensemble": "bayes_sbn.ensemble",
     "RegressionEnsemble": "bayes_sbn.ensemble_regression",
@@ -105,6 +107,8 @@ if TYPE_CHECKING:
     from bayes_sbn.estimators import register_estimator as register_estimator
     from bayes_sbn.estimators import straight_through as straight_through
     from bayes_sbn.gradient_audit import audit as audit
+    from bayes_sbn.html_report import HTMLReport as HTMLReport
+    from bayes_sbn.html_report import report as report
     from bayes_sbn.messenger import EstimatorMessenger as EstimatorMessenger
     from bayes_sbn.messenger import force_draws as force_draws
     from bayes_sbn.network_summary import summary as summary

@@ -28,6 +28,7 @@ from bayes_sbn.distributions import AffineLikelihood, ConditionalSign, NoisySign
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.elbo_sites import data_plates, is_real_weight
 from bayes_sbn.messenger import EstimatorMessenger
+from bayes_sbn.posterior import Posterior
 
 WORD = 32
 """Bits of a float32."""
@@ -141,11 +142,12 @@ class Summary:
     __repr__ = __str__
 
 
-def summary(model: Any, guide: Any, example: Sequence[Any] | None = None) -> Summary:
-    """What a network is made of, from one run of it.
+def summary(model: Any, guide: Any = None, example: Sequence[Any] | None = None) -> Summary:
+    """What a network is made of, from one run of it; or from the numbers of its posterior.
 
     Args:
-        model: a Pyro model of noisy signs and likelihoods on pre-activations.
+        model: a Pyro model of noisy signs and likelihoods on pre-activations; or a
+            :class:`bayes_sbn.Posterior` alone.
         guide: its posterior; ±1 weights are ``SignBernoulli`` sites, real ones normal or points.
         example: the arguments of one training step, a row or more: inputs and targets.  The models
             of this package have one of their own.
@@ -159,7 +161,23 @@ def summary(model: Any, guide: Any, example: Sequence[Any] | None = None) -> Sum
         >>> guide = sbn.guides.AutoSignBernoulli(model)
         >>> sbn.summary(model, guide).bits
         176
+        >>> sbn.summary(sbn.Posterior.from_guide(model, guide)).bits
+        176
     """
+    if isinstance(model, Posterior):
+        if guide is not None or example is not None:
+            raise TypeError(
+                "summary(posterior): a posterior is summed up from its own numbers, without a "
+                "guide or an example. Write summary(posterior), or summary(model, guide)."
+            )
+        from bayes_sbn.network_summary_posterior import summary_of_posterior
+
+        return summary_of_posterior(model)
+    if guide is None:
+        raise TypeError(
+            f"summary({type(model).__name__}): a model is summed up with its guide. Write "
+            "summary(model, guide)."
+        )
     if example is None and hasattr(model, "example"):
         example = model.example()
     if isinstance(example, Tensor) or not isinstance(example, Sequence):

@@ -57,7 +57,7 @@ LAYERS: list[tuple[str, tuple[str, ...], str]] = [
             "gradient_audit",
             "network_summary",
             "analysis",
-            "report",
+            "html_report",
             "predictive",
             "sklearn",
             "demo",
@@ -83,7 +83,7 @@ SAME_LEVEL: tuple[tuple[str, ...], ...] = (
         "gradient_audit",
         "network_summary",
         "analysis",
-        "report",
+        "html_report",
         "predictive",
         "sklearn",
         "demo",
@@ -121,7 +121,7 @@ NO_TORCH_AT_IMPORT = (*NEVER_TORCH, "analysis", "plots")
 SLOW_TO_IMPORT = ("arviz", "matplotlib", "sklearn")
 """Imported inside functions only, but for the modules that are about them."""
 
-ABOUT_SLOW = ("analysis", "plots", "report", "sklearn")
+ABOUT_SLOW = ("analysis", "plots", "html_report", "sklearn")
 
 FORBIDDEN_NAMES = ("utils", "misc", "common", "helpers")
 """Names that say nothing: a helper lives beside its only user or gets a noun's name."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import bayes_sbn as sbn
+from bayes_sbn.posterior_layer import PosteriorLayer
 
 
 def mlp():
@@ -155,3 +156,60 @@ def plain_pair():
     """A network of ±1 weights alone, and its guide."""
     model = sbn.models.BinaryMLP(8, [4], 3, num_data=100)
     return model, sbn.guides.AutoSignBernoulli(model)
+
+
+def same_numbers(found, wanted):
+    assert (found.bits, found.reals) == (wanted.bits, wanted.reals)
+    for a, b in zip(found.layers, wanted.layers, strict=True):
+        assert (a.kind, a.shape, a.units) == (b.kind, b.shape, b.units)
+        assert (a.xnors, a.additions, a.multiplications) == (
+            b.xnors,
+            b.additions,
+            b.multiplications,
+        )
+        for name in ("entropy", "divergence", "certainty", "spread"):
+            value = getattr(b, name)
+            near = None if value is None else pytest.approx(value, rel=1e-6, abs=1e-8)
+            assert getattr(a, name) == near
+
+
+def test_summary_of_a_posterior_has_the_numbers_of_model_and_guide():
+    model, guide = mlp()
+    posterior = sbn.Posterior.from_guide(model, guide)
+    same_numbers(sbn.summary(posterior), sbn.summary(model, guide))
+
+
+@pytest.mark.parametrize("kind", ["AutoSignMixture", "AutoSignLowRank"])
+def test_summary_of_a_structured_posterior_is_of_its_marginals(kind):
+    torch.manual_seed(0)
+    model = sbn.models.BinaryMLP(5, [4], 3, num_data=10, prior_logit=0.3)
+    guide = getattr(sbn.guides, kind)(model)
+    posterior = sbn.Posterior.from_guide(model, guide)
+    same_numbers(sbn.summary(posterior), sbn.summary(model, guide))
+
+
+def test_summary_of_a_posterior_counts_real_weights():
+    torch.manual_seed(0)
+    model = sbn.models.BinaryMLP(5, [4], 3, num_data=10, real=("last",))
+    guide = sbn.guides.AutoHybrid(model)
+    posterior = sbn.Posterior.from_guide(model, guide)
+    found, wanted = sbn.summary(posterior), sbn.summary(model, guide)
+    assert found.layers[1].multiplications == wanted.layers[1].multiplications == 12
+    assert found.layers[1].spread == pytest.approx(wanted.layers[1].spread)
+    assert found.layers[1].entropy is None
+
+
+def test_summary_of_certain_signs_is_finite():
+    p = torch.tensor([[0.0, 1.0], [1.0, 0.5]])
+    layer = PosteriorLayer("y", 0, p.numpy(), torch.ones(2).numpy(), torch.zeros(2).numpy())
+    found = sbn.summary(sbn.Posterior([layer], 1.0)).layers[0]
+    assert (found.entropy, found.divergence, found.certainty) == (0.25, 0.75, 0.75)
+
+
+def test_summary_says_what_it_needs():
+    model, guide = mlp()
+    posterior = sbn.Posterior.from_guide(model, guide)
+    with pytest.raises(TypeError, match=r"summary\(posterior\): .* Write summary\(posterior\)"):
+        sbn.summary(posterior, guide)
+    with pytest.raises(TypeError, match=r"summary\(BinaryMLP\): .* Write summary\(model, guide\)"):
+        sbn.summary(model)

@@ -1,0 +1,215 @@
+"""What a report states: the numbers of the functions that it calls; what it says of bad input."""
+
+import datetime
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import bayes_sbn as sbn
+from tests.html_report.parsed import Page
+from tests.html_report.posteriors import labels, of_classes, of_reals, record, rows
+from tests.html_report.test_page import made
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    """Test rows, their predictions and a report of them, with rows from elsewhere."""
+    path = tmp_path_factory.mktemp("classes") / "r.html"
+    posterior, x, y, ood = of_classes(), rows(), labels(), rows(seed=9)
+    found = sbn.report(
+        posterior, x, y, path, draws=7, seed=3, ood=ood, train=(x[:10], y[:10]), bootstrap=60
+    )
+    ensemble = posterior.draw(7, seed=3)
+    return found, ensemble.predict(x), ensemble.predict(ood), y, Page(path.read_text("utf-8"))
+
+
+def test_scores_are_those_of_metrics_report(classes):
+    found, pred, _, y, page = classes
+    wanted = sbn.metrics.report(pred, y, bootstrap=60, seed=3)
+    assert found.numbers["scores"]["metrics"] == wanted.to_dict()["metrics"]
+    table = next(t for t in page.tables if t[0][0] == "score" and "95 % interval" in t[0])
+    for cells, row in zip(table[1:], wanted, strict=True):
+        assert cells == [
+            row.metric,
+            f"{row.value:.4f}",
+            f"{row.low:.4f} to {row.high:.4f}",
+            row.convention,
+        ]
+    single = np.mean([(p.argmax(-1) == y).mean() for p in pred.probs_per_draw])
+    assert found.numbers["scores"]["single_draw_accuracy"] == pytest.approx(single, abs=1e-12)
+
+
+def test_confusions_are_scikit_learns(classes):
+    from sklearn.metrics import classification_report, confusion_matrix
+
+    found, pred, _, y, page = classes
+    counts = confusion_matrix(y, pred.mode)
+    assert found.numbers["classes"]["confusions"] == counts.tolist()
+    by_class = classification_report(y, pred.mode, output_dict=True)
+    table = next(t for t in page.tables if "recall" in t[0])
+    for c, cells in enumerate(table[1:]):
+        assert cells[1] == f"{by_class[str(c)]['support']:.0f}"
+        assert cells[4] == f"{100 * by_class[str(c)]['recall']:.1f} %"
+        assert cells[5] == f"{100 * by_class[str(c)]['precision']:.1f} %"
+    matrix = next(t for t in page.tables if t[0][0].startswith("true"))
+    assert [
+        [int(c.replace("·", "0")) for c in cells[1:]] for cells in matrix[1:]
+    ] == counts.tolist()
+
+
+def test_rows_from_elsewhere_are_scored_by_ood(classes):
+    found, pred, outside, _, _ = classes
+    for score in ("max_prob", "entropy", "epistemic", "variation_ratio"):
+        wanted = sbn.metrics.ood(pred, outside, score=score)
+        stated = found.numbers["elsewhere"][score]
+        for name in ("auroc", "aupr_in", "aupr_out", "fpr95"):
+            assert stated[name] == getattr(wanted, name)
+
+
+def test_cases_are_the_extreme_rows(classes):
+    found, pred, _, y, _ = classes
+    unsure = [case["row"] for case in found.numbers["cases"]["least_sure"]]
+    assert unsure == sorted(range(len(y)), key=lambda row: -pred.entropy[row])[:12]
+    wrong = [row for row in range(len(y)) if pred.mode[row] != y[row]]
+    assert [case["row"] for case in found.numbers["cases"]["sure_and_wrong"]] == sorted(
+        wrong, key=lambda row: -pred.mean[row].max()
+    )[:12]
+
+
+def test_data_are_counted(classes):
+    found = classes[0].numbers["data"]
+    assert (found["training"]["rows"], found["test"]["rows"]) == (10, 40)
+    assert found["test_rows_in_training"] == 10
+    assert found["input_error"] == of_classes().input_error(rows())
+
+
+def test_result_is_json(classes):
+    found = json.loads(classes[0].to_json())
+    assert tuple(found["sections"]) == classes[0].sections
+    assert found == classes[0].to_dict()
+    assert str(classes[0].path) in str(classes[0])
+
+
+def test_real_scores_are_those_of_metrics(tmp_path):
+    posterior, x = of_reals(), rows(4)
+    y = 20 + 5 * rows(1, seed=5)[:, 0]
+    found = sbn.report(
+        posterior, x, y, tmp_path / "r.html", draws=6, bootstrap=60, rescale=(5.0, 20.0)
+    )
+    pred = posterior.draw(6, seed=0).predict(x).rescaled(5.0, 20.0)
+    stated = found.numbers["scores"]["metrics"]
+    for name in ("nlpd", "crps", "rmse", "mae", "interval_score"):
+        metric = getattr(sbn.metrics, name)
+        assert stated[name]["value"] == pytest.approx(metric(pred, y), abs=1e-12)
+        wanted = sbn.metrics.bootstrap_interval(metric, pred, y, bootstrap=60)
+        assert stated[name]["interval"] == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+    assert stated["coverage"]["value"] == sbn.metrics.interval_coverage(pred, y, 0.9)
+    assert found.numbers["calibration"]["coverage"]["0.9"] == stated["coverage"]["value"]
+    assert found.numbers["calibration"]["pit_p_value"] == sbn.metrics.pit_test(pred, y).p_value
+    widest = [case["row"] for case in found.numbers["cases"]["least_sure"]]
+    assert widest == sorted(range(len(y)), key=lambda row: -pred.std[row])[:12]
+
+
+def test_course_of_a_fit_is_told(tmp_path):
+    torch.manual_seed(0)
+    model = sbn.models.BinaryMLP(6, [5], 3, num_data=40)
+    guide = sbn.guides.AutoSignBernoulli(model)
+    x, y = torch.tensor(rows()), torch.tensor(labels())
+    fit = sbn.fit(model, guide, (x, y), validation=(x, y), epochs=3, checkpoint=tmp_path / "run")
+    posterior = sbn.Posterior.from_guide(model, guide, temperature=fit.temperature)
+    whole = made(tmp_path / "a.html", posterior, fit=fit).numbers["training"]
+    read = made(tmp_path / "b.html", posterior, fit=tmp_path / "run").numbers["training"]
+    assert (whole["epochs"], whole["kept_epoch"], whole["stopped"]) == (3, 3, "epochs")
+    assert (read["kept_epoch"], read["stopped"]) == (None, None)
+    for name in ("epochs", "best_epoch", "seconds", "last"):
+        assert read[name] == whole[name]
+    assert str(tmp_path / "run") in Page((tmp_path / "b.html").read_text("utf-8")).text
+    assert "training" not in made(tmp_path / "c.html", posterior).sections
+
+
+def test_mixtures_draw_the_signs_of_each_component(tmp_path):
+    mixture = sbn.Posterior.mixture([of_classes(), of_classes().mode()], [3, 1])
+    found = made(tmp_path / "r.html", mixture)
+    page = Page(found.path.read_text("utf-8"))
+    assert "Component 1. " in page.text
+    assert "2, of weights 0.75, 0.25" in page.text
+    assert found.numbers["model"]["entropy"] == sbn.summary(mixture).mean("entropy")
+
+
+def test_one_row_of_one_class_and_one_draw(tmp_path):
+    found = sbn.report(
+        of_classes(), rows(number=1), [0], tmp_path / "r.html", draws=1, bootstrap=50
+    )
+    assert "draws" not in found.sections
+    assert found.numbers["scores"]["num_rows"] == 1
+
+
+def test_float32_tensors_give_the_report_of_arrays(tmp_path):
+    x = np.round(rows() * 64) / 64  # exact in float32
+    first = sbn.report(of_classes(), x, labels(), tmp_path / "a.html", draws=3, bootstrap=50)
+    second = sbn.report(
+        of_classes(),
+        torch.tensor(x, dtype=torch.float32),
+        torch.tensor(labels()),
+        tmp_path / "b.html",
+        draws=3,
+        bootstrap=50,
+    )
+    assert first.numbers["scores"] == second.numbers["scores"]
+
+
+def test_date_may_be_a_datetime(tmp_path):
+    date = datetime.datetime(2026, 1, 31, 12, 30, tzinfo=datetime.UTC)
+    assert made(tmp_path / "r.html", date=date).numbers["origin"]["date"] == "2026-01-31 12:30 UTC"
+
+
+WRONG = {
+    "posterior": ({"posterior": 3}, TypeError, r"needs a Posterior: received int. Write"),
+    "x": ({"x": rows(5)}, ValueError, r"report\(x=...\) needs inputs of shape \(rows, 6\)"),
+    "x_empty": ({"x": rows(number=0)}, ValueError, "at least one row"),
+    "x_nan": ({"x": rows() * np.nan}, ValueError, "finite inputs"),
+    "x_beyond": ({"x": 1e3 + rows()}, ValueError, "beyond the posterior's input range"),
+    "y": ({"y": labels()[:-1]}, ValueError, r"report\(y=...\) needs one label a row"),
+    "y_outside": ({"y": labels() + 1}, ValueError, "labels in 0 ... 2"),
+    "ood": ({"ood": rows(5)}, ValueError, r"report\(ood=...\) needs inputs of shape"),
+    "train": ({"train": rows()}, TypeError, r"Write train=\(x_train, y_train\)"),
+    "train_y": ({"train": (rows(), [0])}, ValueError, r"report\(train\[1\]=...\)"),
+    "draws": ({"draws": 0}, ValueError, "draws of at least 1"),
+    "seed": ({"seed": -1}, ValueError, "seed of at least 0"),
+    "bootstrap": ({"bootstrap": 3}, ValueError, "at least 39 resamples"),
+    "level": ({"level": 1.0}, ValueError, "level strictly between 0 and 1"),
+    "class_names": ({"class_names": ["a"]}, ValueError, "to be 3 names.*received 1 names"),
+    "class_names_str": ({"class_names": "abc"}, ValueError, "received a str"),
+    "class_names_twice": ({"class_names": ["a", "b", "a"]}, ValueError, "'a' is there twice"),
+    "feature_names": ({"feature_names": ["a"]}, ValueError, "feature_names to be 6 names"),
+    "image_shape": ({"image_shape": (2, 2)}, ValueError, r"of 6 values: received \(2, 2\)"),
+    "rescale": ({"rescale": (1, 0)}, ValueError, "is for real targets"),
+    "fit": ({"fit": 3}, TypeError, "result of sbn.fit"),
+    "fit_records": ({"fit": [record(1), 2]}, TypeError, "result of sbn.fit"),
+    "fit_folder": ({"fit": "nowhere"}, FileNotFoundError, "no log of a fit"),
+    "date": ({"date": 3}, TypeError, "date as a datetime or a str"),
+    "folder": ({"path": "."}, ValueError, "is a folder. Write path='report.html'"),
+    "no_folder": ({"path": "no/r.html"}, ValueError, "does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_bad_input_says_what_to_write(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    changes, kind, words = WRONG[case]
+    options = {"posterior": of_classes(), "x": rows(), "y": labels(), "draws": 2, **changes}
+    with pytest.raises(kind, match=words):
+        sbn.report(**options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_input_of_a_real_target(tmp_path):
+    for changes, words in (
+        ({"class_names": ["a"]}, "Leave them out"),
+        ({"rescale": (0, 1)}, "scale not 0"),
+        ({"rescale": 3}, r"rescale=\(scale, shift\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            made(tmp_path / "r.html", of_reals(), **changes)
