@@ -188,6 +188,7 @@ def gather(
             "training, which it has not got. Write train=(x_train, y_train)."
         )
     rank_of_ends(CALL, bootstrap, check_level(CALL, level))
+    rank_of_ends(CALL, bootstrap, check_level(CALL, level))
     return Material(
         posterior=posterior,
         x=inputs,

@@ -54,9 +54,8 @@ def test_confusions_are_scikit_learns(classes):
         assert cells[4] == f"{100 * by_class[str(c)]['recall']:.1f} %"
         assert cells[5] == f"{100 * by_class[str(c)]['precision']:.1f} %"
     matrix = next(t for t in page.tables if t[0][0].startswith("true"))
-    assert [
-        [int(c.replace("·", "0")) for c in cells[1:]] for cells in matrix[1:]
-    ] == counts.tolist()
+    stated = [[int(cell.replace("·", "0")) for cell in cells[1:]] for cells in matrix[1:]]
+    assert stated == counts.tolist()
 
 
 def test_rows_from_elsewhere_are_scored_by_ood(classes):
