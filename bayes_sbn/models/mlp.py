@@ -37,7 +37,7 @@ from bayes_sbn.models.normalisation import (
     statistics_of_run,
 )
 from bayes_sbn.models.real_layer import RealLinear
-from bayes_sbn.models.weight_priors import set_priors
+from bayes_sbn.models.weight_priors import prior_of, set_priors, sign_layers
 from bayes_sbn.noise import Noise, get_noise
 from bayes_sbn.signs_of_data import tagged_if_signs
 
@@ -213,12 +213,11 @@ class BinaryMLP(PyroModule):
             >>> guide = sbn.guides.AutoSignBernoulli(model)
             >>> model.set_prior(guide.weight_probabilities())
         """
-        named = {
-            f"{name}.weight": layer
-            for name, layer in self.named_modules()
-            if isinstance(layer, BinaryLinear)
-        }
-        set_priors(f"{type(self).__name__}.set_prior", named, probabilities)
+        set_priors(f"{type(self).__name__}.set_prior", sign_layers(self), probabilities)
+
+    def prior_probabilities(self) -> dict[str, Tensor]:
+        """The prior ``P(w = +1)`` of each ±1 weight by site, in float64 on the CPU."""
+        return {site: prior_of(layer) for site, layer in sign_layers(self).items()}
 
     def _check(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Raise if the data do not fit; returns the largest absolute input."""

@@ -17,6 +17,21 @@ from torch import Tensor
 from bayes_sbn.models.binary_layer import BinaryLinear
 
 
+def sign_layers(model: torch.nn.Module) -> dict[str, BinaryLinear]:
+    """The layers of ±1 weights of a model by their sites."""
+    return {
+        f"{name}.weight": layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, BinaryLinear)
+    }
+
+
+def prior_of(layer: BinaryLinear) -> Tensor:
+    """``P(w = +1)`` of each weight of a layer, (out, in), in float64 on the CPU."""
+    logit = layer.prior_logit.detach().to("cpu", torch.float64)
+    return torch.sigmoid(logit).expand(layer.out_features, layer.in_features)
+
+
 def set_priors(
     call: str, layers: Mapping[str, BinaryLinear], probabilities: Mapping[str, Tensor | float]
 ) -> None:
