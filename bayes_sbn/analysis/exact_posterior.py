@@ -27,7 +27,8 @@ import numpy.typing as npt
 from bayes_sbn.analysis.activation_sums import TARGETS, blocks, by_layers, log_likelihoods, targets
 from bayes_sbn.analysis.exact_predictive import ExactPredictive
 from bayes_sbn.analysis.posterior_gap import PosteriorGap, gap_between, log_probs_of
-from bayes_sbn.analysis.small_network import Float64, Int64, SmallNetwork, read_network
+from bayes_sbn.analysis.small_network import Float64, Int64, SmallNetwork
+from bayes_sbn.analysis.small_network_source import read_network
 
 
 def exact_posterior(
