@@ -66,7 +66,7 @@ def exact_posterior(
         >>> x, y = [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 1, 1, 0]
         >>> exact = sbn.analysis.exact_posterior(model, x, y)
         >>> exact
-        ExactPosterior(8 ±1 weights, 4 rows, log evidence -2.771)
+        ExactPosterior(8 ±1 weights, 4 rows, log evidence -2.883)
         >>> exact.weight_probabilities()["output.weight"].shape
         (2, 2)
     """
