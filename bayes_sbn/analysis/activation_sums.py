@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from bayes_sbn.analysis.small_network import Float64, Int8, SmallNetwork, signs_of
 from bayes_sbn.metrics.arguments import check_labels
-from bayes_sbn.metrics.mixture_arguments import check_targets
+from bayes_sbn.metrics.regression_arguments import check_targets
 
 if TYPE_CHECKING:
     from bayes_sbn.noise import Noise
