@@ -23,7 +23,7 @@ from bayes_sbn.html_report.arguments import (
 from bayes_sbn.kernels.reference.inputs import input_values, round_inputs
 from bayes_sbn.metrics.arguments import check_count, check_labels, check_level
 from bayes_sbn.metrics.bootstrap import rank_of_ends
-from bayes_sbn.metrics.regression_arguments import targets
+from bayes_sbn.metrics.regression_arguments import check_targets
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.predictions import Predictions
 from bayes_sbn.predictions_regression import RegressionPredictions
@@ -226,7 +226,7 @@ def _targets(name: str, y: object, rows: int, posterior: Posterior) -> npt.NDArr
     call = f"report({name}=...)"
     if posterior.likelihood == "categorical":
         return check_labels(call, y, rows, posterior.num_classes)
-    return targets(call, y, rows)
+    return check_targets(call, y, rows)
 
 
 def _course(fit: object) -> Course:
