@@ -10,7 +10,8 @@ brier                  squared distance from the one-hot label, summed over clas
 spherical              probability of the label over the length of the row of probabilities
 d2_nll, d2_brier       share of the loss of the class frequencies that the predictions take away
 corp                   a score as miscalibration - discrimination + uncertainty
-ece, mce, rmsce        top-label calibration errors in 15 bins (a, b] of equal width
+ece, mce, rmsce        calibration errors in bins: top label, classwise or marginal
+debiased_rmsce         the same without the bias of chance
 reliability_curve      the bins behind them
 auroc                  area under the ROC curve, each class against the rest
 report                 these with intervals, as a table
@@ -55,6 +56,7 @@ from bayes_sbn.metrics.bootstrap import MetricInterval as MetricInterval
 from bayes_sbn.metrics.bootstrap import bootstrap_interval as bootstrap_interval
 from bayes_sbn.metrics.bootstrap import compare as compare
 from bayes_sbn.metrics.calibration import ReliabilityCurve as ReliabilityCurve
+from bayes_sbn.metrics.calibration import debiased_rmsce as debiased_rmsce
 from bayes_sbn.metrics.calibration import ece as ece
 from bayes_sbn.metrics.calibration import mce as mce
 from bayes_sbn.metrics.calibration import reliability_curve as reliability_curve
@@ -140,6 +142,7 @@ __all__ = [
     "crps",
     "d2_brier",
     "d2_nll",
+    "debiased_rmsce",
     "detection_aupr",
     "detection_auroc",
     "e_aurc",

@@ -42,12 +42,12 @@ from bayes_sbn.metrics.arguments import (
 )
 from bayes_sbn.metrics.bootstrap import blocks, rank_of_ends, resampled_sums
 from bayes_sbn.metrics.calibration import (
-    bin_of,
     calibration_gap,
     ece_of_sums,
     mce_of_sums,
     rmsce_of_sums,
 )
+from bayes_sbn.metrics.calibration_bins import bin_of
 from bayes_sbn.metrics.scores import correctness, negative_log_probability, squared_distance
 
 NUM_BINS = 15

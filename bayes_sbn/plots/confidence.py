@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import check_count, probabilities_and_labels
-from bayes_sbn.metrics.calibration import bin_edges, bin_of
+from bayes_sbn.metrics.calibration_bins import bin_edges, bin_of
 from bayes_sbn.metrics.scores import correctness
 from bayes_sbn.plots.canvas import FILLED, HATCHED, INK, legend_above, new_axes, open_frame
 
