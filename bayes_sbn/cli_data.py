@@ -60,12 +60,14 @@ def read_data(
     if not path.exists():
         known = ", ".join(SETS)
         raise ValueError(f"{source}: there is no such file, and the data sets by name are {known}.")
-    content = _content(path)
     shown = str(path)
-    if content[:2] == b"PK":
+    with path.open("rb") as file:
+        is_archive = file.read(2) == b"PK"
+    if is_archive:
         return read_npz(shown, path, reads_target=options.reads_target)
     if path.suffix == ".npz":
         raise ValueError(f"{shown} is not an NPZ archive, or it is truncated.")
+    content = _content(path)
     if is_idx(content):
         found = _labels_of(path) if labels is None else Path(labels)
         if not options.reads_target:

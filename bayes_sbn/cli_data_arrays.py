@@ -45,7 +45,8 @@ def read_npz(source: str, path: Path, *, reads_target: bool = True) -> Table:
     """
     found: dict[str, npt.NDArray[np.generic]] = {}
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # given a path, NumPy leaves the file open where it is no archive
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = list(archive.files)
             for name in ("x", "y") if reads_target else ("x",):
                 if name in names:

@@ -131,8 +131,8 @@ def read_text_like(
 
 
 def _table(cells: Cells, inputs: Sequence[int], target: int | None, columns: Columns) -> Table:
-    found = None if target is None else _target(cells, target)
     x = _numbers(cells, inputs)
+    found = None if target is None else _target(cells, target)
     return Table(cells.source, x, found, columns, numbers=cells.lines, unit="line")
 
 

@@ -186,7 +186,7 @@ class Preprocessing:
             and all(map(math.isfinite, numbers))
             and bool((made.scale > 0).all())
             and made.target_scale > 0
-            and (made.task == REAL or len(made.classes) >= 2)
+            and (made.task == REAL or len(set(made.classes)) == len(made.classes) >= 2)
         )
         if not is_whole:
             raise ValueError("its parts do not fit together")

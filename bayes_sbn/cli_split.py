@@ -46,7 +46,9 @@ def _shares(sizes: Int64, number: int) -> Int64:
     """How many rows of classes of these sizes make that number, in proportion."""
     exact = sizes * number / sizes.sum()
     found: Int64 = np.minimum(np.floor(exact).astype(np.int64), sizes - 1)
-    for k in np.argsort(found - exact, kind="stable"):
-        if found.sum() < number and found[k] < sizes[k] - 1:
-            found[k] += 1
+    number = min(number, int((sizes - 1).sum()))
+    while found.sum() < number:  # once round, unless small classes have no row to spare
+        for k in np.argsort(found - exact, kind="stable"):
+            if found.sum() < number and found[k] < sizes[k] - 1:
+                found[k] += 1
     return found
