@@ -108,6 +108,24 @@ def few_rows(call: str, num_rows: int, enough: int, fitted: str) -> str:
     )
 
 
+def missing_classes(call: str, labels: npt.NDArray[np.int64], num_classes: int) -> str:
+    """The warning of classes that no validation row has, or nothing.
+
+    Args:
+        call: the call to name.
+        labels: of the validation rows.
+        num_classes: how many classes there are.
+    """
+    missing = sorted(set(range(num_classes)) - set(labels.tolist()))
+    if not missing:
+        return ""
+    return (
+        f"{call}: no validation row has the label {', '.join(map(str, missing))}; what is fitted "
+        "takes it for impossible, or nearly so. Hold out rows of every class, or use "
+        "TemperatureScaling()."
+    )
+
+
 def _other_predictions(call: str, pred: object) -> str:
     name = type(pred).__name__
     advice = {

@@ -5,12 +5,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bayes_sbn.recalibration.beta import BetaCalibration
 from bayes_sbn.recalibration.calibration_file import damaged, read_calibration
+from bayes_sbn.recalibration.histogram import HistogramBinning
+from bayes_sbn.recalibration.isotonic import IsotonicCalibration
 from bayes_sbn.recalibration.recalibration import Recalibration
 from bayes_sbn.recalibration.temperature import TemperatureScaling
+from bayes_sbn.recalibration.vector import VectorScaling
 
 METHODS: dict[str, type[Recalibration]] = {
-    method.__name__: method for method in (TemperatureScaling,)
+    method.__name__: method
+    for method in (
+        BetaCalibration,
+        HistogramBinning,
+        IsotonicCalibration,
+        TemperatureScaling,
+        VectorScaling,
+    )
 }
 """The methods by the name that stands in a file."""
 

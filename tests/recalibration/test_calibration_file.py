@@ -11,8 +11,7 @@ from bayes_sbn.recalibration import TemperatureScaling
 from bayes_sbn.recalibration.calibration_file import _checksum
 from bayes_sbn.recalibration.loading import METHODS
 from tests.recalibration.class_cases import ensemble
-
-CLASS_METHODS = {"mean": lambda: TemperatureScaling(), "draws": lambda: TemperatureScaling("draws")}
+from tests.recalibration.methods import CLASS_METHODS
 
 
 @pytest.fixture(params=CLASS_METHODS)
@@ -41,7 +40,7 @@ def test_every_number_is_checked(saved):
     _, path = saved
     content = json.loads(path.read_text())
     for name in content["numbers"]:
-        for wrong in ([], [[1.0]], None, "x", [-5.0], -3.0):
+        for wrong in ([], [[1.0]], None, "x", [-5.0, -6.0]):
             changed = {**content, "numbers": {**content["numbers"], name: wrong}}
             write(path, changed)
             with pytest.raises(ValueError, match="damaged or holds no recalibration"):
@@ -105,6 +104,14 @@ def test_unknown_methods_options_and_infinities_are_refused(file):
     file.write_text(text)
     with pytest.raises(ValueError, match="damaged"):
         recalibration.load(file)
+
+
+def test_numbers_out_of_range_are_refused(file):
+    content = json.loads(file.read_text())
+    for temperature in (0.0, -1.0):
+        write(file, {**content, "numbers": {"temperature": temperature}})
+        with pytest.raises(ValueError, match="there is no positive temperature"):
+            recalibration.load(file)
 
 
 def test_newer_version_says_so(file):
