@@ -12,6 +12,7 @@ d2_nll, d2_brier       share of the loss of the class frequencies that the predi
 corp                   a score as miscalibration - discrimination + uncertainty
 ece, mce, rmsce        calibration errors in bins: top label, classwise or marginal
 debiased_rmsce         the same without the bias of chance
+smooth_ece             the same without bins, by a kernel whose bandwidth it sets itself
 reliability_curve      the bins behind them
 auroc                  area under the ROC curve, each class against the rest
 report                 these with intervals, as a table
@@ -112,6 +113,7 @@ from bayes_sbn.metrics.selective import risk_at_coverage as risk_at_coverage
 from bayes_sbn.metrics.selective import risk_coverage_curve as risk_coverage_curve
 from bayes_sbn.metrics.skill import d2_brier as d2_brier
 from bayes_sbn.metrics.skill import d2_nll as d2_nll
+from bayes_sbn.metrics.smooth_calibration import smooth_ece as smooth_ece
 from bayes_sbn.metrics.unusual import flip_rate as flip_rate
 
 __all__ = [
@@ -173,5 +175,6 @@ __all__ = [
     "rmsce",
     "rmse",
     "sharpness",
+    "smooth_ece",
     "spherical",
 ]
