@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import check_count
-from bayes_sbn.metrics.calibration import bin_edges
+from bayes_sbn.metrics.calibration_bins import bin_edges
 from bayes_sbn.recalibration.calibration_file import Fitted
 from bayes_sbn.recalibration.one_against_rest import OneAgainstRest, check_floor
 
