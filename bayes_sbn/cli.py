@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import bayes_sbn.cli_demo as cli_demo
@@ -31,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with these arguments (default: the process's own)."""
     try:
         arguments = _parser().parse_args(argv)
-        code: int = arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code: int = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("bayes-sbn: interrupted", file=sys.stderr)
@@ -44,6 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bayes-sbn: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return code
+
+
+def _warn(message: Warning | str, *others: object, **more: object) -> None:
+    """A warning as one line; where in the package it arose is not for users of the program."""
+    del others, more
+    print(f"bayes-sbn: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

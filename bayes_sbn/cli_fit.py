@@ -26,7 +26,7 @@ from bayes_sbn.cli_run import PREPROCESSING, Run
 if TYPE_CHECKING:
     from bayes_sbn.cli_arguments import Commands
 
-STEPS = 2000
+STEPS = 1000
 """Steps of a fit whose epochs were not given, nearly."""
 
 FEWEST_EPOCHS, MOST_EPOCHS = 20, 500

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -55,6 +56,20 @@ def test_an_error_of_several_lines_is_said_in_one(error, monkeypatch, capsys):
     assert cli.main(["demo"]) == 1
     err = capsys.readouterr().err
     assert err == "bayes-sbn: the first line and the second\n"
+
+
+def test_a_warning_is_one_line(monkeypatch, capsys):
+    def warn(arguments):
+        warnings.warn("mind\n  the gap", UserWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("bayes_sbn.cli_demo.run", warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        shown = warnings.showwarning
+        assert cli.main(["demo"]) == 0
+        assert warnings.showwarning is shown
+    assert capsys.readouterr().err == "bayes-sbn: warning: mind the gap\n"
 
 
 def test_an_error_of_the_program_itself_keeps_its_traceback(monkeypatch):
