@@ -97,9 +97,10 @@ from bayes_sbn.metrics.regression_scores import nlpd as nlpd
 from bayes_sbn.metrics.regression_scores import r2 as r2
 from bayes_sbn.metrics.regression_scores import rmse as rmse
 from bayes_sbn.metrics.regression_scores import sharpness as sharpness
-from bayes_sbn.metrics.report import MetricRow as MetricRow
 from bayes_sbn.metrics.report import Report as Report
 from bayes_sbn.metrics.report import report as report
+from bayes_sbn.metrics.report_base import MetricRow as MetricRow
+from bayes_sbn.metrics.report_regression import RegressionReport as RegressionReport
 from bayes_sbn.metrics.scores import accuracy as accuracy
 from bayes_sbn.metrics.scores import brier as brier
 from bayes_sbn.metrics.scores import nll as nll
@@ -125,6 +126,7 @@ __all__ = [
     "MetricRow",
     "NormalMixture",
     "RegressionCalibrationCurve",
+    "RegressionReport",
     "ReliabilityCurve",
     "Report",
     "RiskCoverageCurve",

@@ -153,7 +153,7 @@ def bootstrap_interval(
     value = _evaluate(call, metric, pred, y)
     labels = to_numpy(y)
     resampled = _resampled(call, metric, pred, labels, bootstrap, seed, axis)
-    low, high, undefined = _ends(call, value, resampled, level, chosen)
+    low, high, undefined = ends_of(call, value, resampled, level, chosen)
     if method is None and chosen == "basic" and known is not None:
         low = min(max(low, known.minimum), value)
         high = max(high, value)
@@ -218,7 +218,7 @@ def compare(
     difference = values[0] - values[1]
     with np.errstate(invalid="ignore"):  # of two infinite losses there is no difference
         differences = a - b
-    low, high, undefined = _ends(call, difference, differences, level, chosen)
+    low, high, undefined = ends_of(call, difference, differences, level, chosen)
     wins = a < b if better == "less" else a > b
     comparable = ~(np.isnan(a) | np.isnan(b))
     share = np.nan
@@ -255,6 +255,39 @@ def rank_of_ends(call: str, bootstrap: object, level: float) -> int:
             f"received bootstrap={bootstrap}. Write bootstrap={max(1000, needed)}, say."
         )
     return rank
+
+
+def ends_of(
+    call: str,
+    value: float,
+    resampled: npt.NDArray[np.float64],
+    level: float,
+    method: Method,
+) -> tuple[float, float, int]:
+    """Lower and upper end, and how many resamples were NaN and left out.
+
+    Args:
+        call: the call to name in the warning that there is no interval.
+        value: the metric of the rows as they are.
+        resampled: the metric on each resample.
+        level: level of the interval.
+        method: "percentile" or "basic".
+    """
+    defined = np.sort(resampled[~np.isnan(resampled)])
+    undefined = len(resampled) - len(defined)
+    rank = _rank(len(defined), level)
+    if rank < 1 or math.isnan(value) or (method == "basic" and math.isinf(value)):
+        warnings.warn(
+            f"{call}: no interval of a value of {value} with {len(defined)} of {len(resampled)} "
+            "resamples on which the metric is defined; its ends are NaN.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
+        return math.nan, math.nan, undefined
+    low, high = float(defined[rank - 1]), float(defined[len(defined) - rank])
+    if method == "basic":
+        low, high = 2 * value - high, 2 * value - low
+    return low, high, undefined
 
 
 def resampled_rows(
@@ -320,31 +353,6 @@ def _resampled(
         for block, drawn in resampled_rows(bootstrap, len(y), generator):
             values[block] = [metric(take(rows), y[rows]) for rows in drawn]
     return values
-
-
-def _ends(
-    call: str,
-    value: float,
-    resampled: npt.NDArray[np.float64],
-    level: float,
-    method: Method,
-) -> tuple[float, float, int]:
-    """Lower and upper end, and how many resamples were NaN and left out."""
-    defined = np.sort(resampled[~np.isnan(resampled)])
-    undefined = len(resampled) - len(defined)
-    rank = _rank(len(defined), level)
-    if rank < 1 or math.isnan(value) or (method == "basic" and math.isinf(value)):
-        warnings.warn(
-            f"{call}: no interval of a value of {value} with {len(defined)} of {len(resampled)} "
-            "resamples on which the metric is defined; its ends are NaN.",
-            UndefinedMetricWarning,
-            stacklevel=3,
-        )
-        return math.nan, math.nan, undefined
-    low, high = float(defined[rank - 1]), float(defined[len(defined) - rank])
-    if method == "basic":
-        low, high = 2 * value - high, 2 * value - low
-    return low, high, undefined
 
 
 def _rank(bootstrap: int, level: float) -> int:

@@ -158,13 +158,18 @@ def curve_of_transforms(
 
 def area_of_curve(curve: RegressionCalibrationCurve) -> float:
     """Area between a curve, linear from level to level, and the diagonal."""
-    gap = curve.observed - curve.expected
-    start, end = np.abs(gap[:-1]), np.abs(gap[1:])
+    return float(area_from_diagonal(curve.expected, curve.observed))
+
+
+def area_from_diagonal(expected: Array, observed: Array) -> Array:
+    """The same of several curves at once: observed shares (..., levels), areas (...)."""
+    gap = observed - expected
+    start, end = np.abs(gap[..., :-1]), np.abs(gap[..., 1:])
     # Where the curve crosses the diagonal there are two triangles instead of a trapezoid.
     height = np.divide(start**2 + end**2, start + end, out=np.zeros_like(start), where=end > 0)
-    crosses = gap[:-1] * gap[1:] < 0
+    crosses = gap[..., :-1] * gap[..., 1:] < 0
     height = np.where(crosses, height, start + end)
-    return float(np.sum(height / 2 * np.diff(curve.expected)))
+    return np.asarray((height / 2) @ np.diff(expected))
 
 
 def _curve(

@@ -26,10 +26,8 @@ References:
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +46,9 @@ from bayes_sbn.metrics.calibration import (
     rmsce_of_sums,
 )
 from bayes_sbn.metrics.calibration_bins import bin_of
+from bayes_sbn.metrics.regression_arguments import NormalMixturePrediction, is_normal_mixture
+from bayes_sbn.metrics.report_base import MetricRow, ReportBase, counted
+from bayes_sbn.metrics.report_regression import RegressionReport, regression_report
 from bayes_sbn.metrics.scores import correctness, negative_log_probability, squared_distance
 
 NUM_BINS = 15
@@ -67,18 +68,7 @@ _CALIBRATION_ERRORS = {"ece": ece_of_sums, "mce": mce_of_sums, "rmsce": rmsce_of
 
 
 @dataclass(frozen=True)
-class MetricRow:
-    """One metric: its name, value, the ends of its interval and its convention in words."""
-
-    metric: str
-    value: float
-    low: float
-    high: float
-    convention: str
-
-
-@dataclass(frozen=True)
-class Report:
+class Report(ReportBase):
     """The metrics of one prediction on one set of labels; ``print`` shows them as a table.
 
     Args:
@@ -91,78 +81,35 @@ class Report:
         seed: seed of the resampling.
     """
 
-    rows: tuple[MetricRow, ...]
-    num_rows: int
     num_classes: int
     num_draws: int | None
     bootstrap: int
     level: float
     seed: int
 
-    def __getitem__(self, metric: str) -> MetricRow:
-        """The row of a metric, by its name."""
-        for row in self.rows:
-            if row.metric == metric:
-                return row
-        names = ", ".join(row.metric for row in self.rows)
-        raise KeyError(f"report[{metric!r}]: the report has {names}.")
-
-    def __iter__(self) -> Iterator[MetricRow]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def __str__(self) -> str:
-        draws = "" if self.num_draws is None else f", mean of {_counted(self.num_draws, 'draw')}"
-        interval = f"{100 * self.level:g} % interval"
-        cells = [("metric", "value", interval, "convention")]
-        for row in self.rows:
-            ends = f"[{_number(row.low)}, {_number(row.high)}]"
-            cells.append((row.metric, _number(row.value), ends, row.convention))
-        widths = [max(len(line[i]) for line in cells) for i in range(3)]
-        return "\n".join(
-            [
-                f"{_counted(self.num_rows, 'row')}, {self.num_classes} classes{draws}",
-                *(
-                    f"{name:<{widths[0]}}  {value:>{widths[1]}}  {ends:<{widths[2]}}  {convention}"
-                    for name, value, ends, convention in cells
-                ),
-                f"Intervals: {self.bootstrap} resamples of the rows, seed {self.seed}; calibration "
-                "errors corrected for the bias of binning.",
-            ]
+        draws = "" if self.num_draws is None else f", mean of {counted(self.num_draws, 'draw')}"
+        return self._table(
+            f"{counted(self.num_rows, 'row')}, {self.num_classes} classes{draws}",
+            f"{100 * self.level:g} % interval",
+            f"Intervals: {self.bootstrap} resamples of the rows, seed {self.seed}; calibration "
+            "errors corrected for the bias of binning.",
+            ".4f",
         )
 
-    def to_dict(self) -> dict[str, object]:
-        """The report as plain numbers and strings, the metrics under their names."""
-        return {
-            "num_rows": self.num_rows,
-            "num_classes": self.num_classes,
-            "num_draws": self.num_draws,
-            "bootstrap": self.bootstrap,
-            "level": self.level,
-            "seed": self.seed,
-            "metrics": {
-                row.metric: {key: value for key, value in asdict(row).items() if key != "metric"}
-                for row in self.rows
-            },
-        }
 
-    def to_json(self) -> str:
-        """The same as JSON text; an infinite number, which JSON lacks, is the string "Infinity"."""
-        contents = self.to_dict()
-        contents["metrics"] = {
-            row.metric: {
-                "value": _json_number(row.value),
-                "low": _json_number(row.low),
-                "high": _json_number(row.high),
-                "convention": row.convention,
-            }
-            for row in self.rows
-        }
-        return json.dumps(contents, indent=2, allow_nan=False)
+@overload
+def report(
+    pred: NormalMixturePrediction,
+    y: npt.ArrayLike,
+    *,
+    bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> RegressionReport: ...
 
 
+@overload
 def report(
     pred: Predicted,
     y: npt.ArrayLike,
@@ -170,15 +117,28 @@ def report(
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-) -> Report:
-    """Accuracy, nll, brier, ece, mce and rmsce with intervals.
+) -> Report: ...
+
+
+def report(
+    pred: Predicted | NormalMixturePrediction,
+    y: npt.ArrayLike,
+    *,
+    bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Report | RegressionReport:
+    """Accuracy, nll, brier, ece, mce and rmsce with intervals; of real targets others.
+
+    Of a RegressionPredictions or a NormalMixture it is the report of
+    :mod:`bayes_sbn.metrics.report_regression`.
 
     The intervals describe the chance in which rows were observed; the Monte-Carlo error of a finite
     number of draws is not in them (see ``Predictions.decompose`` for that of the entropies).
 
     Args:
-        pred: a Predictions, or probabilities (rows, classes).
-        y: labels (rows,), integers in 0 ... classes - 1.
+        pred: a Predictions, or probabilities (rows, classes); or a prediction of real targets.
+        y: labels (rows,), integers in 0 ... classes - 1; or real targets (rows,).
         bootstrap: resamples of the rows.
         level: level of the intervals, between 0 and 1.
         seed: seed of the resampling; the same seed gives the same report.
@@ -190,7 +150,9 @@ def report(
         accuracy  0.6667  [...]  share of rows whose most probable class is the label
         ...
     """
-    probs, labels = probabilities_and_labels("report()", pred, y)
+    if is_normal_mixture(pred):
+        return regression_report(pred, y, bootstrap=bootstrap, level=level, seed=seed)
+    probs, labels = probabilities_and_labels("report()", cast(Predicted, pred), y)
     rank = rank_of_ends("report()", bootstrap, check_level("report()", level))
     generator = np.random.default_rng(seed)
 
@@ -257,15 +219,3 @@ def _means(sums: npt.NDArray[np.float64], num_rows: int) -> npt.NDArray[np.float
 
 def _row(metric: str, value: float, low: float, high: float) -> MetricRow:
     return MetricRow(metric, float(value), float(low), float(high), CONVENTIONS[metric])
-
-
-def _number(value: float) -> str:
-    return f"{value:.4f}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _json_number(value: float) -> float | str:
-    return value if math.isfinite(value) else "Infinity"
