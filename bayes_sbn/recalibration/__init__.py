@@ -6,6 +6,8 @@ VectorScaling        a weight and a bias for the log probability of each class
 BetaCalibration      for each class against the rest a curve of three numbers
 IsotonicCalibration  for each class against the rest the nearest non-decreasing curve
 HistogramBinning     for each class against the rest frequencies in bins
+VarianceScaling      of real targets: a factor on the standard deviations
+IsotonicQuantiles    of real targets: predicted levels become the shares found below them
 load                 reads the file of any fitted method
 ===================  =============================================================================
 
@@ -19,17 +21,23 @@ from bayes_sbn.recalibration.beta import BetaCalibration as BetaCalibration
 from bayes_sbn.recalibration.histogram import HistogramBinning as HistogramBinning
 from bayes_sbn.recalibration.isotonic import IsotonicCalibration as IsotonicCalibration
 from bayes_sbn.recalibration.loading import load as load
+from bayes_sbn.recalibration.quantiles import IsotonicQuantiles as IsotonicQuantiles
+from bayes_sbn.recalibration.recalibrated_law import RecalibratedLaw as RecalibratedLaw
 from bayes_sbn.recalibration.recalibration import Recalibration as Recalibration
 from bayes_sbn.recalibration.temperature import TemperatureScaling as TemperatureScaling
+from bayes_sbn.recalibration.variance import VarianceScaling as VarianceScaling
 from bayes_sbn.recalibration.vector import VectorScaling as VectorScaling
 
 __all__ = [
     "BetaCalibration",
     "HistogramBinning",
     "IsotonicCalibration",
+    "IsotonicQuantiles",
+    "RecalibratedLaw",
     "Recalibration",
     "RecalibrationWarning",
     "TemperatureScaling",
+    "VarianceScaling",
     "VectorScaling",
     "load",
 ]

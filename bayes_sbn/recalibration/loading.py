@@ -9,8 +9,10 @@ from bayes_sbn.recalibration.beta import BetaCalibration
 from bayes_sbn.recalibration.calibration_file import damaged, read_calibration
 from bayes_sbn.recalibration.histogram import HistogramBinning
 from bayes_sbn.recalibration.isotonic import IsotonicCalibration
+from bayes_sbn.recalibration.quantiles import IsotonicQuantiles
 from bayes_sbn.recalibration.recalibration import Recalibration
 from bayes_sbn.recalibration.temperature import TemperatureScaling
+from bayes_sbn.recalibration.variance import VarianceScaling
 from bayes_sbn.recalibration.vector import VectorScaling
 
 METHODS: dict[str, type[Recalibration]] = {
@@ -19,7 +21,9 @@ METHODS: dict[str, type[Recalibration]] = {
         BetaCalibration,
         HistogramBinning,
         IsotonicCalibration,
+        IsotonicQuantiles,
         TemperatureScaling,
+        VarianceScaling,
         VectorScaling,
     )
 }

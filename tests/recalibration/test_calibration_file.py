@@ -4,10 +4,12 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bayes_sbn import recalibration
-from bayes_sbn.recalibration import TemperatureScaling
+from bayes_sbn.predictions_regression import RegressionPredictions
+from bayes_sbn.recalibration import IsotonicQuantiles, TemperatureScaling, VarianceScaling
 from bayes_sbn.recalibration.calibration_file import _checksum
 from bayes_sbn.recalibration.loading import METHODS
 from tests.recalibration.class_cases import ensemble
@@ -54,6 +56,22 @@ def test_every_number_is_checked(saved):
 def write(path: Path, content: dict) -> None:
     content = {key: value for key, value in content.items() if key != "sha256"}
     path.write_text(json.dumps({**content, "sha256": _checksum(content)}))
+
+
+@pytest.mark.parametrize(
+    "make", [VarianceScaling, lambda: VarianceScaling("likelihood"), IsotonicQuantiles]
+)
+def test_methods_of_real_targets_have_files_too(make, tmp_path):
+    generator = np.random.default_rng(0)
+    pred = RegressionPredictions(generator.standard_normal((3, 200)), 0.7)
+    y = 2 * generator.standard_normal(200)
+    fitted = make().fit(pred, y)
+    path = tmp_path / "map.json"
+    fitted.save(path)
+    loaded = recalibration.load(path)
+    assert repr(loaded) == repr(fitted)
+    np.testing.assert_array_equal(loaded(pred).variance, fitted(pred).variance)
+    test_every_number_is_checked((fitted, path))
 
 
 @pytest.fixture
