@@ -13,6 +13,7 @@ corp                   a score as miscalibration - discrimination + uncertainty
 ece, mce, rmsce        calibration errors in bins: top label, classwise or marginal
 debiased_rmsce         the same without the bias of chance
 smooth_ece             the same without bins, by a kernel whose bandwidth it sets itself
+spiegelhalter, kuiper  tests of calibration, with p-values, and kolmogorov_smirnov
 reliability_curve      the bins behind them
 auroc                  area under the ROC curve, each class against the rest
 report                 these with intervals, as a table
@@ -62,6 +63,10 @@ from bayes_sbn.metrics.calibration import ece as ece
 from bayes_sbn.metrics.calibration import mce as mce
 from bayes_sbn.metrics.calibration import reliability_curve as reliability_curve
 from bayes_sbn.metrics.calibration import rmsce as rmsce
+from bayes_sbn.metrics.calibration_tests import CalibrationTest as CalibrationTest
+from bayes_sbn.metrics.calibration_tests import kolmogorov_smirnov as kolmogorov_smirnov
+from bayes_sbn.metrics.calibration_tests import kuiper as kuiper
+from bayes_sbn.metrics.calibration_tests import spiegelhalter as spiegelhalter
 from bayes_sbn.metrics.corp import CorpDecomposition as CorpDecomposition
 from bayes_sbn.metrics.corp import CorpParts as CorpParts
 from bayes_sbn.metrics.corp import corp as corp
@@ -118,6 +123,7 @@ from bayes_sbn.metrics.smooth_calibration import smooth_ece as smooth_ece
 from bayes_sbn.metrics.unusual import flip_rate as flip_rate
 
 __all__ = [
+    "CalibrationTest",
     "Comparison",
     "CorpDecomposition",
     "CorpParts",
@@ -156,6 +162,8 @@ __all__ = [
     "interval_coverage",
     "interval_score",
     "interval_width",
+    "kolmogorov_smirnov",
+    "kuiper",
     "mae",
     "mce",
     "miscalibration_area",
@@ -179,4 +187,5 @@ __all__ = [
     "sharpness",
     "smooth_ece",
     "spherical",
+    "spiegelhalter",
 ]
