@@ -1,0 +1,1 @@
+"""How well binary networks know what they don't know: regression, classification, other images."""

@@ -1,0 +1,375 @@
+"""The study of calibration: splits, float baselines by their formulas, scores, and a tiny run."""
+
+import json
+import math
+import shutil
+import tomllib
+
+import numpy as np
+import pytest
+import torch
+from pyro import poutine
+
+import bayes_sbn as sbn
+from studies.calibration import binary, data, methods, outside, run, scores, tables, tabular
+from studies.calibration.data import Rows
+from studies.calibration.floats import LEAST_SIGMA, Networks, Training
+from studies.calibration.tasks import Effort, Task
+
+
+@pytest.fixture(autouse=True)
+def single_precision():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    yield
+    torch.set_default_dtype(before)
+
+
+def line(rows=60, seed=0, noise=0.5):
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(rows, 2)) * [2.0, 5.0] + [3.0, -1.0]
+    return Rows(x, 10 + 4 * x[:, 0] - x[:, 1] + noise * generator.normal(size=rows))
+
+
+def write_regression(folder, name="concrete", rows=40):
+    own = folder / "uci_regression" / name / "data"
+    own.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(rows, 4))
+    np.savetxt(own / "data.txt", values)
+    np.savetxt(own / "index_features.txt", [0, 1, 3], fmt="%d")
+    np.savetxt(own / "index_target.txt", [2], fmt="%d")
+    for split in range(data.SPLITS):
+        order = generator.permutation(rows)
+        np.savetxt(own / f"index_train_{split}.txt", order[4:], fmt="%d")
+        np.savetxt(own / f"index_test_{split}.txt", order[:4], fmt="%d")
+    return values
+
+
+def test_regression_is_read_with_its_own_columns_and_splits(tmp_path):
+    values = write_regression(tmp_path)
+    table = data.regression(tmp_path, "concrete")
+    split = table.split(7)
+    np.testing.assert_array_equal(table.rows.y, values[:, 2])
+    np.testing.assert_array_equal(table.rows.x, values[:, [0, 1, 3]])
+    scored = np.loadtxt(tmp_path / "uci_regression/concrete/data/index_test_7.txt").astype(int)
+    np.testing.assert_array_equal(split.test.y, values[scored, 2])
+    with pytest.raises(FileNotFoundError, match="Give --data PATH"):
+        data.regression(tmp_path, "yacht")
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_no_row_that_is_scored_is_learned_or_chooses(classes):
+    table = data.made_up(classes)
+    for number in range(3):
+        split = table.split(number)
+        parts = [{tuple(row) for row in rows.x} for rows in (split.learn, split.choose, split.test)]
+        assert not parts[0] & parts[1]
+        assert not (parts[0] | parts[1]) & parts[2]
+        assert parts[0] | parts[1] == {tuple(row) for row in split.train.x}
+        assert len(split.train) + len(split.test) == len(table.rows)
+        assert len(split.choose) == round(0.2 * len(split.train))
+    first, again, other = (table.split(number).test.x for number in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_classification_files_are_read_by_their_columns(tmp_path):
+    folder = tmp_path / "uci_classification"
+    text = {
+        "banknote/data_banknote_authentication.txt": "1.5,2,3,4,0\n-1,2,3,4.5,1\n",
+        "breast_cancer_diagnostic/wdbc.data": "17,M,1,2.5\n18,B,3,4\n",
+        "ionosphere/ionosphere.data": "1,0,0.5,g\n1,0,-0.5,b\n",
+        "seeds/seeds_dataset.txt": "1.5\t2\t\t3\n4 5 1\n",
+    }
+    for name, content in text.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(content)
+    found = {name: data.classification(tmp_path, name) for name in data.CLASSIFICATION}
+    assert found["banknote"].rows.x.tolist() == [[1.5, 2, 3, 4], [-1, 2, 3, 4.5]]
+    assert found["wdbc"].rows.x.tolist() == [[1, 2.5], [3, 4]]
+    assert found["wdbc"].rows.y.tolist() == [1, 0]  # B before M
+    assert found["ionosphere"].rows.x.tolist() == [[1, 0, 0.5], [1, 0, -0.5]]
+    assert found["seeds"].rows.x.tolist() == [[1.5, 2], [4, 5]]
+    assert {table.classes for table in found.values()} == {2}
+
+
+def test_scaling_is_by_the_rows_that_are_learned():
+    rows = line()
+    scaling = data.Scaling.of(rows, real=True)
+    inputs = scaling.inputs(rows.x)
+    np.testing.assert_allclose(inputs.mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose(inputs.std(0), 1)
+    np.testing.assert_allclose(scaling.targets(rows.y).std(), 1)
+    constant = Rows(np.ones((5, 1)), np.arange(5))
+    assert not data.Scaling.of(constant, real=False).inputs(constant.x).any()
+
+
+def networks(outputs=2, classes=0, dropout=(0.0, 0.0), **training):
+    sets = [line(seed=0), line(seed=1)]
+    if classes:
+        sets = [Rows(rows.x, (rows.x[:, 0] > 3).astype(int)) for rows in sets]
+    return Networks(
+        sets,
+        outputs,
+        Training((4,), **training),
+        decay=[0.0, 0.0],
+        dropout=dropout,
+        classes=classes,
+        seed=0,
+    )
+
+
+def test_losses_are_those_of_each_network_by_hand():
+    nets = networks()
+    x = nets.x[:, :5]
+    outputs = nets.forward(x)
+    for m in range(2):
+        h = (x[m] @ nets.weights[0][m] + nets.biases[0][m]).relu()
+        torch.testing.assert_close(outputs[m], h @ nets.weights[1][m] + nets.biases[1][m])
+        sigma = (1 + outputs[m, :, 1].exp()).log() + LEAST_SIGMA
+        law = torch.distributions.Normal(outputs[m, :, 0], sigma)
+        wanted = -law.log_prob(nets.y[m, :5]).mean() - 0.5 * math.log(2 * math.pi)
+        torch.testing.assert_close(nets.losses(outputs, nets.y[:, :5])[m], wanted)
+    labels = networks(classes=3, outputs=3)
+    outputs = labels.forward(labels.x)
+    wanted = torch.nn.functional.cross_entropy(outputs[1], labels.y[1])
+    torch.testing.assert_close(labels.losses(outputs, labels.y)[1], wanted)
+
+
+def test_masks_keep_the_mean_of_a_unit_and_only_where_there_is_dropout():
+    nets = networks(outputs=1, dropout=(0.0, 0.5))
+    x = np.ones((1, 2))
+    draws = np.stack([nets.predict(x)[0][:, 0] for _ in range(4000)])
+    still = networks(outputs=1).predict(x)[0][:, 0]
+    np.testing.assert_allclose(draws[:, 0], still[0], rtol=1e-6)
+    assert draws[:, 1].std() > 0.05
+    error = draws[:, 1].std() / math.sqrt(len(draws))
+    assert abs(draws[:, 1].mean() - still[1]) < 5 * error  # false alarms: 6e-7
+
+
+def test_training_learns_each_set_and_a_strong_prior_stops_it():
+    nets = networks(steps=300, batch_size=30)
+    assert nets.training.steps == 300
+    before = nets.losses(nets.forward(nets.x), nets.y).tolist()
+    nets.train()
+    after = nets.losses(nets.forward(nets.x), nets.y).tolist()
+    assert max(after) < min(before)
+    held = networks(steps=300, batch_size=30, rate=0.05)
+    held.decay = torch.full((2,), 1e8)
+    held.train()
+    free, shrunk = (float(own.weights[0].detach().square().sum()) for own in (nets, held))
+    assert shrunk < 0.1 * free
+
+
+RATES = {"lr": 0.2, "real_lr": 0.1, "factor": 0.1}
+
+
+def binary_tasks(classes):
+    tasks = []
+    for seed in range(2):
+        rows = line(20, seed)
+        if classes:
+            rows = Rows(rows.x, np.arange(20) % classes)
+        options = {"layers": 2, "width": 3, **RATES}
+        tasks.append(Task(rows, rows.x, classes, options, seed))
+    return tasks
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_networks_side_by_side_are_those_of_the_package(classes):
+    """The joint density of all is the product of that of each, at the same draws."""
+    tasks = binary_tasks(classes)
+    sets = [binary.Standardised(task) for task in tasks]
+    pairs = [binary.network(task, 2) for task in tasks]
+    model = binary.SideBySide(pairs)
+    x, y = next(iter(binary.Batches(sets, 8, seed=0)))
+    whole = poutine.trace(model).get_trace(x, y)
+    values = {name: site["value"] for name, site in whole.nodes.items() if name[0] in "wx"}
+    names = {"w0": "hidden.0.weight", "w1": "hidden.1.weight", "w2": "output.weight"}
+    total = 0.0
+    for m, (network, _) in enumerate(pairs):
+        given = {names.get(name, name): value[m] for name, value in values.items()}
+        alone = poutine.condition(network, data=given)
+        total += poutine.trace(alone).get_trace(x[:, m], y[:, m]).log_prob_sum().item()
+    assert whole.log_prob_sum().item() == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_side_by_side_begins_with_the_networks_and_puts_back_what_it_learned(classes):
+    tasks = binary_tasks(classes)
+    sets = [binary.Standardised(task) for task in tasks]
+    pairs = [binary.network(task, 2) for task in tasks]
+    model = binary.SideBySide(pairs)
+    batches = binary.Batches(sets, 8, seed=0)
+    guide = sbn.guides.AutoSignBernoulli(model, example=next(iter(batches)))
+    model.begin(guide)
+    before = [pairs[1][1].leaf("hidden.1.weight").clone(), pairs[1][0].hidden[0].bias.clone()]
+    assert torch.equal(guide.leaf("w1")[1], before[0])
+    sbn.fit(model, guide, batches, estimator="st", temperature=0.1, epochs=3, progress=False)
+    model.put_back(guide)
+    for m, (network, own) in enumerate(pairs):
+        assert torch.equal(own.leaf("hidden.1.weight"), guide.leaf("w1")[m])
+        assert torch.equal(own.leaf("output.weight"), guide.leaf("w2")[m])
+        torch.testing.assert_close(network.hidden[0].bias, model.bias0[m, 0])
+        torch.testing.assert_close(network.output.scale, model.scale2[m, 0])
+        if not classes:
+            torch.testing.assert_close(network.sigma, model.sigma[m, 0])
+    assert not torch.equal(pairs[1][1].leaf("hidden.1.weight"), before[0])
+    assert not torch.equal(pairs[1][0].hidden[0].bias, before[1])
+
+
+def test_each_network_sees_each_of_its_rows_once():
+    sets = [binary.Standardised(task) for task in binary_tasks(0)]
+    batches = binary.Batches(sets, 8, seed=0)
+    x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    assert len(batches) == 3
+    for m, own in enumerate(sets):
+        order = y[:, m].argsort()
+        assert torch.equal(y[order, m], own.y.sort().values)
+        assert torch.equal(x[order, m], own.x[own.y.argsort()])
+    assert not torch.equal(y[:, 0].argsort(), y[:, 1].argsort())
+
+
+def test_tasks_of_several_settings_come_back_in_their_order():
+    tasks = binary_tasks(0)
+    other = [Task(t.learn, t.x[:7], 0, {**t.options, "width": 4}, t.seed) for t in tasks]
+    effort = Effort(steps=4, batch_size=10, draws=5)
+    mixed = [tasks[0], other[0], tasks[1], other[1]]
+    found = binary.side_by_side(mixed, effort)
+    assert [pred.shape for pred in found] == [(5, 20), (5, 7), (5, 20), (5, 7)]
+    again = binary.side_by_side(tasks, effort)
+    np.testing.assert_array_equal(found[2].mean, again[1].mean)
+
+
+def test_each_method_predicts_a_line_in_its_own_units():
+    learn, test = line(200), line(100, seed=1)
+    effort = Effort(steps=200, batch_size=50, draws=20, members=2)
+    errors = {}
+    for name, method in methods.METHODS.items():
+        if not method.regression:
+            continue
+        task = Task(learn, test.x, 0, method.regression[-1], 1)
+        (pred,) = method.fit([task], effort)
+        found = scores.regression(pred, test.y)
+        errors[name] = found["rmse"]
+        assert found["coverage"] > 0.7
+    assert errors["ridge"] < 0.6
+    assert errors[methods.BINARY] < 0.5 * test.y.std()
+    assert errors[methods.ENSEMBLE] < 0.25 * test.y.std()
+    assert errors[methods.DROPOUT] < 0.5 * test.y.std()
+
+
+def test_ridge_is_its_formula_with_the_errors_left_out_one_by_one():
+    learn = line(30)
+    task = Task(learn, learn.x[:4], 0, {}, 0)
+    ((pred),) = methods.ridge([task], Effort())
+    x = data.Scaling.of(learn, real=True).inputs(learn.x)
+    best = None
+    for alpha in np.logspace(-3, 3, 13):
+        hat = x @ np.linalg.solve(x.T @ x + alpha * np.eye(2), x.T) + 1 / len(x)
+        left_out = (learn.y - hat @ learn.y) / (1 - np.diag(hat))
+        if best is None or np.mean(left_out**2) < best[0]:
+            best = np.mean(left_out**2), hat @ learn.y
+    np.testing.assert_allclose(pred.scale_per_draw[0], math.sqrt(best[0]))
+    np.testing.assert_allclose(pred.mean, best[1][:4])
+
+
+def test_the_setting_with_the_least_loss_is_fitted_to_all_and_scored_once():
+    table = data.made_up(0)
+    split = table.split(0)
+    calls = []
+
+    def fit(tasks, effort):
+        calls.append(tasks)
+        return [
+            sbn.RegressionPredictions(np.full((1, len(task.x)), task.options["at"]), 1.0)
+            for task in tasks
+        ]
+
+    method = methods.Method(fit)
+    at = float(split.choose.y.mean())
+    settings = [{"at": at - 5}, {"at": at}, {"at": at + 5}]
+    (record,) = tabular.fitted(method, table, [split], Effort(), settings)
+    assert [len(tasks) for tasks in calls] == [3, 1]
+    assert all(task.learn is split.learn and task.x is split.choose.x for task in calls[0])
+    assert calls[1][0].learn is split.train
+    assert calls[1][0].options == settings[1]
+    errors = split.test.y - at
+    assert record["rmse"] == pytest.approx(math.sqrt(np.mean(errors**2)))
+    wanted = -0.5 * math.log(2 * math.pi) - np.mean(errors**2) / 2
+    assert record["log-likelihood"] == pytest.approx(wanted)
+    assert record["coverage"] == pytest.approx(np.mean(np.abs(errors) <= 1.6448536269514722))
+    assert len(record["choosing"]) == 3
+
+
+def test_mean_and_standard_error():
+    assert scores.mean_and_error([1.0, 2.0, 3.0]) == (2.0, pytest.approx(1 / math.sqrt(3)))
+    assert math.isnan(scores.mean_and_error([1.0])[1])
+
+
+def test_unusual_images_are_found_by_what_is_unsure():
+    rows = data.small_images()
+    size = outside.Size((32,), 8, 64, draws=8, flip_rows=100, resamples=10)
+    found = outside.floats(3)(rows.learn, 10, {"decay": 1.0, "dropout": 0.0}, size, 0)
+    scored = outside.scored(found, rows, size)
+    assert scored["accuracy"][0] > 0.8
+    assert scored["AUROC entropy"][0] > 0.6
+    assert 0 < scored["AUROC entropy"][1] < 0.1
+    assert outside.FLIPS not in scored
+
+
+def test_a_run_is_kept_goes_on_and_makes_the_tables(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "EFFORTS", {part: run.QUICK for part in run.PARTS})
+    monkeypatch.setattr(outside, "Size", lambda: run.QUICK_SIZE)
+    monkeypatch.setattr(data, "images", lambda folder: data.small_images())
+    monkeypatch.setattr(
+        run, "tables_of", lambda part, _: [data.made_up(0 if part == run.REGRESSION else 3)]
+    )
+    given = ["--data", str(tmp_path), "--splits", "2", "--results", str(tmp_path / "kept")]
+    run.main(given)
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["study"] == "calibration"
+    assert all(math.isfinite(value) for value in last["value"])
+    names = {f"{part}.json" for part in run.PARTS}
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == names
+    before = {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    run.main(given)  # nothing is made again
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert {path: path.read_bytes() for path in before} == before
+    text = tables.tables(tmp_path / "kept")
+    for words in (methods.BINARY, "± ", "AUROC flip rate", "chosen settings", "log-likelihood"):
+        assert words in text
+    shutil.rmtree(tmp_path / "kept")
+    assert tables.tables(tmp_path / "kept") == ""
+
+
+def test_what_another_run_has_added_is_kept(tmp_path):
+    first, second = (run.Kept(tmp_path / "part.json") for _ in range(2))
+    for kept, split in ((first, "0"), (second, "1")):
+        record = {"rmse": 1.23456789, "setting": "", "seconds": 1.0}
+        kept.records.setdefault("data", {}).setdefault("method", {})[split] = record
+        kept.save()
+    found = run.Kept(tmp_path / "part.json").records
+    assert set(found["data"]["method"]) == {"0", "1"}
+    assert found["data"]["method"]["0"]["rmse"] == 1.2346
+
+
+def test_the_command_needs_data(capsys):
+    with pytest.raises(SystemExit):
+        run.main([])
+    assert "--data PATH" in capsys.readouterr().err
+
+
+def test_published_numbers_have_sources_and_are_of_our_data():
+    expected = tomllib.loads((run.HERE / "expected.toml").read_text("utf-8"))
+    assert set(expected["published"]) == set(data.REGRESSION)
+    for both in expected["published"].values():
+        assert set(both) == {"rmse", "log-likelihood"}
+        for numbers in both.values():
+            assert set(numbers) == set(expected["source"])
+
+
+def test_the_readme_has_the_tables_of_the_results():
+    text = (run.HERE / "README.md").read_text("utf-8")
+    assert tables.tables(run.RESULTS) in text
