@@ -256,7 +256,7 @@ def test_each_method_predicts_a_line_in_its_own_units():
         assert found["coverage"] > 0.7
     assert errors["ridge"] < 0.6
     assert errors[methods.BINARY] < 0.5 * test.y.std()
-    assert errors[methods.ENSEMBLE] < 0.25 * test.y.std()
+    assert errors[methods.ENSEMBLE] < 0.5 * test.y.std()
     assert errors[methods.DROPOUT] < 0.5 * test.y.std()
 
 
