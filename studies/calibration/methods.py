@@ -29,13 +29,13 @@ class Method:
         fit: of tasks of one data set.
         regression: settings to choose among, for real targets; none if it is not for those.
         classification: the same for labels.
-        side_by_side: whether its fit takes all splits at once.
+        at_once: how many splits it fits at a time.
     """
 
     fit: Fit
     regression: list[Options] = field(default_factory=lambda: [{}])
     classification: list[Options] = field(default_factory=lambda: [{}])
-    side_by_side: bool = True
+    at_once: int = 20
 
 
 def deep_ensembles(tasks: Sequence[Task], effort: Effort) -> list[Predicted]:
@@ -125,20 +125,20 @@ def grid(**values: list[float]) -> list[Options]:
 BINARY, ENSEMBLE, DROPOUT = "binary network", "deep ensemble of 5", "MC dropout"
 REAL_FIRST = "binary network, real first layer"
 _RATES = {"lr": [0.2], "real_lr": [0.1]}
+_BINARY = [
+    *grid(layers=[2], width=[100, 200], factor=[1 / 100], **_RATES),
+    *grid(layers=[2], width=[200], factor=[1 / 10], **_RATES),
+]
 _DEEP = grid(decay=[0.1, 1.0], steps=[0.3, 1.0])
 _DROPOUT = grid(dropout=[0.02, 0.1, 0.3], decay=[1.0], steps=[0.3, 1.0])
 
 METHODS: dict[str, Method] = {
-    BINARY: Method(
-        binary.side_by_side,
-        grid(layers=[2], width=[50, 100], factor=[1 / 10, 1 / 100], **_RATES),
-        grid(layers=[2], width=[30, 100], factor=[1 / 10, 1 / 100], **_RATES),
-    ),
+    BINARY: Method(binary.side_by_side, _BINARY, _BINARY, at_once=10),
     REAL_FIRST: Method(
         binary.real_first,
         grid(layers=[1], width=[100], factor=[1 / 100], **_RATES),
         [],
-        side_by_side=False,
+        at_once=1,
     ),
     ENSEMBLE: Method(deep_ensembles, _DEEP, _DEEP),
     DROPOUT: Method(mc_dropout, _DROPOUT, _DROPOUT),

@@ -106,9 +106,8 @@ def study(
             method = METHODS[name]
             kept = results.setdefault(table.name, {}).setdefault(name, {})
             missing = [number for number in range(splits) if str(number) not in kept]
-            at_once = len(missing) if method.side_by_side else 1
-            for start in range(0, len(missing), at_once or 1):
-                numbers = missing[start : start + at_once]
+            for start in range(0, len(missing), method.at_once):
+                numbers = missing[start : start + method.at_once]
                 records = fitted(
                     method,
                     table,
