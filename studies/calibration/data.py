@@ -184,8 +184,8 @@ class Images:
     outside: Array
 
 
-HELD_OUT = 5000
-"""The last so many training images choose settings."""
+LEARNED, HELD_OUT = 20_000, 5_000
+"""The first so many training images are learned, and the last so many choose settings."""
 
 
 def images(folder: Path) -> Images:
@@ -200,9 +200,11 @@ def images(folder: Path) -> Images:
 
     train = rows("train")
     outside = read_idx(folder / "notmnist" / "t10k-images-idx3-ubyte").numpy()
-    ends = np.split(np.arange(len(train)), [len(train) - HELD_OUT])
     return Images(
-        *(train.take(part) for part in ends), rows("t10k"), outside.reshape(len(outside), -1) / 255
+        train.take(np.arange(LEARNED)),
+        train.take(np.arange(len(train) - HELD_OUT, len(train))),
+        rows("t10k"),
+        outside.reshape(len(outside), -1) / 255,
     )
 
 

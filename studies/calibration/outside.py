@@ -60,7 +60,7 @@ class Found:
 SETTINGS: dict[str, list[Options]] = {
     BINARY: grid(factor=[1 / 300], lr=[0.05], real_lr=[0.03]),
     ENSEMBLE: grid(decay=[1.0], dropout=[0.0]),
-    DROPOUT: grid(decay=[1.0], dropout=[0.1, 0.3]),
+    DROPOUT: grid(decay=[1.0], dropout=[0.2]),
 }
 
 
