@@ -3,6 +3,7 @@
 =====================  ===========================================================================
 to_arviz               draws of a posterior, and what they say of data, as ArviZ's groups
 exact_posterior        the posterior over all states of at most 20 ±1 weights, by Bayes' rule
+kfold                  cross-validation: every row scored by a fit that has not seen it
 =====================  ===========================================================================
 
 Importing this loads neither torch nor Pyro.
@@ -13,13 +14,19 @@ from bayes_sbn.analysis.exact_posterior import ExactPosterior as ExactPosterior
 from bayes_sbn.analysis.exact_posterior import exact_posterior as exact_posterior
 from bayes_sbn.analysis.exact_predictive import ExactParts as ExactParts
 from bayes_sbn.analysis.exact_predictive import ExactPredictive as ExactPredictive
+from bayes_sbn.analysis.kfold import kfold as kfold
+from bayes_sbn.analysis.kfold_result import Difference as Difference
+from bayes_sbn.analysis.kfold_result import KFold as KFold
 from bayes_sbn.analysis.posterior_gap import PosteriorGap as PosteriorGap
 
 __all__ = [
+    "Difference",
     "ExactParts",
     "ExactPosterior",
     "ExactPredictive",
+    "KFold",
     "PosteriorGap",
     "exact_posterior",
+    "kfold",
     "to_arviz",
 ]
