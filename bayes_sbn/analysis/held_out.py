@@ -47,7 +47,7 @@ def held_out(
     if not hasattr(said, "log_prob"):
         if np.ndim(to_numpy(said)) != 2:
             raise TypeError(
-                f"{call}: the prediction of what fit_fn returned is {_named(said)}; a prediction has mean and "
+                f"{call}: what fit_fn returned predicts {_named(said)}; a prediction has mean and "
                 "log_prob(y), as sbn.Predictions and sbn.RegressionPredictions do, or is an array "
                 "of class probabilities (rows, classes). Of means and a standard deviation make "
                 "sbn.RegressionPredictions(mean[None], sigma)."
