@@ -7,7 +7,13 @@ import math
 import operator
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
+from bayes_sbn.metrics.arguments import to_numpy
+
 CALL = "report()"
+Float64 = npt.NDArray[np.float64]
 
 
 def moment(date: datetime.datetime | str | None) -> str:
@@ -85,3 +91,21 @@ def check_rescale(given: object) -> tuple[float, float]:
             "y_train.mean())."
         )
     return scale, shift
+
+
+def check_rescale_inputs(given: object, inputs: int) -> tuple[Float64, Float64]:
+    """Factors and shifts of the inputs, each a number or one an input; 1 and 0 by default."""
+    parts = tuple(given) if isinstance(given, Sequence) else ()
+    if given is None:
+        return np.ones(inputs), np.zeros(inputs)
+    try:
+        numbers = [np.broadcast_to(np.asarray(to_numpy(p), np.float64), inputs) for p in parts]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != 2 or not np.isfinite(numbers).all() or not np.all(numbers[0] != 0):
+        raise ValueError(
+            f"{CALL} needs rescale_inputs=(scale, shift), each a finite number or one for each of "
+            f"{inputs} inputs, no scale 0, such that inputs are shown as scale * x + shift. Write "
+            "rescale_inputs=(X_train.std(0), X_train.mean(0))."
+        )
+    return numbers[0], numbers[1]

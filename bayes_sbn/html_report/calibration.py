@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from bayes_sbn import metrics, plots
 from bayes_sbn.html_report.markup import Content, element, name_of, picture, table, text_of
 from bayes_sbn.html_report.material import Material
@@ -123,7 +125,14 @@ def surface(material: Material) -> Section | None:
     if material.x.shape[1] != 2:
         return None
     score = "epistemic" if material.draws > 1 else "entropy"
-    axes = plots.decision_surface(material.ensemble, material.x, material.y, score=score)
+    scale, shift = material.rescale_inputs
+    axes = plots.decision_surface(
+        lambda rows: material.predict((rows - shift) / scale),
+        material.shown_x,
+        material.y,
+        score=score,
+        limits=_limits(material),
+    )
     first, second = material.feature_names
     what = "epistemic part of the entropy" if score == "epistemic" else "entropy"
     caption = text_of(
@@ -147,3 +156,13 @@ def surface(material: Material) -> Section | None:
         ]
         content.append(element("p", *named, ".", class_="note"))
     return Section("surface", "The plane of the inputs", content)
+
+
+def _limits(material: Material) -> tuple[tuple[float, float], tuple[float, float]]:
+    """A quarter of the test rows' range beyond them, as far as the networks know inputs."""
+    low, high = material.x.min(axis=0), material.x.max(axis=0)
+    margin = np.where(high > low, 0.25 * (high - low), 0.5)
+    known = material.posterior.input_limit
+    ends = np.stack([np.maximum(low - margin, -known), np.minimum(high + margin, known)])
+    (a, b), (c, d) = np.sort(material.shown(ends), axis=0).T.tolist()
+    return (a, b), (c, d)

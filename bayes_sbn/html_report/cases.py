@@ -101,6 +101,7 @@ def _numbers(material: Material, row: int) -> dict[str, Any]:
         pred = material.reals
         return {
             "row": row,
+            "name": material.row_names[row],
             "target": float(material.y[row]),
             "mean": float(pred.mean[row]),
             "std": float(pred.std[row]),
@@ -109,6 +110,7 @@ def _numbers(material: Material, row: int) -> dict[str, Any]:
     found = material.classes
     return {
         "row": row,
+        "name": material.row_names[row],
         "true": int(material.y[row]),
         "predicted": int(found.mode[row]),
         "probabilities": found.mean[row].tolist(),
@@ -168,7 +170,7 @@ def _real_case(material: Material, row: int) -> Markup:
 
 def _head(material: Material, row: int, lines: Sequence[Content]) -> Markup:
     """Number and picture of a row beside what is said of it; or its unusual inputs below."""
-    about = element("div", element("div", f"row {row}", class_="row"), *lines)
+    about = element("div", element("div", name_of(material.row_names[row]), class_="row"), *lines)
     if material.image_shape is not None:
         return element("div", _image(material, row), about, class_="head")
     return Markup(element("div", about, class_="head") + _inputs(material, row))
@@ -195,7 +197,7 @@ def _image(material: Material, row: int) -> Markup:
     shape = material.image_shape
     assert shape is not None
     darkest, brightest = material.brightness
-    pixels = material.x[row].reshape(shape)
+    pixels = material.shown_x[row].reshape(shape)
     if len(shape) == 3:
         pixels = (pixels - darkest) / (brightest - darkest if brightest > darkest else 1.0)
         pixels = np.clip(pixels, 0, 1)  # within rounding
@@ -209,12 +211,12 @@ def _image(material: Material, row: int) -> Markup:
         vmax=brightest,
     )
     height = round(IMAGE_WIDTH * shape[0] / shape[1])
-    return inline_image(data.getvalue(), f"input of row {row}", IMAGE_WIDTH, height)
+    return inline_image(data.getvalue(), f"input of {material.row_names[row]}", IMAGE_WIDTH, height)
 
 
 def _inputs(material: Material, row: int) -> Markup:
     centre, spread = material.usual_inputs
-    x = material.x[row]
+    x = material.shown_x[row]
     unusual = _standardised(x, centre, spread)
     order = np.argsort(-np.abs(unusual), kind="stable")[:INPUTS]
     if len(x) <= INPUTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ FEATURES = 30
 
 def data(material: Material) -> Section:
     """Rows, inputs and targets of the test data, and of the training data if they are known."""
-    parts = {"test": (material.x, material.y)}
+    parts = {"test": (material.shown_x, material.y)}
     if material.train is not None:
-        parts = {"training": material.train, **parts}
+        x, y = material.train
+        parts = {"training": (material.shown(x), y), **parts}
     pairs: list[tuple[Content, Content]] = [
         (f"{name} data", f"{counted(len(x), 'row')} of {counted(x.shape[1], 'input')}")
         for name, (x, _) in parts.items()
@@ -70,8 +72,13 @@ def _repeated(material: Material) -> int | None:
     """How many test rows are, value by value, training rows as well."""
     if material.train is None:
         return None
-    seen = {row.tobytes() for row in material.train[0] + 0.0}  # -0.0 is 0.0
-    return sum(row.tobytes() in seen for row in material.x + 0.0)
+    seen = set(map(_digest, material.train[0]))
+    return sum(_digest(row) in seen for row in material.x)
+
+
+def _digest(row: Float64) -> bytes:
+    values = row.astype(np.float64) + 0.0  # -0.0 is 0.0
+    return hashlib.blake2b(values.tobytes(), digest_size=16).digest()
 
 
 def _class_table(material: Material) -> Content:
@@ -104,13 +111,13 @@ def _target_table(parts: dict[str, tuple[Float64, Any]]) -> Content:
 
 
 def _feature_table(material: Material) -> Content:
-    known = None if material.train is None else material.train[0]
+    known = None if material.train is None else material.shown(material.train[0])
     head = ["input", "minimum", "mean", "maximum", "standard deviation"]
     if known is not None:
         head.append("test rows beyond training")
     rows = []
     for j, name in enumerate(material.feature_names):
-        column = material.x[:, j]
+        column = material.shown_x[:, j]
         row: list[Content] = [name_of(name)]
         row += [short(float(f(column))) for f in (np.min, np.mean, np.max, np.std)]
         if known is not None:

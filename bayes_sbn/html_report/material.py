@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,18 @@ from bayes_sbn.html_report.arguments import (
     check_image_shape,
     check_names,
     check_rescale,
+    check_rescale_inputs,
     no_class_names,
     numbered,
 )
 from bayes_sbn.kernels.reference.inputs import input_values, round_inputs
-from bayes_sbn.metrics.arguments import check_count, check_labels, check_level
+from bayes_sbn.metrics.arguments import check_count, check_labels, check_level, to_numpy
 from bayes_sbn.metrics.bootstrap import rank_of_ends
 from bayes_sbn.metrics.regression_arguments import check_targets
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.predictions import Predictions
 from bayes_sbn.predictions_regression import RegressionPredictions
+from bayes_sbn.recalibration.recalibration import Recalibration
 from bayes_sbn.training_log import read_log
 from bayes_sbn.training_result import EpochRecord, Fit
 
@@ -66,10 +68,12 @@ class Material:
         class_names: one a class.
         feature_names: one an input.
         image_shape: of an input, if it is an image.
+        row_names: one a test row.
         rescale: factor and shift that turn a standardised target into that of ``y``.
+        rescale_inputs: factors and shifts that turn inputs into what is shown of them.
+        recalibration: what is done to predictions before they are judged.
         backend: of the predictions.
         progress: whether to show progress bars.
-        seconds: how long each part took, filled in as they are done.
     """
 
     posterior: Posterior
@@ -85,10 +89,12 @@ class Material:
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...]
     image_shape: tuple[int, ...] | None
+    row_names: tuple[str, ...]
     rescale: tuple[float, float] | None
+    rescale_inputs: tuple[Float64, Float64]
+    recalibration: Recalibration | None
     backend: str
     progress: bool | None
-    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_classes(self) -> bool:
@@ -127,18 +133,32 @@ class Material:
     @cached_property
     def brightness(self) -> tuple[float, float]:
         """The smallest and the largest value of a test input: black and white of its picture."""
-        return float(self.x.min()), float(self.x.max())
+        return float(self.shown_x.min()), float(self.shown_x.max())
+
+    @cached_property
+    def shown_x(self) -> Float64:
+        """The test inputs in the unit in which they are shown."""
+        return self.shown(self.x)
+
+    def shown(self, x: Float64) -> Float64:
+        """Inputs in the unit in which they are shown."""
+        scale, shift = self.rescale_inputs
+        return x * scale + shift
 
     @cached_property
     def usual_inputs(self) -> tuple[Float64, Float64]:
         """Mean and standard deviation of each input over the training rows, or the test rows."""
         rows = self.x if self.train is None else self.train[0]
-        return rows.mean(axis=0), rows.std(axis=0)
+        scale, shift = self.rescale_inputs
+        centre = rows.mean(axis=0, dtype=np.float64) * scale + shift
+        return centre, rows.std(axis=0, dtype=np.float64) * np.abs(scale)
 
     def predict(self, x: Float64) -> Any:
         """Predictions of any inputs, in the unit of ``y``."""
         found = self.ensemble.predict(x, backend=self.backend, progress=self.progress)
-        return found if self.rescale is None else found.rescaled(*self.rescale)
+        if self.rescale is not None:
+            found = found.rescaled(*self.rescale)
+        return found if self.recalibration is None else _recalibrated(self.recalibration, found)
 
 
 def gather(
@@ -156,7 +176,10 @@ def gather(
     class_names: Sequence[object] | None,
     feature_names: Sequence[object] | None,
     image_shape: tuple[int, ...] | None,
+    row_names: Sequence[object] | None,
     rescale: tuple[float, float] | None,
+    rescale_inputs: tuple[npt.ArrayLike, npt.ArrayLike] | None,
+    recalibration: Recalibration | None,
     backend: str,
     progress: bool | None,
 ) -> Material:
@@ -181,13 +204,14 @@ def gather(
                 f"{type(train).__name__}. Write train=(x_train, y_train)."
             )
         rows = _inputs("train[0]", train[0], posterior)
+        if getattr(to_numpy(train[0]), "dtype", None) == np.float32:
+            rows = rows.astype(np.float32)  # exact, and half the memory
         trained = (rows, _targets("train[1]", train[1], len(rows), posterior))
     elif any(layer.is_recalibrated for layer in posterior.components[0].layers):
         raise ValueError(
             f"{CALL}: layers of this posterior measure their statistics on rows such as those of "
             "training, which it has not got. Write train=(x_train, y_train)."
         )
-    rank_of_ends(CALL, bootstrap, check_level(CALL, level))
     rank_of_ends(CALL, bootstrap, check_level(CALL, level))
     return Material(
         posterior=posterior,
@@ -205,7 +229,10 @@ def gather(
         else no_class_names(class_names),
         feature_names=check_names("feature_names", feature_names, posterior.num_inputs, "x"),
         image_shape=check_image_shape(image_shape, posterior.num_inputs),
+        row_names=check_names("row_names", row_names, len(inputs), "row "),
         rescale=None if rescale is None else check_rescale(rescale),
+        rescale_inputs=check_rescale_inputs(rescale_inputs, posterior.num_inputs),
+        recalibration=_checked(recalibration),
         backend=backend,
         progress=progress,
     )
@@ -227,6 +254,26 @@ def _targets(name: str, y: object, rows: int, posterior: Posterior) -> npt.NDArr
     if posterior.likelihood == "categorical":
         return check_labels(call, y, rows, posterior.num_classes)
     return check_targets(call, y, rows)
+
+
+def _checked(recalibration: object) -> Recalibration | None:
+    if recalibration is None or isinstance(recalibration, Recalibration):
+        return recalibration
+    raise TypeError(
+        f"{CALL} needs recalibration as a fitted sbn.recalibration method: received a "
+        f"{type(recalibration).__name__}. Write recalibration="
+        "sbn.recalibration.TemperatureScaling().fit(pred_valid, y_valid)."
+    )
+
+
+def _recalibrated(recalibration: Any, pred: Any) -> Any:
+    found = recalibration.apply(pred)
+    if not isinstance(found, Predictions | RegressionPredictions):
+        raise TypeError(
+            f"{CALL}: {type(recalibration).__name__} makes {type(found).__name__} of predictions, "
+            "of which there is no report. Leave recalibration out."
+        )
+    return found
 
 
 def _course(fit: object) -> Course:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -16,8 +17,22 @@ PACKAGES = ("torch", "pyro-ppl", "numpy", "scipy", "scikit-learn", "matplotlib",
 """Distributions whose versions are stated."""
 
 
-def origin(material: Material, call: str, date: str, seconds: dict[str, float]) -> Section:
-    """The section at the end; seconds by part are left out if there are none."""
+def origin(
+    material: Material,
+    call: str,
+    date: str,
+    seconds: Mapping[str, float],
+    notes: Mapping[str, object],
+) -> Section:
+    """The section at the end.
+
+    Args:
+        material: of the report.
+        call: that made it.
+        date: when.
+        seconds: by part; left out if there are none.
+        notes: what else is to be stated.
+    """
     posterior = material.posterior
     attrs = dict(material.predicted.attrs)
     pairs: list[tuple[Content, Content]] = [
@@ -28,8 +43,11 @@ def origin(material: Material, call: str, date: str, seconds: dict[str, float]) 
         ("posterior", element("code", posterior.digest)),
         ("made by version", posterior.package_version),
     ]
+    if material.recalibration is not None:
+        pairs.append(("recalibration", element("code", repr(material.recalibration))))
     if posterior.attrs:
         pairs += [(f"posterior: {key}", str(value)) for key, value in posterior.attrs.items()]
+    pairs += [(str(key), str(value)) for key, value in notes.items()]
     versions = {"Python": platform.python_version(), "bayes_sbn": __version__}
     versions |= {name: metadata.version(name) for name in PACKAGES}
     content: list[Content] = [
@@ -46,9 +64,10 @@ def origin(material: Material, call: str, date: str, seconds: dict[str, float]) 
         "draws": material.draws,
         "posterior": posterior.digest,
         "versions": versions,
+        "notes": {str(key): str(value) for key, value in notes.items()},
     }
     if seconds:
         content.append(element("h3", "Time"))
         content.append(table(("part", "time"), [(k, duration(s)) for k, s in seconds.items()]))
-        numbers["seconds"] = seconds
+        numbers["seconds"] = dict(seconds)
     return Section("origin", "How this report was made", content, numbers)

@@ -140,9 +140,9 @@ def band(material: Material) -> Section | None:
     """The prediction along its one input, where there is one."""
     if material.x.shape[1] != 1:
         return None
-    order = np.argsort(material.x[:, 0], kind="stable")
+    order = np.argsort(material.shown_x[:, 0], kind="stable")
     axes = plots.regression_band(
-        material.reals.take(order), material.x[order, 0], material.y[order]
+        material.reals.take(order), material.shown_x[order, 0], material.y[order]
     )
     caption = text_of(
         "Across: ",

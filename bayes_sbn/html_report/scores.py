@@ -68,7 +68,7 @@ def class_scores(material: Material) -> tuple[Section, list[tuple[str, str, str]
 
 def top_of(items: Sequence[tuple[str, str, str]], material: Material) -> Markup:
     """The cards at the top of the page, with what their small print is."""
-    note = f"Small print: {100 * material.level:g} % intervals; how they are made is said below."
+    note = f"Below a score: its {100 * material.level:g} % interval, on which more under Scores."
     return Markup(cards(items) + element("p", note, class_="note"))
 
 

@@ -125,6 +125,8 @@ footer { margin-top: 3rem; color: var(--quiet); font-size: .875rem; }
 @media (max-width: 36rem) {
   .page { padding: 1rem .9rem 2rem; }
   .facts div { grid-template-columns: 1fr; gap: 0; }
+  figure.wide { overflow-x: auto; }
+  figure.wide > img { max-width: none; width: 36rem; }
   .cards { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
   h1 { font-size: 1.4rem; }
 }

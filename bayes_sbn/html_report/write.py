@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.html_report.arguments import CALL, moment
 from bayes_sbn.html_report.calibration import calibration, elsewhere, enough_draws, surface
+from bayes_sbn.html_report.call import call_of
 from bayes_sbn.html_report.cases import class_cases, real_cases
 from bayes_sbn.html_report.data import data
 from bayes_sbn.html_report.material import Material, gather
@@ -26,6 +26,7 @@ from bayes_sbn.html_report.regression import band, real_calibration, real_scores
 from bayes_sbn.html_report.scores import class_scores, confusions, top_of
 from bayes_sbn.html_report.words import counted, plain
 from bayes_sbn.posterior import Posterior
+from bayes_sbn.recalibration.recalibration import Recalibration
 from bayes_sbn.training_checkpoint import write_whole
 from bayes_sbn.training_result import EpochRecord, Fit
 
@@ -99,12 +100,16 @@ def report(
     class_names: Sequence[object] | None = None,
     feature_names: Sequence[object] | None = None,
     image_shape: tuple[int, ...] | None = None,
+    row_names: Sequence[object] | None = None,
     rescale: tuple[float, float] | None = None,
+    rescale_inputs: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    recalibration: Recalibration | None = None,
     title: str | None = None,
     bootstrap: int = 1000,
     level: float = 0.95,
     date: datetime.datetime | str | None = None,
     call: str | None = None,
+    notes: Mapping[str, object] | None = None,
     backend: str = "auto",
     progress: bool | None = None,
 ) -> HTMLReport:
@@ -128,14 +133,19 @@ def report(
         class_names: a name for each class.
         feature_names: a name for each input.
         image_shape: (height, width) or (height, width, 3), where inputs are images.
+        row_names: a name for each test row, such as its line in a file.
         rescale: (scale, shift) of a real target that was standardised for the fit: ``y`` is
             ``scale * standardised + shift``.
+        rescale_inputs: (scale, shift), numbers or one an input: inputs are shown as
+            ``scale * x + shift``.
+        recalibration: a fitted method of ``sbn.recalibration``, applied to all predictions.
         title: of the page.
         bootstrap: resamples of the rows behind each interval.
         level: level of the intervals.
         date: the moment that the report states; None is now, and then it states as well how long
             each part took.
         call: the command that made it, to be stated; None states the call of this function.
+        notes: what else is to be stated of how it came about, by name.
         backend: of the predictions, as in :meth:`bayes_sbn.Ensemble.predict`.
         progress: whether to show progress bars; by default only on a terminal.
 
@@ -172,7 +182,10 @@ def report(
         class_names=class_names,
         feature_names=feature_names,
         image_shape=image_shape,
+        row_names=row_names,
         rescale=rescale,
+        rescale_inputs=rescale_inputs,
+        recalibration=recalibration,
         backend=backend,
         progress=progress,
     )
@@ -191,8 +204,8 @@ def report(
     watch.lap("figures and tables")
     if material.course is not None:
         seconds["fitting"] = sum(record.seconds for record in material.course.records)
-    call = _call(material, target, title) if call is None else call
-    sections.append(origin(material, call, stated, seconds if date is None else {}))
+    call = call_of(material, target, title) if call is None else call
+    sections.append(origin(material, call, stated, seconds if date is None else {}, notes or {}))
     name = title or "What the network knows"
     kind = f"{len(material.class_names)} classes" if material.is_classes else "a real target"
     lead = (
@@ -229,35 +242,3 @@ def _writable(path: str | os.PathLike[str]) -> Path:
             "first, or give another path."
         )
     return target
-
-
-def _call(material: Material, target: Path, title: str | None) -> str:
-    """The call as a user would write it; arrays by their shapes."""
-    parts = [
-        "posterior",
-        f"x=<{_shape(material.x)}>",
-        f"y=<{_shape(material.y)}>",
-        repr(str(target)),
-        f"draws={material.draws}",
-        f"seed={material.seed}",
-    ]
-    course = material.course
-    if course is not None:
-        parts.append(f"fit={course.folder!r}" if course.folder is not None else "fit=fit")
-    if material.train is not None:
-        parts.append(f"train=(<{_shape(material.train[0])}>, <{_shape(material.train[1])}>)")
-    if material.ood is not None:
-        parts.append(f"ood=<{_shape(material.ood)}>")
-    for name, value in (
-        ("image_shape", material.image_shape),
-        ("rescale", material.rescale),
-        ("title", title),
-    ):
-        if value is not None:
-            parts.append(f"{name}={value!r}")
-    parts += [f"bootstrap={material.bootstrap}", f"level={material.level:g}"]
-    return f"sbn.report({', '.join(parts)})"
-
-
-def _shape(array: npt.NDArray[np.generic]) -> str:
-    return " × ".join(map(str, array.shape)) + f" {array.dtype}"
