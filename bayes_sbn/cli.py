@@ -21,10 +21,11 @@ import bayes_sbn.cli_demo as cli_demo
 import bayes_sbn.cli_evaluate as cli_evaluate
 import bayes_sbn.cli_fit as cli_fit
 import bayes_sbn.cli_predict as cli_predict
+import bayes_sbn.cli_report as cli_report
 import bayes_sbn.cli_summary as cli_summary
 from bayes_sbn import __version__
 
-COMMANDS = (cli_demo, cli_fit, cli_evaluate, cli_predict, cli_summary)
+COMMANDS = (cli_demo, cli_fit, cli_evaluate, cli_predict, cli_report, cli_summary)
 """The modules of the commands, in the order in which help lists them."""
 
 

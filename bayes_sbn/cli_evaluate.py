@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bayes_sbn.cli_ensemble import Fitted
 
     fitted = Fitted(folder.posterior(), preprocessing)
-    table, part = _rows(arguments, folder)
+    table, part = rows_to_score(arguments, folder)
     if table.target is None:
         preprocessing.labels(table)  # says what is missing
     clipped = 0
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _rows(arguments: argparse.Namespace, folder: Run) -> tuple[Table, str]:
+def rows_to_score(arguments: argparse.Namespace, folder: Run) -> tuple[Table, str]:
     """The rows to score, and which part of the data of the fit they are."""
     settings, part = folder.settings(), arguments.part or "test"
     fitted = settings["options"]

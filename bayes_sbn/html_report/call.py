@@ -27,6 +27,13 @@ def call_of(material: Material, target: Path, title: str | None) -> str:
         parts.append(f"train=(<{_shape(material.train[0])}>, <{_shape(material.train[1])}>)")
     if material.ood is not None:
         parts.append(f"ood=<{_shape(material.ood)}>")
+    for name, given, number in (
+        ("class_names", material.has_class_names, len(material.class_names)),
+        ("feature_names", material.has_feature_names, len(material.feature_names)),
+        ("row_names", material.has_row_names, len(material.row_names)),
+    ):
+        if given:
+            parts.append(f"{name}=<{number} names>")
     for name, value in (
         ("image_shape", material.image_shape),
         ("rescale", material.rescale),

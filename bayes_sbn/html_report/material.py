@@ -106,6 +106,16 @@ class Material:
         """Whether classes have names beside their numbers."""
         return self.class_names != numbered("class ", len(self.class_names))
 
+    @property
+    def has_feature_names(self) -> bool:
+        """Whether inputs have names beside their numbers."""
+        return self.feature_names != numbered("x", len(self.feature_names))
+
+    @property
+    def has_row_names(self) -> bool:
+        """Whether test rows have names beside their numbers."""
+        return self.row_names != numbered("row ", len(self.row_names))
+
     @cached_property
     def ensemble(self) -> Any:
         """The networks that predict."""

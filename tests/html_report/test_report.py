@@ -137,6 +137,42 @@ def test_mixtures_draw_the_signs_of_each_component(tmp_path):
     assert found.numbers["model"]["entropy"] == sbn.summary(mixture).mean("entropy")
 
 
+def test_inputs_are_shown_in_their_own_unit(tmp_path):
+    scale, shift = np.arange(1.0, 7.0), np.full(6, 100.0)
+    plain = made(tmp_path / "a.html", train=(rows(seed=7), labels(seed=8))).numbers
+    found = made(
+        tmp_path / "b.html",
+        train=(rows(seed=7).astype(np.float32), labels(seed=8)),
+        rescale_inputs=(scale, shift),
+        row_names=[f"line {2 * i}" for i in range(40)],
+    )
+    assert found.numbers["scores"] == plain["scores"]
+    x = rows() * scale + shift
+    assert found.numbers["data"]["test"]["maximum"] == pytest.approx(x.max())
+    assert [case["row"] for case in found.numbers["cases"]["least_sure"]] == [
+        case["row"] for case in plain["cases"]["least_sure"]
+    ]
+    page = Page((tmp_path / "b.html").read_text("utf-8"))
+    row = found.numbers["cases"]["least_sure"][0]["row"]
+    train = rows(seed=7) * scale + shift
+    words = ", ".join(
+        f"x{j} {x[row, j]:.4g} ({(x[row, j] - train[:, j].mean()) / train[:, j].std():+.1f} sd)"
+        for j in range(6)
+    )
+    assert words in page.text
+    assert f"line {2 * row}" in page.text
+
+
+def test_recalibrated_predictions_are_judged(tmp_path):
+    posterior, x, y = of_classes(), rows(), labels()
+    pred = posterior.draw(5, seed=0).predict(x)
+    method = sbn.recalibration.TemperatureScaling().fit(pred, y)
+    found = made(tmp_path / "r.html", posterior, recalibration=method)
+    wanted = sbn.metrics.report(method.apply(pred), y, bootstrap=50)
+    assert found.numbers["scores"]["metrics"] == wanted.to_dict()["metrics"]
+    assert repr(method) in Page((tmp_path / "r.html").read_text("utf-8")).text
+
+
 def test_one_row_of_one_class_and_one_draw(tmp_path):
     found = sbn.report(
         of_classes(), rows(number=1), [0], tmp_path / "r.html", draws=1, bootstrap=50
@@ -185,6 +221,10 @@ WRONG = {
     "feature_names": ({"feature_names": ["a"]}, ValueError, "feature_names to be 6 names"),
     "image_shape": ({"image_shape": (2, 2)}, ValueError, r"of 6 values: received \(2, 2\)"),
     "rescale": ({"rescale": (1, 0)}, ValueError, "is for real targets"),
+    "rescale_inputs": ({"rescale_inputs": (0, 1)}, ValueError, "no scale 0"),
+    "rescale_inputs_shape": ({"rescale_inputs": ([1, 2], 0)}, ValueError, "each of 6 inputs"),
+    "row_names": ({"row_names": ["a"]}, ValueError, "row_names to be 40 names"),
+    "recalibration": ({"recalibration": 2}, TypeError, "fitted sbn.recalibration method"),
     "fit": ({"fit": 3}, TypeError, "result of sbn.fit"),
     "fit_records": ({"fit": [record(1), 2]}, TypeError, "result of sbn.fit"),
     "fit_folder": ({"fit": "nowhere"}, FileNotFoundError, "no log of a fit"),
