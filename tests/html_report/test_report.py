@@ -165,8 +165,10 @@ def test_inputs_are_shown_in_their_own_unit(tmp_path):
 
 def test_recalibrated_predictions_are_judged(tmp_path):
     posterior, x, y = of_classes(), rows(), labels()
-    pred = posterior.draw(5, seed=0).predict(x)
-    method = sbn.recalibration.TemperatureScaling().fit(pred, y)
+    ensemble = posterior.draw(5, seed=0)
+    pred = ensemble.predict(x)
+    held_out = ensemble.predict(rows(number=100, seed=7))
+    method = sbn.recalibration.TemperatureScaling().fit(held_out, labels(number=100, seed=8))
     found = made(tmp_path / "r.html", posterior, recalibration=method)
     wanted = sbn.metrics.report(method.apply(pred), y, bootstrap=50)
     assert found.numbers["scores"]["metrics"] == wanted.to_dict()["metrics"]
