@@ -168,7 +168,8 @@ def test_recalibrated_predictions_are_judged(tmp_path):
     ensemble = posterior.draw(5, seed=0)
     pred = ensemble.predict(x)
     held_out = ensemble.predict(rows(number=100, seed=7))
-    method = sbn.recalibration.TemperatureScaling().fit(held_out, labels(number=100, seed=8))
+    true = np.where(np.arange(100) % 3, held_out.mode, (held_out.mode + 1) % 3)
+    method = sbn.recalibration.TemperatureScaling().fit(held_out, true)
     found = made(tmp_path / "r.html", posterior, recalibration=method)
     wanted = sbn.metrics.report(method.apply(pred), y, bootstrap=50)
     assert found.numbers["scores"]["metrics"] == wanted.to_dict()["metrics"]
