@@ -70,6 +70,7 @@ _NAMES = {
     "NestedRegressionPredictions": "bayes_sbn.predictions_nested",
     "PackedPredictive": "bayes_sbn.predictive",
     "to_arviz": "bayes_sbn.analysis",
+    "diagnose": "bayes_sbn.analysis",
 }
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from bayes_sbn.affines import affine_conv2d as affine_conv2d
     from bayes_sbn.affines import fold_normalisation as fold_normalisation
     from bayes_sbn.affines import identity as identity
+    from bayes_sbn.analysis import diagnose as diagnose
     from bayes_sbn.analysis import to_arviz as to_arviz
     from bayes_sbn.distributions import AffineBernoulli as AffineBernoulli
     from bayes_sbn.distributions import AffineCategorical as AffineCategorical

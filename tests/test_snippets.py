@@ -39,6 +39,7 @@ def test_snippet_runs_as_written_and_what_comes_out_is_sensible(snippet):
     check_own_model(snippet)
     check_own_estimator(snippet)
     check_predictions(snippet)
+    check_analysis(snippet)
 
 
 def check_fit(snippet):
@@ -105,6 +106,21 @@ def check_predictions(snippet):
     assert report["ece"].value == sbn.metrics.ece(pred.mean, y_test) < 0.15
     single_draws = (pred.probs_per_draw.argmax(-1) == y_test.numpy()).mean()
     assert single_draws < report["accuracy"].value
+
+
+def check_analysis(snippet):
+    idata, posterior = snippet["idata"], snippet["posterior"]
+    assert idata["posterior"].sizes == {"chain": 1, "draw": 500}
+    assert float(idata["posterior"]["accuracy"].mean()) > 0.9
+    found = sbn.diagnose(idata)
+    # nobody reweights 84 480 weights: neither k-hat nor leave-one-out is to be had, and it says so
+    (check,) = found.importance  # a posterior of SVI knows no temperature
+    assert check.khat > 0.7
+    assert not check.reliable
+    assert found.elpd is None
+    weights = sum(layer.num_weights for layer in found.layers)
+    bits = sum(layer.num_weights * layer.bits for layer in found.layers)
+    assert bits / weights == pytest.approx(posterior.bits_per_weight)
 
 
 def test_snippet_leaves_no_estimator_behind():

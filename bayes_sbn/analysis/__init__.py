@@ -1,7 +1,8 @@
-"""Posteriors looked into: export to ArviZ, exact posteriors of few weights, what needs refits.
+"""Posteriors looked into: ArviZ, diagnosis, exact posteriors of few weights, what needs refits.
 
 =====================  ===========================================================================
 to_arviz               draws of a posterior, and what they say of data, as ArviZ's groups
+diagnose               what can be relied upon in a posterior, from those groups alone
 exact_posterior        the posterior over all states of at most 20 ±1 weights, by Bayes' rule
 kfold                  cross-validation: every row scored by a fit that has not seen it
 =====================  ===========================================================================
@@ -10,6 +11,8 @@ Importing this loads neither torch nor Pyro.
 """
 
 from bayes_sbn.analysis.arviz_export import to_arviz as to_arviz
+from bayes_sbn.analysis.diagnosis import Diagnosis as Diagnosis
+from bayes_sbn.analysis.diagnosis import diagnose as diagnose
 from bayes_sbn.analysis.exact_posterior import ExactPosterior as ExactPosterior
 from bayes_sbn.analysis.exact_posterior import exact_posterior as exact_posterior
 from bayes_sbn.analysis.exact_predictive import ExactParts as ExactParts
@@ -20,12 +23,14 @@ from bayes_sbn.analysis.kfold_result import KFold as KFold
 from bayes_sbn.analysis.posterior_gap import PosteriorGap as PosteriorGap
 
 __all__ = [
+    "Diagnosis",
     "Difference",
     "ExactParts",
     "ExactPosterior",
     "ExactPredictive",
     "KFold",
     "PosteriorGap",
+    "diagnose",
     "exact_posterior",
     "kfold",
     "to_arviz",

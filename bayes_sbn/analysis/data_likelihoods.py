@@ -89,7 +89,13 @@ class Run:
 
 
 def data_likelihoods(
-    ensemble: Ensemble, rows: Rows, run: Run, *, seed: tuple[int, ...], what: str
+    ensemble: Ensemble,
+    rows: Rows,
+    run: Run,
+    *,
+    seed: tuple[int, ...],
+    what: str,
+    replicate: bool = True,
 ) -> DataLikelihoods:
     """Likelihoods, summaries and replicated data of each draw.
 
@@ -99,43 +105,59 @@ def data_likelihoods(
         run: how.
         seed: of the normal noise of replicated real targets.
         what: words for the progress bar.
+        replicate: whether to draw data, which takes another pass of the networks.
     """
     is_normal = ensemble.sigmas is not None
-    shape = (len(ensemble), len(rows))
+    num_draws, num_rows = len(ensemble), len(rows)
+    shape = (num_draws, num_rows)
     known = rows.y is not None
     found = DataLikelihoods(
         log_lik=np.empty(shape if known else 0),
-        trained=np.empty(len(ensemble) if known else 0),
-        mcse=np.empty(len(ensemble) if known else 0),
+        trained=np.empty(num_draws if known else 0),
+        mcse=np.empty(num_draws if known else 0),
         statistics={},
-        replicated=np.empty(shape, np.float64 if is_normal else np.int64),
-        log_lik_replicated=np.empty(len(ensemble)),
+        replicated=np.empty(shape if replicate else 0, np.float64 if is_normal else np.int64),
+        log_lik_replicated=np.empty(num_draws if replicate else 0),
     )
-    noise = np.random.default_rng(seed).standard_normal(shape) if is_normal else None
-    for part, logits in _logits(ensemble, rows, run, what):
+    noise = np.random.default_rng(seed).standard_normal(shape) if is_normal and replicate else None
+    passes = run.num_activations + replicate
+    for part, logits in _logits(ensemble, rows, run, passes, what):
+        seen = logits[: run.num_activations]
+        law: _Law
         if is_normal:
-            assert noise is not None
-            law: _Law = _NormalLaw(logits, ensemble[part].sigma_per_draw, noise[part])  # type: ignore[attr-defined]
+            law = _NormalLaw(seen, ensemble[part].sigma_per_draw)  # type: ignore[attr-defined]
         else:
-            law = _LabelLaw(logits, ensemble[part], run.num_activations * len(rows))
-        _fill(found, part, law, rows)
+            law = _LabelLaw(seen)
+        for name, values in law.summaries(rows.y).items():
+            found.statistics.setdefault(name, np.empty(num_draws))[part] = values
+        if rows.y is not None:
+            log_prob = law.log_prob(rows.y)
+            log_lik = _averaged(log_prob)
+            found.log_lik[part] = log_lik
+            found.trained[part] = log_prob.mean(axis=0).sum(axis=-1)
+            found.mcse[part] = _standard_error(log_prob, log_lik)
+        if replicate:
+            own = None if noise is None else noise[part]
+            drawn = law.draw(logits[-1], ensemble[part], own, run.num_activations * num_rows)
+            found.replicated[part] = drawn
+            found.log_lik_replicated[part] = _averaged(law.log_prob(drawn)).sum(axis=-1)
     return found
 
 
-def _logits(ensemble: Ensemble, rows: Rows, run: Run, what: str) -> Iterator[tuple[slice, Float64]]:
-    """Logits under M + 1 activations, (activations, draws, rows, classes), some draws at a time."""
-    per_draw = 8 * max(1, len(rows)) * ensemble.num_classes * (run.num_activations + 1)
+def _logits(
+    ensemble: Ensemble, rows: Rows, run: Run, passes: int, what: str
+) -> Iterator[tuple[slice, Float64]]:
+    """Logits under so many activations, (passes, draws, rows, classes), some draws at a time."""
+    per_draw = 8 * max(1, len(rows)) * ensemble.num_classes * passes
     step = max(1, run.max_memory // (4 * per_draw))
     disable = None if run.progress is None else not run.progress
-    total = len(ensemble) * (run.num_activations + 1)
+    total = len(ensemble) * passes
     with tqdm(total=total, desc=what, unit="pass", leave=False, disable=disable) as bar:
         for start in range(0, len(ensemble), step):
             part = slice(start, min(start + step, len(ensemble)))
             drawn = ensemble[part]
-            logits = np.empty(
-                (run.num_activations + 1, len(drawn), len(rows), ensemble.num_classes)
-            )
-            for m in range(run.num_activations + 1):
+            logits = np.empty((passes, len(drawn), len(rows), ensemble.num_classes))
+            for m in range(passes):
                 logits[m] = drawn.logits(
                     rows.x,
                     backend=run.backend,
@@ -151,35 +173,37 @@ def _logits(ensemble: Ensemble, rows: Rows, run: Run, what: str) -> Iterator[tup
 class _Law:
     """The law of the data under draws and activations: what it gives for labels or for reals."""
 
-    replicated: Array
-
     def log_prob(self, y: Array) -> Float64:
-        """``log p(y_n | z_m, w)``; (activations, draws, rows)."""
+        """``log p(y_n | z_m, w)`` of y (rows,) or (draws, rows); (activations, draws, rows)."""
         raise NotImplementedError
 
     def summaries(self, y: Array | None) -> dict[str, Float64]:
         """Of each draw, (draws,) each."""
         raise NotImplementedError
 
+    def draw(self, logits: Float64, ensemble: Ensemble, normal: Float64 | None, at: int) -> Array:
+        """Data under activations of their own, (draws, rows).
+
+        Args:
+            logits: under these activations, (draws, rows, classes).
+            ensemble: the draws.
+            normal: standard normal numbers, (draws, rows), of real targets.
+            at: index of the first row, of labels.
+        """
+        raise NotImplementedError
+
 
 class _LabelLaw(_Law):
-    """Class labels.  Probabilities are those of ``ensemble.predict``, bit for bit."""
+    """Class labels."""
 
-    def __init__(self, logits: Float64, drawn: Ensemble, row_offset: int) -> None:
-        from bayes_sbn.ensemble_labels import draw_labels
-        from bayes_sbn.kernels.reference.network import softmax64
-        from bayes_sbn.philox import fold_stream
-
-        top = logits[:-1].max(axis=-1, keepdims=True)
-        total = np.log(np.exp(logits[:-1] - top).sum(axis=-1, keepdims=True)) + top
-        self.log_probs = logits[:-1] - total
+    def __init__(self, logits: Float64) -> None:
+        top = logits.max(axis=-1, keepdims=True)
+        total = np.log(np.exp(logits - top).sum(axis=-1, keepdims=True)) + top
+        self.log_probs = logits - total
         self.probs = np.exp(self.log_probs).mean(axis=0)
-        key = fold_stream(drawn.seed, drawn.stream)
-        self.replicated = draw_labels(key, drawn.draws, row_offset, softmax64(logits[-1]))
 
     def log_prob(self, y: Array) -> Float64:
-        index = np.broadcast_to(y, self.log_probs.shape[1:-1])
-        index = np.broadcast_to(index, self.log_probs.shape[:-1])[..., None]
+        index = np.broadcast_to(y, self.log_probs.shape[:-1])[..., None]
         return np.take_along_axis(self.log_probs, index, axis=-1)[..., 0]
 
     def summaries(self, y: Array | None) -> dict[str, Float64]:
@@ -190,14 +214,22 @@ class _LabelLaw(_Law):
             found["accuracy"] = (p.argmax(axis=-1) == y).mean(axis=-1)
         return found
 
+    def draw(self, logits: Float64, ensemble: Ensemble, normal: Float64 | None, at: int) -> Array:
+        from bayes_sbn.ensemble_labels import draw_labels
+        from bayes_sbn.kernels.reference.network import softmax64
+        from bayes_sbn.philox import fold_stream
+
+        del normal
+        key = fold_stream(ensemble.seed, ensemble.stream)
+        return draw_labels(key, ensemble.draws, at, softmax64(logits))
+
 
 class _NormalLaw(_Law):
     """Real targets with normal noise."""
 
-    def __init__(self, logits: Float64, sigma: Float64, noise: Float64) -> None:
-        self.means, self.sigma = logits[:-1, ..., 0], sigma[:, None]
+    def __init__(self, logits: Float64, sigma: Float64) -> None:
+        self.means, self.sigma = logits[..., 0], sigma[:, None]
         self.mean = self.means.mean(axis=0)
-        self.replicated = logits[-1, ..., 0] + self.sigma * noise
 
     def log_prob(self, y: Array) -> Float64:
         z = (y - self.means) / self.sigma
@@ -210,19 +242,11 @@ class _NormalLaw(_Law):
             found["rmse"] = np.sqrt(((self.mean - y) ** 2).mean(axis=-1))
         return found
 
-
-def _fill(found: DataLikelihoods, part: slice, law: _Law, rows: Rows) -> None:
-    found.replicated[part] = law.replicated
-    found.log_lik_replicated[part] = _averaged(law.log_prob(law.replicated)).sum(axis=-1)
-    for name, values in law.summaries(rows.y).items():
-        found.statistics.setdefault(name, np.empty(len(found.replicated)))[part] = values
-    if rows.y is None:
-        return
-    log_prob = law.log_prob(rows.y)
-    log_lik = _averaged(log_prob)
-    found.log_lik[part] = log_lik
-    found.trained[part] = log_prob.mean(axis=0).sum(axis=-1)
-    found.mcse[part] = _standard_error(log_prob, log_lik)
+    def draw(self, logits: Float64, ensemble: Ensemble, normal: Float64 | None, at: int) -> Array:
+        del ensemble, at
+        assert normal is not None
+        drawn: Array = logits[..., 0] + self.sigma * normal
+        return drawn
 
 
 def _averaged(log_prob: Float64) -> Float64:

@@ -46,6 +46,7 @@ def test_arviz_finds_every_group_and_variable(idata):
     ]
     of_draws = [*by_layer, "mean_log_lik", "accuracy", "entropy"]
     stats_of_draws = ["lp", "log_q", "log_prior", "log_lik", "log_lik_mcse", "trained_lp"]
+    stats_of_draws.append("log_defensive")
     wanted = {
         "posterior": of_draws,
         "posterior_predictive": ["y"],
@@ -59,6 +60,7 @@ def test_arviz_finds_every_group_and_variable(idata):
         "predictions_constant_data": ["x"],
         "held_out_data": ["y"],
         "held_out_log_likelihood": ["y"],
+        "defensive": ["lp", "trained_lp", "log_q", "log_defensive"],
         "~posterior_packed": [],
     }
     # names with dots are no attributes of a Dataset, so they are looked up by hand
