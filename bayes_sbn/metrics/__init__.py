@@ -28,6 +28,8 @@ elsewhere; those of selective prediction refuse the most unusual rows first.
 ood                    AUROC, AUPR-in, AUPR-out and FPR95 of a score at once
 detection_auroc ...    each of them, of scores that are there
 ood_score, flip_rate   how unusual each row is
+detection_interval     an interval of any of them, from resamples of the rows of both sides
+compare_detection      their difference between two scores of the same rows
 risk_coverage_curve    risk of the rows accepted, for every number of rows accepted
 aurc, e_aurc, augrc    areas under it
 coverage_at_risk       share of rows that can be accepted at a risk
@@ -49,6 +51,7 @@ sharpness              root mean predicted variance
 pit, pit_test          where in its predicted law each target fell, and whether uniformly
 regression_...         calibration curve, mean absolute and root mean squared calibration error
 miscalibration_area    area between that curve and the diagonal
+ence, uce              calibration of the predicted variances, in bins of them
 =====================  ===========================================================================
 """
 
@@ -79,6 +82,8 @@ from bayes_sbn.metrics.detection import detection_auroc as detection_auroc
 from bayes_sbn.metrics.detection import fpr95 as fpr95
 from bayes_sbn.metrics.detection import ood as ood
 from bayes_sbn.metrics.detection import ood_score as ood_score
+from bayes_sbn.metrics.detection_bootstrap import compare_detection as compare_detection
+from bayes_sbn.metrics.detection_bootstrap import detection_interval as detection_interval
 from bayes_sbn.metrics.discrimination import auroc as auroc
 from bayes_sbn.metrics.intervals import interval_coverage as interval_coverage
 from bayes_sbn.metrics.intervals import interval_score as interval_score
@@ -121,6 +126,14 @@ from bayes_sbn.metrics.skill import d2_brier as d2_brier
 from bayes_sbn.metrics.skill import d2_nll as d2_nll
 from bayes_sbn.metrics.smooth_calibration import smooth_ece as smooth_ece
 from bayes_sbn.metrics.unusual import flip_rate as flip_rate
+from bayes_sbn.metrics.variance_calibration import (
+    VarianceCalibrationCurve as VarianceCalibrationCurve,
+)
+from bayes_sbn.metrics.variance_calibration import ence as ence
+from bayes_sbn.metrics.variance_calibration import uce as uce
+from bayes_sbn.metrics.variance_calibration import (
+    variance_calibration_curve as variance_calibration_curve,
+)
 
 __all__ = [
     "CalibrationTest",
@@ -138,6 +151,7 @@ __all__ = [
     "RiskCoverageCurve",
     "UndefinedMetricWarning",
     "UniformityTest",
+    "VarianceCalibrationCurve",
     "accuracy",
     "augrc",
     "aurc",
@@ -145,6 +159,7 @@ __all__ = [
     "bootstrap_interval",
     "brier",
     "compare",
+    "compare_detection",
     "corp",
     "corp_discrimination",
     "corp_miscalibration",
@@ -155,8 +170,10 @@ __all__ = [
     "debiased_rmsce",
     "detection_aupr",
     "detection_auroc",
+    "detection_interval",
     "e_aurc",
     "ece",
+    "ence",
     "flip_rate",
     "fpr95",
     "interval_coverage",
@@ -188,4 +205,6 @@ __all__ = [
     "smooth_ece",
     "spherical",
     "spiegelhalter",
+    "uce",
+    "variance_calibration_curve",
 ]

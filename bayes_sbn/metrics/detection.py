@@ -35,6 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import Predicted, is_prediction, to_numpy
+from bayes_sbn.metrics.properties import metric_properties
 from bayes_sbn.metrics.unusual import Score, check_scores, unusualness
 
 Array = npt.NDArray[np.float64]
@@ -121,6 +122,7 @@ def ood_score(pred: Predicted, score: Score = "entropy") -> Array:
     return unusualness("ood_score()", pred, score)
 
 
+@metric_properties(better="greater", minimum=0)
 def detection_auroc(score_in: npt.ArrayLike, score_out: npt.ArrayLike) -> float:
     """Probability that a row from outside has the higher score, ties counting half.
 
@@ -134,6 +136,7 @@ def detection_auroc(score_in: npt.ArrayLike, score_out: npt.ArrayLike) -> float:
     return float(wins / (2 * inside.sum() * outside.sum()))
 
 
+@metric_properties(better="greater", minimum=0)
 def detection_aupr(
     score_in: npt.ArrayLike, score_out: npt.ArrayLike, *, positive: Literal["in", "out"] = "out"
 ) -> float:
@@ -157,6 +160,7 @@ def detection_aupr(
     return float(found @ precision / found.sum())
 
 
+@metric_properties(better="less", minimum=0)
 def fpr95(score_in: npt.ArrayLike, score_out: npt.ArrayLike) -> float:
     """Share of the rows from outside let in where 95 % of those from inside are let in.
 
