@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "analysis",
+    "conformal",
     "distributions",
     "estimators",
     "guides",
@@ -77,6 +78,7 @@ __all__ = ["__version__", *_MODULES, *_NAMES]
 
 if TYPE_CHECKING:
     from bayes_sbn import analysis as analysis
+    from bayes_sbn import conformal as conformal
     from bayes_sbn import distributions as distributions
     from bayes_sbn import estimators as estimators
     from bayes_sbn import guides as guides

@@ -47,7 +47,7 @@ LAYERS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         "L5",
-        ("uncertainty", "predictions", "recalibration", "ensemble", "posterior"),
+        ("uncertainty", "predictions", "recalibration", "conformal", "ensemble", "posterior"),
         "plain numbers: the posterior, its packed ensembles, their predictions, recalibrated",
     ),
     (
@@ -77,7 +77,7 @@ SAME_LEVEL: tuple[tuple[str, ...], ...] = (
     ("bits", "signs"),
     ("affines", "distributions"),
     ("messenger", "temperature", "elbo", "training"),
-    ("uncertainty", "predictions", "recalibration", "ensemble", "posterior"),
+    ("uncertainty", "predictions", "recalibration", "conformal", "ensemble", "posterior"),
     (
         "plots",
         "gradient_audit",
@@ -112,7 +112,7 @@ MAY_IMPORT_PYRO = (
 """The only modules that import Pyro directly; ``optim`` for its subclasses of PyroOptim, ``demo``
 because it fits by Pyro's own SVI."""
 
-NEVER_TORCH = ("predictions", "uncertainty", "metrics", "recalibration")
+NEVER_TORCH = ("predictions", "uncertainty", "metrics", "recalibration", "conformal")
 """Neither torch nor Pyro anywhere inside, nor through what they import."""
 
 NO_TORCH_AT_IMPORT = (*NEVER_TORCH, "analysis", "plots")

@@ -1,0 +1,18 @@
+"""Conformal prediction: sets and intervals that hold the outcome as often as is asked for.
+
+==================  ==============================================================================
+ConformalClassifier sets of classes by LAC, APS or RAPS
+set_coverage        share of rows whose set holds the label
+mean_set_size       mean number of classes in a set
+==================  ==============================================================================
+
+What is promised is the share of all rows, for exchangeable rows and any model, right or wrong; not
+the share within a class or a part of the inputs.  The quantiles are computed by MAPIE, an extra:
+``pip install "bayes-sbn[conformal]"``.
+"""
+
+from bayes_sbn.conformal_classes import ConformalClassifier as ConformalClassifier
+from bayes_sbn.conformal_classes import mean_set_size as mean_set_size
+from bayes_sbn.conformal_classes import set_coverage as set_coverage
+
+__all__ = ["ConformalClassifier", "mean_set_size", "set_coverage"]
