@@ -107,9 +107,11 @@ from bayes_sbn.metrics.regression_scores import nlpd as nlpd
 from bayes_sbn.metrics.regression_scores import r2 as r2
 from bayes_sbn.metrics.regression_scores import rmse as rmse
 from bayes_sbn.metrics.regression_scores import sharpness as sharpness
-from bayes_sbn.metrics.report import Report as Report
 from bayes_sbn.metrics.report import report as report
 from bayes_sbn.metrics.report_base import MetricRow as MetricRow
+from bayes_sbn.metrics.report_classification import Report as Report
+from bayes_sbn.metrics.report_detail import CalibrationTestRow as CalibrationTestRow
+from bayes_sbn.metrics.report_detail import DetailedReport as DetailedReport
 from bayes_sbn.metrics.report_regression import RegressionReport as RegressionReport
 from bayes_sbn.metrics.scores import accuracy as accuracy
 from bayes_sbn.metrics.scores import brier as brier
@@ -137,9 +139,11 @@ from bayes_sbn.metrics.variance_calibration import (
 
 __all__ = [
     "CalibrationTest",
+    "CalibrationTestRow",
     "Comparison",
     "CorpDecomposition",
     "CorpParts",
+    "DetailedReport",
     "Detection",
     "MetricInterval",
     "MetricRow",

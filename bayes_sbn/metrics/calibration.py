@@ -170,9 +170,10 @@ def rmsce(
     return float(np.sqrt(np.mean(msce_of_sums(gap, count))))
 
 
-# On resamples the square has the chance of the sample and that of resampling, of which only the
-# second is subtracted: they are too high, as those of the other errors are.
-@metric_properties(better="less", minimum=0, biased_upwards=True)
+# It is not biased upwards, but its resamples are: their squares have the chance of the sample and
+# that of resampling, and only the second is subtracted.  A basic interval would subtract the first
+# from the value once more; a percentile interval errs to the safe side.
+@metric_properties(better="less", minimum=0)
 def debiased_rmsce(
     pred: Predicted,
     y: npt.ArrayLike,

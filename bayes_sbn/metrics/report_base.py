@@ -1,4 +1,4 @@
-"""What every report is: rows of metrics with intervals and conventions, as a table and as JSON.
+"""What every report is: rows of metrics with intervals and conventions, as a table, JSON and CSV.
 
 A report is a frozen dataclass with its metrics under ``rows`` and whatever else is known of it in
 further fields; all of them are exported under their names.
@@ -6,10 +6,12 @@ further fields; all of them are exported under their names.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any
 
 
@@ -60,6 +62,14 @@ class ReportBase:
             for row in self.rows
         }
         return contents
+
+    def to_csv(self) -> str:
+        """The rows as CSV text under a heading: metric, value, low, high, convention."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([field.name for field in fields(MetricRow)])
+        writer.writerows(astuple(row) for row in self.rows)
+        return text.getvalue()
 
     def to_json(self) -> str:
         """The same as JSON text, in which a number that JSON lacks is a string.

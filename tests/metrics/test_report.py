@@ -11,6 +11,7 @@ from scipy import stats
 
 from bayes_sbn import metrics
 from bayes_sbn.metrics import Report, accuracy, brier, ece, mce, nll, report, rmsce
+from bayes_sbn.metrics.report_classification import CONVENTIONS
 from bayes_sbn.predictions import Predictions
 
 NAMES = ["accuracy", "nll", "brier", "ece", "mce", "rmsce"]
@@ -214,7 +215,7 @@ def test_report_of_an_array_speaks_of_no_draws(case):
 
 def test_report_names_its_conventions(case):
     for row in report(*case):
-        assert row.convention == sys.modules["bayes_sbn.metrics.report"].CONVENTIONS[row.metric]
+        assert row.convention == CONVENTIONS[row.metric]
 
 
 def test_report_to_dict_and_json_hold_the_same(case):
