@@ -4,6 +4,7 @@
 to_arviz               draws of a posterior, and what they say of data, as ArviZ's groups
 diagnose               what can be relied upon in a posterior, from those groups alone
 exact_posterior        the posterior over all states of at most 20 ±1 weights, by Bayes' rule
+sbc                    simulation-based calibration: does a fit get back what made the data?
 kfold                  cross-validation: every row scored by a fit that has not seen it
 =====================  ===========================================================================
 
@@ -21,8 +22,11 @@ from bayes_sbn.analysis.kfold import kfold as kfold
 from bayes_sbn.analysis.kfold_result import Difference as Difference
 from bayes_sbn.analysis.kfold_result import KFold as KFold
 from bayes_sbn.analysis.posterior_gap import PosteriorGap as PosteriorGap
+from bayes_sbn.analysis.sbc import SBC as SBC
+from bayes_sbn.analysis.sbc import sbc as sbc
 
 __all__ = [
+    "SBC",
     "Diagnosis",
     "Difference",
     "ExactParts",
@@ -33,5 +37,6 @@ __all__ = [
     "diagnose",
     "exact_posterior",
     "kfold",
+    "sbc",
     "to_arviz",
 ]

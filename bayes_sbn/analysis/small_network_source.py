@@ -33,19 +33,23 @@ def read_network(call: str, model: object) -> SmallNetwork:
         call: the call to name in errors.
         model: a model of ``bayes_sbn.models``, or a posterior.
     """
+    network = read_unbounded(call, model)
+    _refuse_large(call, network)
+    return network
+
+
+def read_unbounded(call: str, model: object) -> SmallNetwork:
+    """The same of any size, for what lists no states."""
     from bayes_sbn.posterior import Posterior
 
     if isinstance(model, Posterior):
-        network = _of_posterior(call, model)
-    elif hasattr(model, "architecture") and hasattr(model, "prior_probabilities"):
-        network = _of_model(call, model)
-    else:
-        raise TypeError(
-            f"{call} needs a network that states its numbers: received {type(model).__name__}. "
-            "Pass a sbn.models.BinaryMLP or BinaryRegressor, or the sbn.Posterior of a fit."
-        )
-    _refuse_large(call, network)
-    return network
+        return _of_posterior(call, model)
+    if hasattr(model, "architecture") and hasattr(model, "prior_probabilities"):
+        return _of_model(call, model)
+    raise TypeError(
+        f"{call} needs a network that states its numbers: received {type(model).__name__}. "
+        "Pass a sbn.models.BinaryMLP or BinaryRegressor, or the sbn.Posterior of a fit."
+    )
 
 
 def _of_model(call: str, model: Any) -> SmallNetwork:
@@ -96,9 +100,9 @@ def _of_posterior(call: str, posterior: Posterior) -> SmallNetwork:
                 tuple(layers), posterior.likelihood, component.sigma, posterior.input_scale
             )
         )
-    first = _numbers_of(networks[0])
+    first = numbers_of(networks[0])
     for index, other in enumerate(networks[1:], 1):
-        if not all(map(np.array_equal, first, _numbers_of(other))):
+        if not all(map(np.array_equal, first, numbers_of(other))):
             raise ValueError(
                 f"{call}: component {index} of the posterior has other scales, biases, noises or "
                 "priors than component 0, so that they are different models. Pass the model, or "
@@ -127,7 +131,7 @@ def _layer(
     )
 
 
-def _numbers_of(network: SmallNetwork) -> list[Any]:
+def numbers_of(network: SmallNetwork) -> list[Any]:
     """All that the components of one model have in common."""
     found: list[Any] = [network.sigma]
     for layer in network.layers:
