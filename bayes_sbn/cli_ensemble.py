@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bayes_sbn.cli_preprocessing import CLASSES, Float32, Preprocessing, real_targets
-from bayes_sbn.cli_regression_scores import regression_scores
 from bayes_sbn.cli_table import Table
 from bayes_sbn.ensemble_regression import RegressionEnsemble
-from bayes_sbn.metrics import report
+from bayes_sbn.metrics import RegressionReport, Report, report
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.predictions import Predictions
 from bayes_sbn.predictions_regression import RegressionPredictions
+
+LARGEST_KEPT = 2**26
+"""Probabilities of all draws that are kept to be scored, 512 MB."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +82,36 @@ class Fitted:
         return ensemble.predict(x, backend=backend, progress=progress)
 
     def scores(
-        self, pred: Predictions | RegressionPredictions, table: Table, *, level: float, seed: int
-    ) -> tuple[str, dict[str, Any]]:
-        """Scores with intervals, as text and as plain values.
+        self,
+        x: Float32,
+        table: Table,
+        *,
+        draws: int,
+        seed: int,
+        level: float,
+        backend: str = "auto",
+        progress: bool | None = None,
+    ) -> Report | RegressionReport:
+        """Scores with intervals.
+
+        Of so many rows that the probabilities of all draws would fill the memory only their mean
+        is kept, which is what is scored.
 
         Args:
-            pred: of the rows.
+            x: what the networks see.
             table: the same rows, with targets.
+            draws: networks in the ensemble.
+            seed: of the ensemble, and of the resampling behind the intervals.
             level: of the intervals.
-            seed: of the resampling behind them.
+            backend: what runs the ensemble.
+            progress: whether to show a bar.
         """
-        if isinstance(pred, RegressionPredictions):
-            return regression_scores(pred, real_targets(table), level=level, seed=seed)
-        found = report(pred, self.preprocessing.labels(table), level=level, seed=seed)
-        return str(found), found.to_dict()
+        made = self.preprocessing
+        y = made.labels(table) if made.task == CLASSES else real_targets(table)
+        if made.task == CLASSES and draws * len(x) * len(made.classes) > LARGEST_KEPT:
+            ensemble = self.posterior.draw(draws, seed=seed)
+            moments = ensemble.predict_moments(x, backend=backend, progress=progress)
+            found = report(moments.mean, y, level=level, seed=seed)
+            return replace(found, num_draws=draws)
+        pred = self.predict(x, draws=draws, seed=seed, backend=backend, progress=progress)
+        return report(pred, y, level=level, seed=seed)

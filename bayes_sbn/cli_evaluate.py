@@ -67,8 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     fitted = Fitted(folder.posterior(), preprocessing)
     table, part = rows_to_score(arguments, folder)
-    if table.target is None:
-        preprocessing.labels(table)  # says what is missing
     clipped = 0
     if arguments.clip:
         x, clipped = fitted.clipped(table)
@@ -76,24 +74,25 @@ def run(arguments: argparse.Namespace) -> int:
             note(arguments, f"{table.source}: {clipped} inputs were clipped")
     else:
         x = fitted.inputs(table)
-    pred = fitted.predict(
+    found = fitted.scores(
         x,
+        table,
         draws=arguments.draws,
         seed=arguments.seed,
+        level=arguments.level,
         backend=arguments.backend,
         progress=progress_of(arguments),
     )
-    text, scores = fitted.scores(pred, table, level=arguments.level, seed=arguments.seed)
     which = "all rows" if part == ALL else f"{part} rows"
     show(
         arguments,
-        f"{which} of {table.source}:\n{text}",
+        f"{which} of {table.source}:\n{found}",
         {
             "run": arguments.run_folder,
             "data": table.source,
             "part": part,
             "clipped": clipped,
-            **scores,
+            **found.to_dict(),
         },
     )
     return 0

@@ -125,10 +125,9 @@ def keep(
     if test is not None:
         found = Fitted(posterior, data.preprocessing)
         x, clipped = found.clipped(test)
-        pred = found.predict(x, draws=DRAWS, seed=SCORE_SEED, progress=progress)
-        text, scores = found.scores(pred, test, level=LEVEL, seed=SCORE_SEED)
-        scores = {**scores, "part": "test", "clipped": clipped}
-        lines += ["", f"test rows of {test.source}:", text]
+        judged = found.scores(x, test, draws=DRAWS, seed=SCORE_SEED, level=LEVEL, progress=progress)
+        scores = {**judged.to_dict(), "part": "test", "clipped": clipped}
+        lines += ["", f"test rows of {test.source}:", str(judged)]
         if clipped:
             lines.append(f"{clipped} inputs, far beyond the rows of the fit, were clipped.")
         contents["scores"] = scores

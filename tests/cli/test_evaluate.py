@@ -41,6 +41,18 @@ def test_backends_give_the_same_scores(program, run):
         assert each["value"] == pytest.approx(found[1][name]["value"], abs=1e-12)
 
 
+def test_of_many_rows_the_mean_is_scored(program, run, monkeypatch):
+    whole = program.json("evaluate", "run", "--draws", "30")
+    monkeypatch.setattr("bayes_sbn.cli_ensemble.LARGEST_KEPT", 30 * 12 * 2 - 1)
+    by_moments = program.json("evaluate", "run", "--draws", "30")
+    for name, each in whole.pop("metrics").items():
+        found = by_moments["metrics"][name]
+        for key in ("value", "low", "high"):
+            assert found[key] == pytest.approx(each[key], abs=1e-9)
+    del by_moments["metrics"]
+    assert by_moments == whole
+
+
 def test_data_that_changed_since_the_fit_are_an_error(program, run, csv_file):
     csv_file.write_text(csv_file.read_text().replace("cat", "dog", 1))
     assert "is not what it was" in program.error("evaluate", "run")
