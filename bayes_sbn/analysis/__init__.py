@@ -2,6 +2,7 @@
 
 =====================  ===========================================================================
 to_arviz               draws of a posterior, and what they say of data, as ArviZ's groups
+unpack                 the draws of the weights, of an export that has them
 diagnose               what can be relied upon in a posterior, from those groups alone
 exact_posterior        the posterior over all states of at most 20 ±1 weights, by Bayes' rule
 sbc                    simulation-based calibration: does a fit get back what made the data?
@@ -21,6 +22,7 @@ from bayes_sbn.analysis.exact_predictive import ExactPredictive as ExactPredicti
 from bayes_sbn.analysis.kfold import kfold as kfold
 from bayes_sbn.analysis.kfold_result import Difference as Difference
 from bayes_sbn.analysis.kfold_result import KFold as KFold
+from bayes_sbn.analysis.packed_weights import unpack as unpack
 from bayes_sbn.analysis.posterior_gap import PosteriorGap as PosteriorGap
 from bayes_sbn.analysis.sbc import SBC as SBC
 from bayes_sbn.analysis.sbc import sbc as sbc
@@ -39,4 +41,5 @@ __all__ = [
     "kfold",
     "sbc",
     "to_arviz",
+    "unpack",
 ]

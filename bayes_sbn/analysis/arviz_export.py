@@ -21,6 +21,8 @@ the weights stand in a group of their own.
   are known.
 * ``observed_data``, ``constant_data``, ``predictions_constant_data``: what was given.
 * ``variational``: the law of the weights, of which the draws are a sample.
+* ``posterior_packed``: on request, the draws of the weights themselves
+  (:mod:`bayes_sbn.analysis.packed_weights`).
 """
 
 from __future__ import annotations
@@ -61,6 +63,7 @@ def to_arviz(
     x_test: npt.ArrayLike | torch.Tensor | None = None,
     y_test: npt.ArrayLike | torch.Tensor | None = None,
     components: str = "chains",
+    packed: bool = False,
     calibrate: npt.ArrayLike | torch.Tensor | None = None,
     class_names: Sequence[str] | None = None,
     feature_names: Sequence[str] | None = None,
@@ -88,6 +91,7 @@ def to_arviz(
         x_test: inputs to predict.
         y_test: their labels or targets, if known.
         components: of a mixture: ``"chains"``, each component a chain, or ``"mixed"`` in one.
+        packed: whether to keep the draws of the weights themselves, for :func:`unpack`.
         calibrate: rows for draws that measure their statistics; by default ``x``.
         class_names: names of the classes.
         feature_names: names of the inputs.
@@ -122,7 +126,7 @@ def to_arviz(
     names = checked_names(_CALL, chains[0], class_names, feature_names)
     run = Run(num_activations, backend, max_memory, progress)
     export = Export(chains, names, run, seed, calibrate, train, test)
-    groups = export.groups(num_draws, num_prior_draws, num_defensive_draws)
+    groups = export.groups(num_draws, num_prior_draws, num_defensive_draws, packed=packed)
     attrs = _attrs(chains, num_draws, num_activations, seed)
     return in_one_object(groups, attrs, as_tree=holds_trees())
 

@@ -14,6 +14,7 @@ from bayes_sbn.analysis.arviz_names import Names
 from bayes_sbn.analysis.data_likelihoods import DataLikelihoods, Rows, Run, data_likelihoods
 from bayes_sbn.analysis.defensive_draws import defensive_levels, log_defensive
 from bayes_sbn.analysis.layer_statistics import STATISTICS, layer_statistics
+from bayes_sbn.analysis.packed_weights import packed_weights
 from bayes_sbn.analysis.variational_law import variational_law
 from bayes_sbn.analysis.weight_densities import log_densities
 
@@ -65,7 +66,9 @@ class Export:
         self.chains, self.names, self.run, self.seed = chains, names, run, seed
         self.calibrate, self.train, self.test = calibrate, train, test
 
-    def groups(self, num_draws: int, num_prior: int, num_defensive: int) -> dict[str, xr.Dataset]:
+    def groups(
+        self, num_draws: int, num_prior: int, num_defensive: int, *, packed: bool
+    ) -> dict[str, xr.Dataset]:
         """All groups, in the order of ArviZ's schema."""
         ensembles = [
             self._draw(chain, num_draws, stream) for stream, chain in enumerate(self.chains)
@@ -96,6 +99,9 @@ class Export:
         found["observed_data"] = self._dataset({"y": (("row",), self.train.y, {})})
         found["constant_data"] = self._dataset({"x": (("row", "feature"), self.train.x, {})})
         found["variational"] = self._dataset(variational_law(self.chains, self.names))
+        if packed:
+            weights = packed_weights(self.chains, ensembles, self.names)
+            found["posterior_packed"] = self._dataset(weights)
         return found
 
     def _draw(self, chain: Posterior, num_draws: int, stream: int) -> Ensemble:
