@@ -44,7 +44,7 @@ def packed_weights(
         if layer.num_real_weights:
             known: Any = layer
             steps = np.array(
-                [[c.layers[index].step for c in chain.components] for chain in chains], np.float64
+                [[_step(c.layers[index]) for c in chain.components] for chain in chains]
             )
             if (steps != known.step).any():  # one grid for each chain: the steps are then numbers
                 of_draw = [steps[c][e.components] for c, e in enumerate(ensembles)]
@@ -57,6 +57,10 @@ def packed_weights(
         about = {"packed_dim": inputs, "packed_len": layer.num_inputs, "bitorder": "big"}
         found[f"{name}.weight"] = (("chain", "draw", out, f"{name}.byte"), values, about)
     return found
+
+
+def _step(layer: Any) -> float:
+    return float(layer.step)
 
 
 def _of_chain(ensemble: Ensemble) -> list[Array]:
