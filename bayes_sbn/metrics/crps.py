@@ -42,7 +42,7 @@ import numpy.typing as npt
 from bayes_sbn.metrics.properties import metric_properties
 from bayes_sbn.metrics.regression_arguments import RegressionPredicted, mixture_and_targets
 
-_BLOCK = 2**18  # entries of a block of draws and rows, 2 MB
+_BLOCK = 2**15  # entries of a block of draws and rows, 256 kB: what is made of it stays in cache
 
 Array = npt.NDArray[np.float64]
 
@@ -109,8 +109,12 @@ def crps_of_rows(mean: Array, scale: Array, y: Array, *, fair: bool = False) -> 
 def _sum_over_pairs(mean: Array, scale: Array) -> Array:
     """Expected distances summed over the pairs of different draws, each pair once; (rows,)."""
     total = np.zeros(mean.shape[1])
+    # Squares of scales neither overflow nor vanish in units of the row's largest.
+    unit = scale.max(axis=0)
+    variance = (scale / np.where(unit > 0, unit, 1)) ** 2
     for s in range(1, len(mean)):
-        width = np.hypot(scale[s], scale[:s])
+        width = np.sqrt(variance[s] + variance[:s])
+        width *= unit
         total += _mean_distance(mean[s] - mean[:s], width).sum(axis=0)
     return total
 
@@ -128,9 +132,17 @@ def _mean_distance(centre: Array, scale: Array) -> Array:
     from scipy.special import erf
 
     is_point = scale == 0
-    width = np.where(is_point, 1, scale)
-    with np.errstate(over="ignore"):  # far from the centre the square overflows, and exp gives 0
+    has_points = bool(is_point.any())
+    width = np.where(is_point, 1, scale) if has_points else scale
+    with np.errstate(over="ignore", under="ignore"):  # far out the square overflows, and exp is 0
         z = centre / width
-        density = np.exp(-0.5 * z * z)
-    distance = width * density * np.sqrt(2 / np.pi) + centre * erf(z / np.sqrt(2))
-    return np.asarray(np.where(is_point, np.abs(centre), distance))
+        z *= np.sqrt(0.5)
+        distance = np.asarray(erf(z))
+        distance *= centre
+        np.multiply(z, z, out=z)
+        np.negative(z, out=z)
+        np.exp(z, out=z)
+        z *= np.sqrt(2 / np.pi)
+        z *= width
+    distance += z
+    return np.where(is_point, np.abs(centre), distance) if has_points else distance
