@@ -72,9 +72,16 @@ def check_probabilities(
     """
     raw = to_numpy(values)
     if raw.dtype.kind not in "fiub":
+        is_object = raw.dtype.kind == "O" and raw.ndim == 0
+        received = f"a {type(values).__name__}" if is_object else f"values of type {raw.dtype}"
         raise TypeError(
-            f"{call} needs real numbers: received values of type {raw.dtype}. "
-            "Pass probabilities as a floating-point array or tensor."
+            f"{call} needs real numbers: received {received}. "
+            + (
+                "Of predictions with draws of the activations for each of the weights pass "
+                "pred.predictions."
+                if hasattr(values, "predictions")
+                else "Pass probabilities as a floating-point array or tensor."
+            )
         )
     expected = f"({', '.join(dims)})"
     if raw.ndim != len(dims):

@@ -378,6 +378,14 @@ def _evaluate(call: str, metric: Metric, pred: object, y: npt.ArrayLike) -> floa
         raise TypeError(
             f"{call} needs a metric to call: received {metric!r}. Write sbn.metrics.nll, say."
         )
+    known = properties_of(metric)
+    if known is not None and known.of_two_sides:
+        raise TypeError(
+            f"{call} resamples rows that have a prediction and an observation each: "
+            f"{_name(metric)} is of the scores of two sets of rows. Write "
+            "detection_interval(metric, score_in, score_out), or compare_detection(...) for two "
+            "scores."
+        )
     value = metric(pred, y)
     if np.ndim(value) != 0:
         raise TypeError(

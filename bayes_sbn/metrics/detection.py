@@ -122,7 +122,7 @@ def ood_score(pred: Predicted, score: Score = "entropy") -> Array:
     return unusualness("ood_score()", pred, score)
 
 
-@metric_properties(better="greater", minimum=0)
+@metric_properties(better="greater", minimum=0, of_two_sides=True)
 def detection_auroc(score_in: npt.ArrayLike, score_out: npt.ArrayLike) -> float:
     """Probability that a row from outside has the higher score, ties counting half.
 
@@ -136,7 +136,7 @@ def detection_auroc(score_in: npt.ArrayLike, score_out: npt.ArrayLike) -> float:
     return float(wins / (2 * inside.sum() * outside.sum()))
 
 
-@metric_properties(better="greater", minimum=0)
+@metric_properties(better="greater", minimum=0, of_two_sides=True)
 def detection_aupr(
     score_in: npt.ArrayLike, score_out: npt.ArrayLike, *, positive: Literal["in", "out"] = "out"
 ) -> float:
@@ -160,7 +160,7 @@ def detection_aupr(
     return float(found @ precision / found.sum())
 
 
-@metric_properties(better="less", minimum=0)
+@metric_properties(better="less", minimum=0, of_two_sides=True)
 def fpr95(score_in: npt.ArrayLike, score_out: npt.ArrayLike) -> float:
     """Share of the rows from outside let in where 95 % of those from inside are let in.
 

@@ -43,12 +43,14 @@ class MetricProperties:
         biased_upwards: whether chance differences add up in it, as in a binned calibration error:
             it is positive in expectation also where the population's is 0.
         row_losses: the numbers whose mean over rows it is, if it is one.
+        of_two_sides: whether it is of the scores of two sets of rows, and not of one set.
     """
 
     better: Better | None
     minimum: float = -math.inf
     biased_upwards: bool = False
     row_losses: RowLosses | None = None
+    of_two_sides: bool = False
 
 
 _PROPERTIES: dict[Callable[..., float], MetricProperties] = {}
@@ -60,6 +62,7 @@ def metric_properties(
     minimum: float = -math.inf,
     biased_upwards: bool = False,
     row_losses: RowLosses | None = None,
+    of_two_sides: bool = False,
 ) -> Callable[[_Function], _Function]:
     """A decorator that notes the properties of a metric and leaves the function as it is.
 
@@ -69,8 +72,9 @@ def metric_properties(
         biased_upwards: whether it is positive by chance where the population's is 0.
         row_losses: a function that gives the numbers whose mean it is, of ``(pred, y)`` and the
             metric's options under the same names.
+        of_two_sides: whether it is of the scores of two sets of rows.
     """
-    properties = MetricProperties(better, minimum, biased_upwards, row_losses)
+    properties = MetricProperties(better, minimum, biased_upwards, row_losses, of_two_sides)
 
     def note(metric: _Function) -> _Function:
         _PROPERTIES[metric] = properties

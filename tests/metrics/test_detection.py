@@ -18,6 +18,7 @@ from bayes_sbn.metrics import (
     ood_score,
 )
 from bayes_sbn.predictions import Predictions
+from bayes_sbn.predictions_nested import NestedPredictions
 from bayes_sbn.predictions_regression import RegressionPredictions
 from tests.metrics.golden_cases import fractions
 
@@ -168,8 +169,12 @@ def test_functions_score_whatever_they_take():
 
 def test_scores_by_name_need_probabilities():
     pred = RegressionPredictions(np.zeros((2, 3)), 1.0)
-    with pytest.raises(TypeError, match=r"ood\(\) needs real numbers"):
+    with pytest.raises(TypeError, match=r"ood\(\) needs real numbers: received a RegressionP"):
         ood(pred, pred)
+    nested = NestedPredictions(np.full((2, 2, 3, 4), 0.25))
+    with pytest.raises(TypeError, match=r"a NestedPredictions\. .* pass pred\.predictions"):
+        ood(nested, nested)
+    assert ood(nested.predictions, nested.predictions).auroc == 0.5
 
 
 def test_a_prediction_beside_scores_is_an_error(pair):

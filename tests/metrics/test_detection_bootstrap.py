@@ -9,6 +9,8 @@ from scipy import stats
 
 from bayes_sbn.metrics import (
     UndefinedMetricWarning,
+    bootstrap_interval,
+    compare,
     compare_detection,
     detection_aupr,
     detection_auroc,
@@ -102,6 +104,16 @@ def test_resamples_on_which_a_metric_is_undefined_are_counted(scores):
     with pytest.warns(UndefinedMetricWarning, match="no interval of a value of nan"):
         none = detection_interval(lambda a, b: float("nan"), inside, outside, bootstrap=99)
     assert np.isnan(none.low)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_of_two_sides_are_not_resampled_as_pairs(metric):
+    # With as many rows on both sides nothing else would notice.
+    sides = np.arange(4.0), np.arange(4.0)
+    with pytest.raises(TypeError, match=r"two sets of rows. Write detection_interval\(metric"):
+        bootstrap_interval(metric, *sides)
+    with pytest.raises(TypeError, match=r"compare_detection\(\.\.\.\) for two scores"):
+        compare(metric, sides[0], *sides)
 
 
 def test_bad_input_is_named(scores):

@@ -58,7 +58,10 @@ def test_every_public_scalar_has_properties(name):
 def test_every_public_scalar_gets_an_interval_and_a_comparison(name):
     pred, y = case_of(name)
     found = bootstrap_interval(SCALARS[name], pred, y, bootstrap=39, level=0.9)
-    assert found.low <= found.value <= found.high
+    assert found.low <= found.high
+    # Resamples of the debiased error have the chance of the sample beside that of resampling, so
+    # that its percentile interval may lie above it.
+    assert found.low <= found.value <= found.high or name == "debiased_rmsce"
     better = "greater" if name == "interval_coverage" else None
     worse = worse_case_of(name)[0]
     compared = compare(SCALARS[name], pred, worse, y, bootstrap=39, level=0.9, better=better)

@@ -131,3 +131,11 @@ def test_intervals_by_resampling_of_metrics_that_are_no_means():
         resamples = np.random.default_rng(5).integers(30, size=(39, 30))
         values = sorted(metric(NormalMixture(MEAN[:, r], SCALE[:, r]), Y[r]) for r in resamples)
         np.testing.assert_allclose([found.low, found.high], [values[1], values[37]], rtol=1e-12)
+
+
+def test_rows_of_draws_are_along_the_second_axis():
+    found = bootstrap_interval(rmse, MEAN, Y, bootstrap=39, level=0.9, axis=1)
+    assert found.low <= found.value <= found.high
+    assert found == bootstrap_interval(rmse, NormalMixture(MEAN, 0), Y, bootstrap=39, level=0.9)
+    with pytest.raises(ValueError, match=r"For draws of shape \(draws, rows\) write axis=1"):
+        bootstrap_interval(rmse, MEAN, Y, bootstrap=39, level=0.9)

@@ -93,6 +93,26 @@ def test_lower_end_of_the_area_is_zero_as_often_as_the_level_says():
     assert rejected > 20
 
 
+def test_intervals_cover_the_population():
+    # y ~ N(0, 1), said to be so: what each metric is for infinitely many rows is known.
+    truth = {
+        "rmse": 1,
+        "mae": math.sqrt(2 / math.pi),
+        "nlpd": 0.5 * math.log(2 * math.pi) + 0.5,
+        "crps": 1 / math.sqrt(math.pi),
+        "coverage": 0.9,
+        "interval_score": 20 * stats.norm.pdf(stats.norm.ppf(0.95)) * 2,
+    }
+    generator = chance.numpy_generator("intervals of the report of real targets")
+    covered = np.zeros(len(truth))
+    law = NormalMixture(np.zeros(100), 1.0)
+    for data_set in range(600):
+        found = report(law, generator.normal(size=100), bootstrap=99, level=0.9, seed=data_set)
+        covered += [found[name].low <= value <= found[name].high for name, value in truth.items()]
+    # Percentile intervals of 100 rows cover somewhat less often than their level says.
+    chance.assert_count(covered, 600, 0.88, detects=0.15)
+
+
 def test_infinite_densities_are_infinite_and_not_nan():
     y = np.array([0.0, 0.0, 1e150])
     found = report(NormalMixture(np.zeros(3), 1e-10), y, bootstrap=39, level=0.9)["nlpd"]
