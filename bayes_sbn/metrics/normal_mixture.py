@@ -42,7 +42,7 @@ Array = npt.NDArray[np.float64]
 class MixtureMoments(NamedTuple):
     """Mean and variance of each row, the variance in its parts; arrays (rows,).
 
-    Args:
+    Attributes:
         mean: mean of the draws' means.
         variance: ``aleatoric + epistemic``.
         aleatoric: mean of the draws' variances.

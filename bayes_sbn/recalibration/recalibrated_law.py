@@ -36,7 +36,7 @@ Float64 = npt.NDArray[np.float64]
 class RecalibratedMoments(NamedTuple):
     """Moments of the recalibrated law.
 
-    Args:
+    Attributes:
         mean: (rows,).
         aleatoric: (rows,).
         epistemic: (rows,).
