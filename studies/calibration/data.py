@@ -8,6 +8,7 @@ split, chooses the settings: no test row of a split is seen before its one score
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Split:
         train: all rows that may be learned.
         test: rows that are scored.
         learn: part of ``train``.
-        choose: the rest of ``train``.
+        choose: another part of it.
     """
 
     number: int
@@ -76,13 +77,24 @@ class Table:
     classes: int
     numbers: Callable[[int], tuple[Array, Array]]
 
-    def split(self, number: int) -> Split:
-        """A split by its number."""
+    def split(self, number: int, together: int = 1) -> Split:
+        """A split by its number.
+
+        Args:
+            number: of it.
+            together: how many splits in a row, from a multiple of it, choose together: by rows
+                that all of them learn and none of them scores.
+        """
         learned, scored = self.numbers(number)
-        train = self.rows.take(learned)
-        order = np.random.default_rng(number).permutation(len(train))
-        chosen, rest = np.split(order, [round(CHOOSING * len(train))])
-        return Split(number, train, self.rows.take(scored), train.take(rest), train.take(chosen))
+        first = number - number % together
+        common = learned
+        if together > 1:
+            common = reduce(np.intersect1d, [self.numbers(first + k)[0] for k in range(together)])
+        pool = self.rows.take(common)
+        order = np.random.default_rng(first).permutation(len(pool))
+        chosen, rest = np.split(order, [round(CHOOSING * len(pool))])
+        train, test = self.rows.take(learned), self.rows.take(scored)
+        return Split(number, train, test, pool.take(rest), pool.take(chosen))
 
 
 @dataclass(frozen=True)

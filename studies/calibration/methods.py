@@ -30,12 +30,14 @@ class Method:
         regression: settings to choose among, for real targets; none if it is not for those.
         classification: the same for labels.
         at_once: how many splits it fits at a time.
+        together: how many splits choose one setting, by rows that none of them scores.
     """
 
     fit: Fit
     regression: list[Options] = field(default_factory=lambda: [{}])
     classification: list[Options] = field(default_factory=lambda: [{}])
     at_once: int = 20
+    together: int = 1
 
 
 def deep_ensembles(tasks: Sequence[Task], effort: Effort) -> list[Predicted]:
@@ -122,21 +124,26 @@ def grid(**values: list[float]) -> list[Options]:
     return [dict(zip(values, each, strict=True)) for each in product(*values.values())]
 
 
+def _binary(width: list[float], factor: list[float]) -> list[Options]:
+    return grid(layers=[2], width=width, factor=factor, lr=[0.2], real_lr=[0.1])
+
+
 BINARY, ENSEMBLE, DROPOUT = "binary network", "deep ensemble of 5", "MC dropout"
 REAL_FIRST = "binary network, real first layer"
-_RATES = {"lr": [0.2], "real_lr": [0.1]}
-_BINARY = [
-    *grid(layers=[2], width=[100, 200], factor=[1 / 100], **_RATES),
-    *grid(layers=[2], width=[200], factor=[1 / 10], **_RATES),
-]
 _DEEP = grid(decay=[0.1, 1.0], steps=[0.3, 1.0])
 _DROPOUT = grid(dropout=[0.02, 0.1, 0.3], decay=[1.0], steps=[0.3, 1.0])
 
 METHODS: dict[str, Method] = {
-    BINARY: Method(binary.side_by_side, _BINARY, _BINARY, at_once=10),
+    BINARY: Method(
+        binary.binary,
+        [*_binary([100, 200], [1 / 100]), *_binary([200], [1 / 10])],
+        [*_binary([50, 100], [1 / 100]), *_binary([100], [1 / 10])],
+        at_once=5,
+        together=5,
+    ),
     REAL_FIRST: Method(
         binary.real_first,
-        grid(layers=[1], width=[100], factor=[1 / 100], **_RATES),
+        grid(layers=[1], width=[100], factor=[1 / 100], lr=[0.2], real_lr=[0.1]),
         [],
         at_once=1,
     ),

@@ -29,10 +29,7 @@ RESULTS = HERE / "results"
 REGRESSION, CLASSIFICATION, IMAGES = PARTS = ("uci-regression", "uci-classification", "mnist")
 
 EFFORTS: dict[str, dict[str, Effort]] = {
-    REGRESSION: {
-        "": Effort(),
-        "power-plant": Effort(batch_size=256),
-    },
+    REGRESSION: {"": Effort()},
     CLASSIFICATION: {"": Effort(steps=400, batch_size=64)},
 }
 """By part and data set; ``""`` for those not named."""

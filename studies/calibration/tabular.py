@@ -1,8 +1,9 @@
 """The two parts with tables: settings are chosen split by split, and the best is fitted anew.
 
 A method fits each of its settings to the rows that learn, and is scored on the rows that choose, by
-their log-likelihood.  The best setting is fitted to both together, and its prediction of the test
-rows is scored once.
+their log-likelihood.  The best setting is fitted to all training rows of the split, and its
+prediction of the test rows is scored once.  A method whose fits are slow chooses for several splits
+together.
 """
 
 import time
@@ -43,16 +44,19 @@ def fitted(
     chosen = [settings[0]] * len(splits)
     seen: list[dict[str, float]] = [{} for _ in splits]
     if len(settings) > 1:
+        choosing = splits[:: method.together]
         tasks = [
             Task(split.learn, split.choose.x, table.classes, options, 1000 + split.number)
-            for split in splits
+            for split in choosing
             for options in settings
         ]
         predicted = iter(method.fit(tasks, effort))
-        for place, split in enumerate(splits):
+        for start, split in enumerate(choosing):
             losses = [_loss(next(predicted), split.choose.y) for _ in settings]
-            chosen[place] = settings[int(np.argmin(losses))]
-            seen[place] = dict(zip(map(named, settings), losses, strict=True))
+            for place in range(start * method.together, (start + 1) * method.together):
+                if place < len(splits):
+                    chosen[place] = settings[int(np.argmin(losses))]
+                    seen[place] = dict(zip(map(named, settings), losses, strict=True))
     tasks = [
         Task(split.train, split.test.x, table.classes, options, split.number)
         for split, options in zip(splits, chosen, strict=True)
@@ -106,12 +110,14 @@ def study(
             method = METHODS[name]
             kept = results.setdefault(table.name, {}).setdefault(name, {})
             missing = [number for number in range(splits) if str(number) not in kept]
-            for start in range(0, len(missing), method.at_once):
-                numbers = missing[start : start + method.at_once]
+            for first in range(0, splits, method.at_once):
+                numbers = [n for n in missing if first <= n < first + method.at_once]
+                if not numbers:
+                    continue
                 records = fitted(
                     method,
                     table,
-                    [table.split(number) for number in numbers],
+                    [table.split(number, method.together) for number in numbers],
                     efforts.get(table.name, efforts[""]),
                     settings_of(method, table)[:most_settings],
                 )

@@ -12,7 +12,6 @@ import torch
 import bayes_sbn as sbn
 from studies.calibration import data, methods, outside, run, scores, tables, tabular
 from studies.calibration.data import Rows
-from studies.calibration.floats import LEAST_SIGMA, Networks, Training
 from studies.calibration.tasks import Effort, Task
 
 
@@ -73,6 +72,19 @@ def test_no_row_that_is_scored_is_learned_or_chooses(classes):
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.parametrize("classes", [0, 3])
+def test_rows_that_choose_for_several_splits_are_scored_by_none(classes):
+    table = data.made_up(classes)
+    splits = [table.split(number, 3) for number in range(3, 6)]
+    scored = {tuple(row) for split in splits for row in split.test.x}
+    for split in splits:
+        used = {tuple(row) for rows in (split.learn, split.choose) for row in rows.x}
+        assert not used & scored
+        assert used == {tuple(row) for row in table.rows.x} - scored
+        assert np.array_equal(split.choose.x, splits[0].choose.x)
+        assert np.array_equal(split.train.x, table.split(split.number).train.x)
+
+
 def test_classification_files_are_read_by_their_columns(tmp_path):
     folder = tmp_path / "uci_classification"
     text = {
@@ -102,63 +114,6 @@ def test_scaling_is_by_the_rows_that_are_learned():
     np.testing.assert_allclose(scaling.targets(rows.y).std(), 1)
     constant = Rows(np.ones((5, 1)), np.arange(5))
     assert not data.Scaling.of(constant, real=False).inputs(constant.x).any()
-
-
-def networks(outputs=2, classes=0, dropout=(0.0, 0.0), **training):
-    sets = [line(seed=0), line(seed=1)]
-    if classes:
-        sets = [Rows(rows.x, (rows.x[:, 0] > 3).astype(int)) for rows in sets]
-    return Networks(
-        sets,
-        outputs,
-        Training((4,), **training),
-        decay=[0.0, 0.0],
-        dropout=dropout,
-        classes=classes,
-        seed=0,
-    )
-
-
-def test_losses_are_those_of_each_network_by_hand():
-    nets = networks()
-    x = nets.x[:, :5]
-    outputs = nets.forward(x)
-    for m in range(2):
-        h = (x[m] @ nets.weights[0][m] + nets.biases[0][m]).relu()
-        torch.testing.assert_close(outputs[m], h @ nets.weights[1][m] + nets.biases[1][m])
-        sigma = (1 + outputs[m, :, 1].exp()).log() + LEAST_SIGMA
-        law = torch.distributions.Normal(outputs[m, :, 0], sigma)
-        wanted = -law.log_prob(nets.y[m, :5]).mean() - 0.5 * math.log(2 * math.pi)
-        torch.testing.assert_close(nets.losses(outputs, nets.y[:, :5])[m], wanted)
-    labels = networks(classes=3, outputs=3)
-    outputs = labels.forward(labels.x)
-    wanted = torch.nn.functional.cross_entropy(outputs[1], labels.y[1])
-    torch.testing.assert_close(labels.losses(outputs, labels.y)[1], wanted)
-
-
-def test_masks_keep_the_mean_of_a_unit_and_only_where_there_is_dropout():
-    nets = networks(outputs=1, dropout=(0.0, 0.5))
-    x = np.ones((1, 2))
-    draws = np.stack([nets.predict(x)[0][:, 0] for _ in range(4000)])
-    still = networks(outputs=1).predict(x)[0][:, 0]
-    np.testing.assert_allclose(draws[:, 0], still[0], rtol=1e-6)
-    assert draws[:, 1].std() > 0.05
-    error = draws[:, 1].std() / math.sqrt(len(draws))
-    assert abs(draws[:, 1].mean() - still[1]) < 5 * error  # false alarms: 6e-7
-
-
-def test_training_learns_each_set_and_a_strong_prior_stops_it():
-    nets = networks(steps=300, batch_size=30)
-    assert nets.training.steps == 300
-    before = nets.losses(nets.forward(nets.x), nets.y).tolist()
-    nets.train()
-    after = nets.losses(nets.forward(nets.x), nets.y).tolist()
-    assert max(after) < min(before)
-    held = networks(steps=300, batch_size=30, rate=0.05)
-    held.decay = torch.full((2,), 1e8)
-    held.train()
-    free, shrunk = (float(own.weights[0].detach().square().sum()) for own in (nets, held))
-    assert shrunk < 0.1 * free
 
 
 def test_each_method_predicts_a_line_in_its_own_units():
@@ -220,6 +175,32 @@ def test_the_setting_with_the_least_loss_is_fitted_to_all_and_scored_once():
     assert record["log-likelihood"] == pytest.approx(wanted)
     assert record["coverage"] == pytest.approx(np.mean(np.abs(errors) <= 1.6448536269514722))
     assert len(record["choosing"]) == 3
+
+
+def test_splits_that_choose_together_have_one_setting_and_choose_once():
+    table = data.made_up(0)
+    calls = []
+
+    def fit(tasks, effort):
+        calls.append(tasks)
+        return [
+            sbn.RegressionPredictions(np.full((1, len(task.x)), task.options["at"]), 1.0)
+            for task in tasks
+        ]
+
+    method = methods.Method(fit, at_once=3, together=3)
+    method.regression[:] = [{"at": -50.0}, {"at": 14.0}]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tabular, "METHODS", {"constant": method})
+        results = {}
+        efforts = {"": Effort()}
+        tabular.study([table], results, efforts=efforts, splits=4, save=lambda: None)
+    assert [len(tasks) for tasks in calls] == [2, 3, 2, 1]
+    assert calls[0][0].learn.x.tolist() == table.split(2, 3).learn.x.tolist()
+    records = results["made up"]["constant"]
+    assert list(records) == ["0", "1", "2", "3"]
+    assert {record["setting"] for record in records.values()} == {"at 14"}
+    assert records["0"]["choosing"] == records["2"]["choosing"] != records["3"]["choosing"]
 
 
 def test_mean_and_standard_error():
