@@ -218,9 +218,12 @@ def _targets(posterior: Posterior, ensemble: Ensemble, said: DataLikelihoods) ->
     """What importance ratios are made of, (draws,) each."""
     log_q, log_prior = log_densities(posterior, ensemble)
     log_lik = said.log_lik.sum(axis=-1)
-    found = {"lp": log_prior + log_lik, "log_prior": log_prior, "log_lik": log_lik}
-    if not np.isnan(log_q).any():
-        found["log_q"] = log_q
+    found = {
+        "lp": log_prior + log_lik,
+        "log_q": log_q,
+        "log_prior": log_prior,
+        "log_lik": log_lik,
+    }
     if posterior.temperature:
         found["trained_lp"] = log_prior + said.trained / posterior.temperature
     return found

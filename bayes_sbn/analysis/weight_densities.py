@@ -4,7 +4,8 @@ Of independent ±1 weights
 
     ``log q(w) = sum_i log P(w_i)``,      ``P(w_i = +1) = p_i``,
 
-with the p that the sampler uses, multiples of :math:`2^{-32}`, so that it is exact.  A real weight
+with the p that the sampler uses, multiples of :math:`2^{-32}`, so that it is exact; of weights that
+share factors see :mod:`bayes_sbn.analysis.factor_densities`.  A real weight
 is drawn in whole steps of a grid, and its probability is that of the cell about the grid point,
 
     ``log P(n) = log (Phi((n + 1/2) step) - Phi((n - 1/2) step))``,
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from bayes_sbn.analysis.factor_densities import factor_log_prob
 
 if TYPE_CHECKING:
     from bayes_sbn.ensemble import Ensemble
@@ -128,17 +131,18 @@ def _points(layer: Any) -> Float64:
 
 def _log_q(component: Component, weights: Sequence[npt.NDArray[Any]]) -> Float64:
     total = np.zeros(len(weights[0]))
+    shared: list[tuple[Any, npt.NDArray[Any]]] = []
     for layer, values in zip(component.layers, weights, strict=True):
-        total += _law(layer, values)
+        known: Any = layer
+        if layer.num_real_weights:
+            total += grid_log_prob(known, values, known.loc, known.spread)
+        elif hasattr(known, "loadings"):
+            shared.append((known, values))
+        else:
+            total += sign_log_prob(values, known.probabilities)
+    if shared:
+        total += factor_log_prob([one for one, _ in shared], [values for _, values in shared])
     return total
-
-
-def _law(layer: Any, values: npt.NDArray[Any]) -> Float64:
-    if layer.num_real_weights:
-        return grid_log_prob(layer, values, layer.loc, layer.spread)
-    if hasattr(layer, "loadings"):  # the probability is an integral over the factors
-        return np.full(len(values), np.nan)
-    return sign_log_prob(values, layer.probabilities)
 
 
 def _log_prior(component: Component, weights: Sequence[npt.NDArray[Any]]) -> Float64:
