@@ -2,6 +2,7 @@
 
 ==================  ==============================================================================
 ConformalClassifier sets of classes by LAC, APS or RAPS
+ConformalRegressor  intervals of real targets by residuals, normalised ones or quantiles
 set_coverage        share of rows whose set holds the label
 mean_set_size       mean number of classes in a set
 ==================  ==============================================================================
@@ -14,5 +15,6 @@ the share within a class or a part of the inputs.  The quantiles are computed by
 from bayes_sbn.conformal_classes import ConformalClassifier as ConformalClassifier
 from bayes_sbn.conformal_classes import mean_set_size as mean_set_size
 from bayes_sbn.conformal_classes import set_coverage as set_coverage
+from bayes_sbn.conformal_intervals import ConformalRegressor as ConformalRegressor
 
-__all__ = ["ConformalClassifier", "mean_set_size", "set_coverage"]
+__all__ = ["ConformalClassifier", "ConformalRegressor", "mean_set_size", "set_coverage"]

@@ -71,6 +71,34 @@ def given_classes(num_classes: int) -> Any:
     return GivenClasses()
 
 
+def given_columns(column: int) -> Any:
+    """An estimator of scikit-learn that predicts one of its three features.
+
+    Args:
+        column: which one.
+    """
+    from sklearn.base import BaseEstimator, RegressorMixin
+
+    class GivenColumn(RegressorMixin, BaseEstimator):
+        """A prediction as a feature."""
+
+        n_features_in_ = 3
+
+        def __sklearn_is_fitted__(self) -> bool:
+            return True
+
+        def fit(self, x: Float64, y: object = None) -> GivenColumn:
+            """Nothing is fitted."""
+            del x, y
+            return self
+
+        def predict(self, x: Float64) -> Float64:
+            """The feature."""
+            return x[:, column]
+
+    return GivenColumn()
+
+
 def check_confidence(call: str, confidence: float) -> float:
     """A share of rows strictly between 0 and 1.
 
