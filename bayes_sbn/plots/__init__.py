@@ -20,6 +20,7 @@ from bayes_sbn.plots.out_of_distribution import ood_histogram as ood_histogram
 from bayes_sbn.plots.pit import pit_histogram as pit_histogram
 from bayes_sbn.plots.regression_band import regression_band as regression_band
 from bayes_sbn.plots.reliability import reliability_diagram as reliability_diagram
+from bayes_sbn.plots.risk_coverage import risk_coverage as risk_coverage
 from bayes_sbn.plots.sign_certainty import sign_certainty as sign_certainty
 from bayes_sbn.plots.summary import summary_figure as summary_figure
 from bayes_sbn.plots.uncertain_inputs import most_uncertain as most_uncertain
@@ -35,6 +36,7 @@ __all__ = [
     "pit_histogram",
     "regression_band",
     "reliability_diagram",
+    "risk_coverage",
     "score_against_draws",
     "sign_certainty",
     "summary_figure",

@@ -59,6 +59,9 @@ ON_AXES = {
     ),
     "pit_histogram": lambda pred, y, ax: plots.pit_histogram(pred.mean[:, 0], ax),
     "fit_trace": lambda pred, y, ax: plots.fit_trace(FIT, ax, elbo=True),
+    "risk_coverage": lambda pred, y, ax: plots.risk_coverage(
+        pred, y, ax, scores=["max_prob", "epistemic"]
+    ),
 }
 """Functions that draw in axes, or make them."""
 
