@@ -75,6 +75,18 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--level", type=level, default=0.95, help="level of the scores' intervals (0.95)"
     )
+    parser.add_argument(
+        "--no-detail",
+        dest="detail",
+        action="store_false",
+        help="leave out the longer list of scores, which takes its time of many rows",
+    )
+    parser.add_argument(
+        "--no-diagnosis",
+        dest="diagnosis",
+        action="store_false",
+        help="leave out the diagnosis of the posterior, which predicts the training rows",
+    )
     add_data_options(parser)
     add_ensemble_options(parser)
     add_output_options(parser)
@@ -114,6 +126,8 @@ def run(arguments: argparse.Namespace) -> int:
         rescale_inputs=(preprocessing.scale, preprocessing.shift),
         title=arguments.title or f"{Path(settings['data']).name}: what the network knows",
         level=arguments.level,
+        detail=arguments.detail,
+        diagnosis=arguments.diagnosis,
         call=_typed(arguments),
         notes=_notes(settings, table, part),
         backend=arguments.backend,
@@ -220,6 +234,9 @@ def _typed(arguments: argparse.Namespace) -> str:
     if arguments.header is not None:
         words.append("--header" if arguments.header else "--no-header")
     words += [f"--{option}" for option in ("clip", "force") if getattr(arguments, option)]
+    words += [
+        f"--no-{option}" for option in ("detail", "diagnosis") if not getattr(arguments, option)
+    ]
     for option in ("draws", "seed", "backend", "level"):
         words += [f"--{option}", str(getattr(arguments, option))]
     return shlex.join(words)

@@ -62,6 +62,7 @@ class Material:
         seed: of the draws, the resampling and the figures' random orders.
         bootstrap: resamples behind an interval.
         level: of the intervals.
+        detail: whether to give the longer report of class probabilities.
         course: of the fit.
         train: inputs and targets that were fitted.
         ood: inputs from elsewhere.
@@ -83,6 +84,7 @@ class Material:
     seed: int
     bootstrap: int
     level: float
+    detail: bool
     course: Course | None
     train: tuple[Float64, npt.NDArray[Any]] | None
     ood: Float64 | None
@@ -180,6 +182,7 @@ def gather(
     seed: int,
     bootstrap: int,
     level: float,
+    detail: bool,
     fit: Fit | Sequence[EpochRecord] | str | os.PathLike[str] | None,
     train: tuple[npt.ArrayLike, npt.ArrayLike] | None,
     ood: npt.ArrayLike | None,
@@ -231,6 +234,7 @@ def gather(
         seed=check_count(CALL, "seed", seed, minimum=0, usual=0),
         bootstrap=bootstrap,
         level=float(level),
+        detail=bool(detail),
         course=None if fit is None else _course(fit),
         train=trained,
         ood=None if ood is None else _inputs("ood", ood, posterior),

@@ -2,95 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from bayes_sbn import metrics, plots
 from bayes_sbn.html_report.markup import Content, element, name_of, picture, table, text_of
 from bayes_sbn.html_report.material import Material
 from bayes_sbn.html_report.page import Section
-from bayes_sbn.html_report.scores import Score, score_section
+from bayes_sbn.html_report.scores import interval_note, score_table
 from bayes_sbn.html_report.words import counted, number, percent, short
-
-LEVEL = 0.9
-"""Level of the predictive intervals whose coverage is scored."""
+from bayes_sbn.metrics.report_regression import INTERVAL_LEVEL
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Levels of the table of coverage."""
-
-CONVENTIONS = {
-    "nlpd": "minus log predictive density of the target, nats, mean over rows; depends on its unit",
-    "crps": "continuous ranked probability score of the mixture of the draws, in the target's unit",
-    "rmse": "root mean squared error of the predicted mean, in the target's unit",
-    "mae": "mean absolute error of the predicted mean, in the target's unit",
-    "interval_score": f"width of the {LEVEL:.0%} interval and the penalty of its misses",
-    "coverage": f"share of targets in the central {LEVEL:.0%} interval: it should be {LEVEL:g}",
-    "sharpness": "root mean predictive variance, in the target's unit: whatever comes true",
-}
-"""What each score is, in words."""
 
 
 def real_scores(material: Material) -> tuple[Section, list[tuple[str, str, str]]]:
     """The section of the scores of a real target, and the cards at the top."""
     pred, y = material.reals, material.y
-    options: dict[str, Any] = {
-        "bootstrap": material.bootstrap,
-        "level": material.level,
-        "seed": material.seed,
-    }
-    low, high = pred.interval(LEVEL)
-    inside = ((low <= y) & (y <= high)).astype(np.float64)
-    found = {
-        name: metrics.bootstrap_interval(metric, pred, y, **options)
-        for name, metric in (
-            ("nlpd", metrics.nlpd),
-            ("crps", metrics.crps),
-            ("mae", metrics.mae),
-            ("interval_score", metrics.interval_score),
-        )
-    }
-    # The error of the mean needs no draws: their mean is one.
-    mean = pred.mean[None]
-    found["rmse"] = metrics.bootstrap_interval(metrics.rmse, mean, y, axis=1, **options)
-    found["coverage"] = metrics.bootstrap_interval(_mean, inside, y, **options)
-    scores = [
-        Score(name, found[name].value, (found[name].low, found[name].high), CONVENTIONS[name])
-        for name in ("nlpd", "crps", "rmse", "mae", "interval_score", "coverage")
-    ]
-    scores.append(Score("sharpness", metrics.sharpness(pred), None, CONVENTIONS["sharpness"]))
+    found = metrics.report(
+        pred, y, bootstrap=material.bootstrap, level=material.level, seed=material.seed
+    )
+    rmse, inside = found["rmse"].value, found["coverage"]
     spread = float(np.std(y))
-    rmse = found["rmse"].value
     share = float(pred.epistemic.mean() / pred.variance.mean()) if pred.variance.any() else 0.0
     words = [
         f"Of {counted(len(y), 'test row')} the predicted mean of "
-        f"{counted(material.draws, 'network')} is off by {short(rmse)} (root "
-        f"mean square); the targets themselves have the standard deviation {short(spread)}.",
-        f"{percent(float(inside.mean()))} of the targets lie in their {LEVEL:.0%} intervals. "
+        f"{counted(material.draws, 'network')} is off by {short(rmse)} (root mean square); the "
+        f"targets themselves have the standard deviation {short(spread)}.",
+        f"{percent(inside.value)} of the targets lie in their {_LEVEL} intervals. "
         f"{percent(share, 0)} of the predictive variance is epistemic: the networks disagree, "
         "which more data could change.",
     ]
-    numbers = {
-        "metrics": {s.metric: {"value": s.value, "interval": s.interval} for s in scores},
-        "target_std": spread,
-        "epistemic_share": share,
-    }
-    section = score_section(material, scores, words, numbers)
-    names = (("rmse", "RMSE"), ("nlpd", "NLPD, nats a row"), ("crps", "CRPS"))
-    top = [(words_, number(found[n].value), _ends(found[n])) for n, words_ in names]
-    share_in = found["coverage"]
-    ends = f"{percent(share_in.low)} to {percent(share_in.high)}"
-    top.append((f"In the {LEVEL:.0%} interval", percent(share_in.value), ends))
-    return section, top
+    numbers = {**found.to_dict(), "target_std": spread, "epistemic_share": share}
+    content = [
+        *(element("p", each) for each in words),
+        score_table(found.rows, material),
+        interval_note(material),
+    ]
+    top = []
+    for metric, name in (("rmse", "RMSE"), ("nlpd", "NLPD, nats a row"), ("crps", "CRPS")):
+        row = found[metric]
+        top.append((name, short(row.value), f"{short(row.low)} to {short(row.high)}"))
+    ends = f"{percent(inside.low)} to {percent(inside.high)}"
+    top.append((f"In the {_LEVEL} interval", percent(inside.value), ends))
+    return Section("scores", "Scores", content, numbers), top
 
 
-def _mean(inside: Any, y: Any) -> float:
-    del y
-    return float(np.mean(inside))
-
-
-def _ends(found: metrics.MetricInterval) -> str:
-    return f"{number(found.low)} to {number(found.high)}"
+_LEVEL = f"{100 * INTERVAL_LEVEL:g} %"
 
 
 def real_calibration(material: Material) -> Section:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn import metrics
-from bayes_sbn.html_report.markup import Markup, element, name_of, table
+from bayes_sbn.html_report.markup import Content, Markup, element, name_of, table
 from bayes_sbn.html_report.material import Material
 from bayes_sbn.html_report.page import Section, cards
-from bayes_sbn.html_report.words import counted, number, percent
+from bayes_sbn.html_report.words import counted, digits, number, percent
+from bayes_sbn.metrics.report_detail import DetailedReport
 
 MATRIX_CLASSES = 20
 """Classes of which the whole table of confusions is shown, at most."""
@@ -22,41 +21,35 @@ MISTAKES = 12
 """The most frequent confusions that are listed where the table is not shown."""
 
 
-@dataclass(frozen=True)
-class Score:
-    """A number of the table; its interval is None where there is none."""
-
-    metric: str
-    value: float
-    interval: tuple[float, float] | None
-    convention: str
-
-
 def class_scores(material: Material) -> tuple[Section, list[tuple[str, str, str]]]:
     """The section of the scores of class probabilities, and the cards at the top."""
     pred, y = material.classes, material.y
     found = metrics.report(
-        pred, y, bootstrap=material.bootstrap, level=material.level, seed=material.seed
+        pred,
+        y,
+        detail=material.detail,
+        bootstrap=material.bootstrap,
+        level=material.level,
+        seed=material.seed,
     )
-    scores = [Score(r.metric, r.value, (r.low, r.high), r.convention) for r in found]
     confidence = float(pred.mean.max(axis=-1).mean())
     accuracy = found["accuracy"].value
-    gap = confidence - accuracy
     single = float((pred.probs_per_draw.argmax(-1) == y).mean())
     words = [
         f"Of {counted(len(y), 'test row')} {percent(accuracy)} are predicted right by the mean of "
         f"{counted(material.draws, 'network')}; a single network gets {percent(single)} right on "
         "average.",
-        f"The mean confidence is {percent(confidence)}, "
-        + (
-            "as high as the accuracy."
-            if abs(gap) < 0.0005
-            else f"{100 * abs(gap):.1f} points {'above' if gap > 0 else 'below'} the accuracy: "
-            f"predictions are on the whole {'too sure' if gap > 0 else 'not sure enough'}."
-        ),
+        _confidence_words(material, confidence, accuracy),
+        _uncertainty_words(material),
     ]
     numbers = {**found.to_dict(), "mean_confidence": confidence, "single_draw_accuracy": single}
-    section = score_section(material, scores, [*words, _uncertainty_words(material)], numbers)
+    content: list[Content] = [element("p", each) for each in words]
+    content += [score_table(found.rows[:_USUAL], material), interval_note(material)]
+    if len(found.rows) > _USUAL:
+        content += [element("h3", "More scores"), score_table(found.rows[_USUAL:], material)]
+    if isinstance(found, DetailedReport):
+        content += _tests(found)
+    section = Section("scores", "Scores", content, numbers)
     low, high = (f"{percent(end)}" for end in (found["accuracy"].low, found["accuracy"].high))
     top = [("Accuracy", percent(accuracy), f"{low} to {high}")]
     for metric, name in (("nll", "NLL, nats a row"), ("brier", "Brier score"), ("ece", "ECE")):
@@ -64,6 +57,26 @@ def class_scores(material: Material) -> tuple[Section, list[tuple[str, str, str]
         top.append((name, number(row.value), f"{number(row.low)} to {number(row.high)}"))
     top.append(("Mean confidence", percent(confidence), "probability of the predicted class"))
     return section, top
+
+
+_USUAL = 6
+"""Rows of a report of class probabilities without detail."""
+
+
+def _confidence_words(material: Material, confidence: float, accuracy: float) -> str:
+    """The mean confidence beside the accuracy, and whether chance alone could part them so."""
+    probs = material.classes.mean.max(axis=-1)
+    # Were each row right with the probability it claims, the number right had this spread.
+    spread = float(np.sqrt((probs * (1 - probs)).sum())) / len(probs)
+    gap = confidence - accuracy
+    start = f"The mean confidence is {percent(confidence)}, "
+    if abs(gap) < 0.0005:
+        return start + "as high as the accuracy."
+    start += f"{100 * abs(gap):.1f} points {'above' if gap > 0 else 'below'} the accuracy"
+    if abs(gap) <= 2 * spread:
+        return f"{start}, which chance alone may do: twice its spread is {200 * spread:.1f} points."
+    way = "too sure" if gap > 0 else "not sure enough"
+    return f"{start}, more than chance would do: predictions are on the whole {way}."
 
 
 def top_of(items: Sequence[tuple[str, str, str]], material: Material) -> Markup:
@@ -82,23 +95,35 @@ def _uncertainty_words(material: Material) -> str:
     )
 
 
-def score_section(
-    material: Material, scores: Sequence[Score], words: Sequence[str], numbers: dict[str, Any]
-) -> Section:
-    """The section of scores: sentences, the table, and where its intervals come from."""
-    rows = []
-    for score in scores:
-        ends = "" if score.interval is None else " to ".join(map(number, score.interval))
-        rows.append((score.metric, number(score.value), ends, score.convention))
+def score_table(rows: Sequence[metrics.MetricRow], material: Material) -> Markup:
+    """Scores with their intervals and conventions."""
+    show = number if material.is_classes else digits
+    cells = [
+        (r.metric, show(r.value), f"{show(r.low)} to {show(r.high)}", r.convention) for r in rows
+    ]
     head = ("score", "value", f"{100 * material.level:g} % interval", "what it is")
-    note = (
+    return table(head, cells, wrap=True)
+
+
+def interval_note(material: Material) -> Markup:
+    """Where the intervals come from."""
+    return element(
+        "p",
         f"Intervals come from {material.bootstrap:,} resamples of the test rows (seed "
         f"{material.seed}): how far a score would move with another test set of this size. Neither "
-        "the chance in the training data nor that in the draws is in them."
+        "the chance in the training data nor that in the draws is in them.",
+        class_="note",
     )
-    content = [element("p", each) for each in words]
-    content += [table(head, rows, wrap=True), element("p", note, class_="note")]
-    return Section("scores", "Scores", content, numbers)
+
+
+def _tests(found: DetailedReport) -> list[Content]:
+    rows = [(t.test, f"{t.statistic:.3f}", f"{t.p_value:.2g}", t.convention) for t in found.tests]
+    note = (
+        "A small p-value speaks against calibration; it does not say how large the error is, and "
+        "of many rows it is small for errors that do not matter."
+    )
+    head = ("test of calibration", "statistic", "p-value", "what it compares")
+    return [table(head, rows, wrap=True), element("p", note, class_="note")]
 
 
 def confusions(material: Material) -> Section:

@@ -66,7 +66,11 @@ th, td {
 }
 th:first-child, td:first-child { padding-left: 0; }
 thead th { color: var(--quiet); font-weight: 600; vertical-align: bottom; }
-tbody th { font-weight: 600; max-width: 18rem; overflow: hidden; text-overflow: ellipsis; }
+th { overflow-wrap: anywhere; }
+tbody th { font-weight: 600; max-width: 18rem; min-width: 4rem; white-space: normal; }
+thead th { max-width: 11rem; white-space: normal; overflow-wrap: normal; }
+pre.table { white-space: pre; overflow-x: auto; }
+ul.flags li { margin: .35rem 0; }
 th.n, td.n { text-align: right; }
 th.long, td.long { white-space: normal; min-width: 17rem; }
 .facts { margin: .75rem 0; }

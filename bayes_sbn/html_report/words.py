@@ -34,6 +34,16 @@ def short(value: float) -> str:
     return number(value) if not math.isfinite(value) else f"{value:.4g}"
 
 
+def digits(value: float) -> str:
+    """A number with five significant digits.
+
+    Example:
+        >>> digits(55.85111), digits(0.5), digits(float("nan"))
+        ('55.851', '0.5', 'undefined')
+    """
+    return number(value) if not math.isfinite(value) else f"{value:.5g}"
+
+
 def percent(share: float, digits: int = 1) -> str:
     """A share in hundredths.
 

@@ -18,6 +18,7 @@ from bayes_sbn.html_report.calibration import calibration, elsewhere, enough_dra
 from bayes_sbn.html_report.call import call_of
 from bayes_sbn.html_report.cases import class_cases, real_cases
 from bayes_sbn.html_report.data import data
+from bayes_sbn.html_report.diagnostics import diagnostics
 from bayes_sbn.html_report.material import Material, gather
 from bayes_sbn.html_report.network import network, signs, training
 from bayes_sbn.html_report.origin import origin
@@ -42,9 +43,19 @@ _OF_CLASSES: Sequence[Part] = (
     data,
     network,
     signs,
+    diagnostics,
     training,
 )
-_OF_REALS: Sequence[Part] = (real_calibration, band, real_cases, data, network, signs, training)
+_OF_REALS: Sequence[Part] = (
+    real_calibration,
+    band,
+    real_cases,
+    data,
+    network,
+    signs,
+    diagnostics,
+    training,
+)
 """The sections after the scores, in their order; each may be absent."""
 
 
@@ -107,6 +118,8 @@ def report(
     title: str | None = None,
     bootstrap: int = 1000,
     level: float = 0.95,
+    detail: bool = True,
+    diagnosis: bool = True,
     date: datetime.datetime | str | None = None,
     call: str | None = None,
     notes: Mapping[str, object] | None = None,
@@ -142,6 +155,10 @@ def report(
         title: of the page.
         bootstrap: resamples of the rows behind each interval.
         level: level of the intervals.
+        detail: whether to give the longer report of class probabilities, whose resampling takes
+            seconds, of many rows minutes.
+        diagnosis: whether to diagnose the posterior, where ``train`` is given: five predictions of
+            the training rows more.
         date: the moment that the report states; None is now, and then it states as well how long
             each part took.
         call: the command that made it, to be stated; None states the call of this function.
@@ -176,6 +193,7 @@ def report(
         seed=seed,
         bootstrap=bootstrap,
         level=level,
+        detail=detail,
         fit=fit,
         train=train,
         ood=ood,
@@ -200,7 +218,8 @@ def report(
         first, top = real_scores(material)
         parts = _OF_REALS
     watch.lap("scores")
-    sections = [first, *(section for part in parts if (section := part(material)) is not None)]
+    chosen = [part for part in parts if diagnosis or part is not diagnostics]
+    sections = [first, *(section for part in chosen if (section := part(material)) is not None)]
     watch.lap("figures and tables")
     if material.course is not None:
         seconds["fitting"] = sum(record.seconds for record in material.course.records)

@@ -21,7 +21,10 @@ def page(path):
 def test_report_has_the_scores_of_evaluate(program, run, tmp_path):
     found = program.json("report", "run", *FEW)
     wanted = program.json("evaluate", "run", *FEW)
-    assert found["sections"]["scores"]["metrics"] == wanted["metrics"]
+    metrics = found["sections"]["scores"]["metrics"]
+    assert {name: metrics[name] for name in wanted["metrics"]} == wanted["metrics"]
+    assert len(metrics) > len(wanted["metrics"])
+    assert found["sections"]["diagnostics"]["num_rows"] == 48
     assert (found["part"], found["out"]) == ("test", "report.html")
     assert found["sections"]["training"]["epochs"] == 3
     made = page(tmp_path / "report.html")
@@ -72,7 +75,9 @@ def test_images_and_rows_from_elsewhere(program, tmp_path):
     assert "4 × 4 image" in made.text
     assert [i["alt"] for i in made.of("img") if i["alt"].startswith("input of row ")]
     assert "<Images>" in made.text
-    program("report", "run", *FEW, "--image-shape", "2,8", "--force", "--quiet")
+    quick = ("--no-detail", "--no-diagnosis")
+    program("report", "run", *FEW, "--image-shape", "2,8", "--force", "--quiet", *quick)
+    assert "--no-detail --no-diagnosis" in page(tmp_path / "report.html").text
     assert "2 × 8 image" in page(tmp_path / "report.html").text
 
 

@@ -28,7 +28,7 @@ def made(path, posterior=None, **options):
     inputs = posterior.num_inputs
     is_classes = posterior.likelihood == "categorical"
     y = labels(posterior.num_classes) if is_classes else rows(1, seed=5)[:, 0]
-    options = {"draws": 5, "bootstrap": 50, "date": DATE, **options}
+    options = {"draws": 5, "bootstrap": 50, "detail": False, "date": DATE, **options}
     return report(posterior, rows(inputs), y, path, **options)
 
 
@@ -42,6 +42,7 @@ CASES = {
         "feature_names": list(string.ascii_lowercase[:6]),
         "title": "Everything",
     },
+    "diagnosed": {"train": (rows(seed=7), labels(seed=8)), "draws": 20, "detail": True},
     "hostile": {
         "class_names": HOSTILE,
         "feature_names": [*HOSTILE, "d", "e", "f"],

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import bayes_sbn as sbn
+from bayes_sbn.html_report.words import number, plain
 from tests.html_report.parsed import Page
 from tests.html_report.posteriors import labels, of_classes, of_reals, record, rows
 from tests.html_report.test_page import made
@@ -27,14 +28,16 @@ def classes(tmp_path_factory):
 
 def test_scores_are_those_of_metrics_report(classes):
     found, pred, _, y, page = classes
-    wanted = sbn.metrics.report(pred, y, bootstrap=60, seed=3)
+    wanted = sbn.metrics.report(pred, y, detail=True, bootstrap=60, seed=3)
     assert found.numbers["scores"]["metrics"] == wanted.to_dict()["metrics"]
-    table = next(t for t in page.tables if t[0][0] == "score" and "95 % interval" in t[0])
-    for cells, row in zip(table[1:], wanted, strict=True):
+    assert found.numbers["scores"]["tests"] == wanted.to_dict()["tests"]
+    tables = [t for t in page.tables if t[0][0] == "score" and "95 % interval" in t[0]]
+    assert [len(t) for t in tables] == [7, len(wanted) - 5]
+    for cells, row in zip(tables[0][1:] + tables[1][1:], wanted, strict=True):
         assert cells == [
             row.metric,
-            f"{row.value:.4f}",
-            f"{row.low:.4f} to {row.high:.4f}",
+            number(row.value),
+            f"{number(row.low)} to {number(row.high)}",
             row.convention,
         ]
     single = np.mean([(p.argmax(-1) == y).mean() for p in pred.probs_per_draw])
@@ -99,16 +102,60 @@ def test_real_scores_are_those_of_metrics(tmp_path):
     )
     pred = posterior.draw(6, seed=0).predict(x).rescaled(5.0, 20.0)
     stated = found.numbers["scores"]["metrics"]
+    assert stated == sbn.metrics.report(pred, y, bootstrap=60).to_dict()["metrics"]
     for name in ("nlpd", "crps", "rmse", "mae", "interval_score"):
         metric = getattr(sbn.metrics, name)
         assert stated[name]["value"] == pytest.approx(metric(pred, y), abs=1e-12)
-        wanted = sbn.metrics.bootstrap_interval(metric, pred, y, bootstrap=60)
-        assert stated[name]["interval"] == pytest.approx((wanted.low, wanted.high), abs=1e-12)
     assert stated["coverage"]["value"] == sbn.metrics.interval_coverage(pred, y, 0.9)
     assert found.numbers["calibration"]["coverage"]["0.9"] == stated["coverage"]["value"]
     assert found.numbers["calibration"]["pit_p_value"] == sbn.metrics.pit_test(pred, y).p_value
     widest = [case["row"] for case in found.numbers["cases"]["least_sure"]]
     assert widest == sorted(range(len(y)), key=lambda row: -pred.std[row])[:12]
+
+
+@pytest.mark.parametrize("kind", ["classes", "reals"])
+def test_diagnosis_is_that_of_the_training_rows(kind, tmp_path):
+    is_real = kind == "reals"
+    posterior = of_reals() if is_real else of_classes()
+    inputs = posterior.num_inputs
+    x, x_train = rows(inputs), rows(inputs, seed=7)
+    y, y_train = labels(), labels(seed=8)
+    options = {}
+    if is_real:
+        y, y_train = rows(1, seed=5)[:, 0], rows(1, seed=6)[:, 0]
+        options = {"rescale": (10.0, 50.0)}
+    exported = sbn.to_arviz(posterior, x_train, y_train, num_draws=20, x_test=x, y_test=y)
+    wanted = sbn.diagnose(exported)
+    if is_real:
+        y, y_train = 50 + 10 * y, 50 + 10 * y_train
+    found = sbn.report(
+        posterior,
+        x,
+        y,
+        tmp_path / "r.html",
+        draws=20,
+        train=(x_train, y_train),
+        bootstrap=50,
+        detail=False,
+        **options,
+    )
+    stated, told = (plain(each) for each in (found.numbers["diagnostics"], wanted.to_dict()))
+    if is_real:  # standardised again, with rounding
+        assert stated["held_out"]["elpd"] == pytest.approx(told["held_out"]["elpd"], rel=1e-9)
+    else:
+        assert stated == told
+    text = Page((tmp_path / "r.html").read_text("utf-8")).text
+    for flag in wanted.flags:
+        assert " ".join(flag.split()[:6]) in text
+    assert "Do data drawn from the model look like the data?" in text
+
+
+def test_diagnosis_needs_training_rows_and_draws(tmp_path):
+    train = (rows(seed=7), labels(seed=8))
+    assert "diagnostics" not in made(tmp_path / "r.html", draws=20).sections
+    assert "diagnostics" not in made(tmp_path / "r.html", draws=19, train=train).sections
+    found = made(tmp_path / "r.html", draws=20, train=train, diagnosis=False)
+    assert "diagnostics" not in found.sections
 
 
 def test_course_of_a_fit_is_told(tmp_path):
@@ -178,7 +225,7 @@ def test_recalibrated_predictions_are_judged(tmp_path):
 
 def test_one_row_of_one_class_and_one_draw(tmp_path):
     found = sbn.report(
-        of_classes(), rows(number=1), [0], tmp_path / "r.html", draws=1, bootstrap=50
+        of_classes(), rows(number=1), [0], tmp_path / "r.html", draws=1, bootstrap=50, detail=False
     )
     assert "draws" not in found.sections
     assert found.numbers["scores"]["num_rows"] == 1
@@ -186,7 +233,9 @@ def test_one_row_of_one_class_and_one_draw(tmp_path):
 
 def test_float32_tensors_give_the_report_of_arrays(tmp_path):
     x = np.round(rows() * 64) / 64  # exact in float32
-    first = sbn.report(of_classes(), x, labels(), tmp_path / "a.html", draws=3, bootstrap=50)
+    first = sbn.report(
+        of_classes(), x, labels(), tmp_path / "a.html", draws=3, bootstrap=50, detail=False
+    )
     second = sbn.report(
         of_classes(),
         torch.tensor(x, dtype=torch.float32),
@@ -194,6 +243,7 @@ def test_float32_tensors_give_the_report_of_arrays(tmp_path):
         tmp_path / "b.html",
         draws=3,
         bootstrap=50,
+        detail=False,
     )
     assert first.numbers["scores"] == second.numbers["scores"]
 
