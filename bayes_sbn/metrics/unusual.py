@@ -115,7 +115,7 @@ def unusualness(call: str, pred: Predicted, score: Score) -> Array:
         if is_prediction(pred):
             num_rows = len(pred.mean)
         return check_scores(call, "score(pred)", values, num_rows)
-    if score not in _SCORES:
+    if not isinstance(score, str) or score not in _SCORES:
         raise ValueError(
             f"{call} needs a score among {', '.join(_SCORES)}, or a function of the prediction: "
             f"received {score!r}. Write score='entropy', say; higher is more unusual."

@@ -174,3 +174,11 @@ def test_intervals_by_resampling(several, targets):
     for metric in (interval_score, functools.partial(interval_score, level=0.5), pinball):
         found = bootstrap_interval(metric, several, targets, bootstrap=99)
         assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize("level", ["0.9", None, True, [0.9]])
+def test_levels_that_are_no_numbers_are_refused(several, targets, level):
+    for metric in (*OF_LEVEL, interval_width):
+        call = rf"^{metric.__name__}\(\) needs a number as level: received"
+        with pytest.raises(TypeError, match=call):
+            metric(several, targets, level=level)

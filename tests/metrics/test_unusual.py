@@ -108,6 +108,8 @@ def test_scores_that_need_draws_say_so(pred):
 def test_unknown_scores_list_the_known(pred):
     with pytest.raises(ValueError, match="among max_prob, entropy, epistemic, variation_ratio"):
         ood_score(pred, "entropies")
+    with pytest.raises(ValueError, match=r"received \['entropy'\]"):
+        ood_score(pred, ["entropy"])
 
 
 @pytest.mark.parametrize(
