@@ -71,7 +71,7 @@ def to_arviz(
     progress: bool | None = None,
     max_memory: int = _MAX_MEMORY,
 ) -> Any:
-    """Draws of a posterior and what they say about data, for ArviZ and for :func:`diagnose`.
+    """Draws of a posterior and what they say about data, for ArviZ and :func:`bayes_sbn.diagnose`.
 
     Activations have noise of their own for each row, as in the model.  Groups and variables are
     listed in :mod:`bayes_sbn.analysis.arviz_export`.
@@ -91,7 +91,7 @@ def to_arviz(
         x_test: inputs to predict.
         y_test: their labels or targets, if known.
         components: of a mixture: ``"chains"``, each component a chain, or ``"mixed"`` in one.
-        packed: whether to keep the draws of the weights themselves, for :func:`unpack`.
+        packed: whether to keep the draws of the weights themselves, for :func:`bayes_sbn.analysis.unpack`.
         calibrate: rows for draws that measure their statistics; by default ``x``.
         class_names: names of the classes.
         feature_names: names of the inputs.

@@ -1,5 +1,9 @@
 """What ArviZ does with the export: its tables, LOO, comparison, figures and files."""
 
+import os
+import subprocess
+import sys
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -107,3 +111,25 @@ def test_what_is_no_inference_data_is_refused(tmp_path):
         groups_of("diagnose()", {})
     with pytest.raises(FileNotFoundError, match="there is no file"):
         groups_of("diagnose()", tmp_path / "no.nc")
+
+
+def test_daily_announcement_is_muted_and_an_unwritable_cache_is_no_obstacle(tmp_path):
+    # in a process of its own, where the day has no stamp: every other warning is an error
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    program = (
+        "import warnings, os; warnings.simplefilter('error')\n"
+        "from bayes_sbn.analysis.arviz_versions import arviz\n"
+        "assert arviz().__version__\n"
+        "print(os.environ['XDG_CACHE_HOME'])\n"
+    )
+    for cache in (tmp_path / "fresh", blocked):
+        run = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        assert run.stdout.strip() == str(cache)  # what the user has set is as it was

@@ -322,3 +322,14 @@ def test_components_of_a_mixture_are_diagnosed_one_by_one():
     assert [check.chain for check in found.importance] == [0, 1]
     assert "bayes of chain 1" in str(found)
     assert isinstance(pair.components[0], Component)
+
+
+def test_without_log_q_the_rest_is_diagnosed(idata, found):
+    groups = groups_of("test", idata)
+    groups["sample_stats"] = groups["sample_stats"].drop_vars("log_q")
+    left = sbn.diagnose(in_one_object(groups, {}, as_tree=True))
+    assert left.importance == ()
+    assert left.loo[0].elpd is None
+    assert "log q(w) is not known" in str(left)
+    assert left.held_out == found.held_out
+    assert left.layers == found.layers
