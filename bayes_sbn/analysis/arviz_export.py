@@ -91,7 +91,7 @@ def to_arviz(
         x_test: inputs to predict.
         y_test: their labels or targets, if known.
         components: of a mixture: ``"chains"``, each component a chain, or ``"mixed"`` in one.
-        packed: whether to keep the draws of the weights themselves, for :func:`bayes_sbn.analysis.unpack`.
+        packed: whether to keep the draws of the weights, for :func:`bayes_sbn.analysis.unpack`.
         calibrate: rows for draws that measure their statistics; by default ``x``.
         class_names: names of the classes.
         feature_names: names of the inputs.
