@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import StratifiedShuffleSplit
 
 from bayes_sbn.conformal import ConformalClassifier, mean_set_size, set_coverage
 from bayes_sbn.predictions import Predictions
@@ -51,6 +52,55 @@ def test_sets_equal_those_written_out(classes, confidence):
         return
     aps = ConformalClassifier("aps", confidence, seed=3).fit(cal, y[:150]).predict_sets(new)
     np.testing.assert_array_equal(aps, aps_sets(p[0], y[:150], p[1], confidence, 3))
+
+
+def raps_sets(
+    p: np.ndarray, y: np.ndarray, new: np.ndarray, confidence: float, seed: int, penalty: float
+) -> np.ndarray:
+    """Algorithms 2 and 3 of the paper for one penalty; k from a tenth of the rows."""
+    ((kept, apart),) = StratifiedShuffleSplit(1, random_state=seed).split(p, y)
+
+    def quantile(scores: list[float]) -> float:
+        return sorted(scores)[int(np.ceil((len(scores) + 1) * confidence - 1e-9)) - 1]
+
+    def falling(row: np.ndarray) -> list[int]:
+        return sorted(range(len(row)), key=lambda c: -row[c])
+
+    def reached(row: np.ndarray, rank: int, k: int) -> float:
+        return sum(row[c] for c in falling(row)[:rank]) + max(penalty * (rank - k), 0.0)
+
+    k = int(quantile([falling(p[i]).index(y[i]) + 1 for i in apart]))
+    u = np.random.RandomState(seed).uniform(size=len(kept))
+    threshold = quantile(
+        [
+            reached(p[i], falling(p[i]).index(y[i]) + 1, k) - share * p[i, y[i]]
+            for i, share in zip(kept, u, strict=True)
+        ]
+    )
+    sets = np.zeros(new.shape, bool)
+    for members, row in zip(sets, new, strict=True):
+        for rank, label in enumerate(falling(row), 1):
+            members[label] = True
+            if reached(row, rank, k) >= threshold:
+                break
+    return sets
+
+
+@pytest.mark.parametrize("classes", [4, 8])
+@pytest.mark.parametrize("confidence", [0.6, 0.8, 0.9])
+def test_regularised_sets_equal_those_written_out(classes, confidence):
+    # The penalty is MAPIE's choice, by a search on the rows apart, among the paper's five.
+    pred, y = ensemble(400, classes, seed=classes)
+    p = pred.mean / pred.mean.sum(1, keepdims=True)
+    conformal = ConformalClassifier("raps", confidence, seed=5).fit(p[:250], y[:250])
+    sets = conformal.predict_sets(p[250:])
+    written_out = [
+        raps_sets(p[:250], y[:250], p[250:], confidence, 5, penalty)
+        for penalty in (0.001, 0.01, 0.1, 0.2, 0.5)
+    ]
+    assert sum(np.array_equal(sets, other) for other in written_out) >= 1
+    if classes == 8 and confidence < 0.9:  # where the penalty matters
+        assert not all(np.array_equal(sets, other) for other in written_out)
 
 
 @pytest.mark.parametrize("method", ["lac", "aps", "raps"])
