@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from bayes_sbn.html_report.abstention import abstention
 from bayes_sbn.html_report.arguments import CALL, moment
 from bayes_sbn.html_report.calibration import calibration, elsewhere, enough_draws, surface
 from bayes_sbn.html_report.call import call_of
@@ -36,6 +37,7 @@ Part = Callable[[Material], Section | None]
 _OF_CLASSES: Sequence[Part] = (
     confusions,
     calibration,
+    abstention,
     enough_draws,
     elsewhere,
     surface,

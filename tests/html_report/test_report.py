@@ -70,6 +70,18 @@ def test_rows_from_elsewhere_are_scored_by_ood(classes):
             assert stated[name] == getattr(wanted, name)
 
 
+def test_leaving_rows_to_others_has_the_risks_of_metrics(classes):
+    found, pred, _, y, page = classes
+    table = next(t for t in page.tables if t[0][0] == "rows kept")
+    for j, score in enumerate(("max_prob", "epistemic"), 1):
+        stated = found.numbers["abstention"][score]
+        assert stated["aurc"] == sbn.metrics.aurc(pred, y, score=score)
+        for cells, (coverage, risk) in zip(table[1:], stated["risk"].items(), strict=True):
+            assert risk == sbn.metrics.risk_at_coverage(pred, y, float(coverage), score=score)
+            assert cells[j] == f"{100 * risk:.1f} %"
+    assert stated["risk"]["1.0"] == pytest.approx(np.mean(pred.mode != y), abs=1e-12)
+
+
 def test_cases_are_the_extreme_rows(classes):
     found, pred, _, y, _ = classes
     unsure = [case["row"] for case in found.numbers["cases"]["least_sure"]]
