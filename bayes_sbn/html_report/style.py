@@ -66,10 +66,8 @@ th, td {
 }
 th:first-child, td:first-child { padding-left: 0; }
 thead th { color: var(--quiet); font-weight: 600; vertical-align: bottom; }
-th { overflow-wrap: anywhere; }
-tbody th { font-weight: 600; max-width: 18rem; min-width: 4rem; white-space: normal; }
-thead th { max-width: 11rem; white-space: normal; overflow-wrap: normal; }
-pre.table { white-space: pre; overflow-x: auto; }
+tbody th { font-weight: 600; max-width: 18rem; white-space: normal; }
+thead th { max-width: 11rem; white-space: normal; }
 ul.flags li { margin: .35rem 0; }
 th.n, td.n { text-align: right; }
 th.long, td.long { white-space: normal; min-width: 17rem; }
