@@ -89,6 +89,7 @@ class Fitted:
         draws: int,
         seed: int,
         level: float,
+        detail: bool = False,
         backend: str = "auto",
         progress: bool | None = None,
     ) -> Report | RegressionReport:
@@ -103,15 +104,23 @@ class Fitted:
             draws: networks in the ensemble.
             seed: of the ensemble, and of the resampling behind the intervals.
             level: of the intervals.
+            detail: the longer list of scores of class probabilities.
             backend: what runs the ensemble.
             progress: whether to show a bar.
         """
         made = self.preprocessing
+        if detail and made.task != CLASSES:
+            raise ValueError(
+                "--detail has more scores of class probabilities, and the run predicts a real "
+                "target, whose scores are all there without it. Leave --detail out."
+            )
         y = made.labels(table) if made.task == CLASSES else real_targets(table)
         if made.task == CLASSES and draws * len(x) * len(made.classes) > LARGEST_KEPT:
             ensemble = self.posterior.draw(draws, seed=seed)
             moments = ensemble.predict_moments(x, backend=backend, progress=progress)
-            found = report(moments.mean, y, level=level, seed=seed)
+            found = report(moments.mean, y, detail=detail, level=level, seed=seed)
             return replace(found, num_draws=draws)
         pred = self.predict(x, draws=draws, seed=seed, backend=backend, progress=progress)
-        return report(pred, y, level=level, seed=seed)
+        if isinstance(pred, RegressionPredictions):
+            return report(pred, y, level=level, seed=seed)
+        return report(pred, y, detail=detail, level=level, seed=seed)

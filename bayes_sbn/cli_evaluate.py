@@ -53,6 +53,11 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--level", type=level, default=0.95, help="level of the scores' intervals (0.95)"
     )
+    parser.add_argument(
+        "--detail",
+        action="store_true",
+        help="more scores of class probabilities, and tests of calibration; takes seconds longer",
+    )
     add_data_options(parser)
     add_ensemble_options(parser)
     add_output_options(parser)
@@ -80,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         draws=arguments.draws,
         seed=arguments.seed,
         level=arguments.level,
+        detail=arguments.detail,
         backend=arguments.backend,
         progress=progress_of(arguments),
     )

@@ -53,6 +53,21 @@ def test_of_many_rows_the_mean_is_scored(program, run, monkeypatch):
     assert by_moments == whole
 
 
+def test_detail_adds_scores_and_tests_of_calibration(program, run):
+    plain, detailed = (
+        program.json("evaluate", "run", "--draws", "20", *option) for option in ((), ("--detail",))
+    )
+    assert set(plain["metrics"]) < set(detailed["metrics"])
+    for name, each in plain["metrics"].items():
+        assert detailed["metrics"][name]["value"] == each["value"]
+    assert "tests" in detailed
+
+
+def test_detail_of_a_real_target_is_an_error(program):
+    program.json("fit", "diabetes", "--out", "real", *SMALL)
+    assert "Leave --detail out" in program.error("evaluate", "real", "--detail")
+
+
 def test_data_that_changed_since_the_fit_are_an_error(program, run, csv_file):
     csv_file.write_text(csv_file.read_text().replace("cat", "dog", 1))
     assert "is not what it was" in program.error("evaluate", "run")
