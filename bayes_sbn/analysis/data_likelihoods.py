@@ -17,9 +17,10 @@ noise="independent", row_offset=M * len(x))``, and real targets by NumPy's gener
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from tqdm import tqdm
 
 if TYPE_CHECKING:
     from bayes_sbn.ensemble import Ensemble
+    from bayes_sbn.ensemble_regression import RegressionEnsemble
 
 Float64 = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
@@ -125,7 +127,8 @@ def data_likelihoods(
         seen = logits[: run.num_activations]
         law: _Law
         if is_normal:
-            law = _NormalLaw(seen, ensemble[part].sigma_per_draw)  # type: ignore[attr-defined]
+            of_reals = cast("RegressionEnsemble", ensemble[part])
+            law = _NormalLaw(seen, of_reals.sigma_per_draw)
         else:
             law = _LabelLaw(seen)
         for name, values in law.summaries(rows.y).items():
@@ -170,17 +173,18 @@ def _logits(
             yield part, logits
 
 
-class _Law:
+class _Law(ABC):
     """The law of the data under draws and activations: what it gives for labels or for reals."""
 
+    @abstractmethod
     def log_prob(self, y: Array) -> Float64:
         """``log p(y_n | z_m, w)`` of y (rows,) or (draws, rows); (activations, draws, rows)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def summaries(self, y: Array | None) -> dict[str, Float64]:
         """Of each draw, (draws,) each."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, logits: Float64, ensemble: Ensemble, normal: Float64 | None, at: int) -> Array:
         """Data under activations of their own, (draws, rows).
 
@@ -190,7 +194,6 @@ class _Law:
             normal: standard normal numbers, (draws, rows), of real targets.
             at: index of the first row, of labels.
         """
-        raise NotImplementedError
 
 
 class _LabelLaw(_Law):

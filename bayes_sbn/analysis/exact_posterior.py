@@ -43,7 +43,7 @@ def exact_posterior(
     """The posterior over all states of at most 20 ±1 weights.
 
     Costs ``2**weights * rows`` runs of the network, each of which sums over the states of the
-    hidden units; 12 weights and 100 rows take about a second.
+    hidden units.
 
     Args:
         model: a network of ``bayes_sbn.models`` with ±1 weights, or a :class:`bayes_sbn.Posterior`,

@@ -81,7 +81,8 @@ def _of_layer(
 ) -> dict[str, Float64]:
     known: Any = own[0]
     if known.num_real_weights:
-        steps = np.array([layer.step for layer in own], np.float64)[of_draw]  # type: ignore[union-attr]
+        layers: Sequence[Any] = own  # of real weights, which have a step
+        steps = np.array([layer.step for layer in layers], np.float64)[of_draw]
         real = values.astype(np.float64)
         return {
             "weight_mean": steps * real.mean(axis=(1, 2)),

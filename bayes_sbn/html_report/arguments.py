@@ -6,6 +6,7 @@ import datetime
 import math
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,10 +79,10 @@ def check_image_shape(shape: object, inputs: int) -> tuple[int, ...] | None:
     return sizes
 
 
-def check_rescale(given: object) -> tuple[float, float]:
+def check_rescale(given: Any) -> tuple[float, float]:
     """Factor and shift of a real target."""
     try:
-        scale, shift = map(float, given)  # type: ignore[call-overload]
+        scale, shift = map(float, given)
     except (TypeError, ValueError):
         scale = shift = math.nan
     if not (math.isfinite(scale) and scale != 0 and math.isfinite(shift)):

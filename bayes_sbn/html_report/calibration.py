@@ -11,6 +11,7 @@ from bayes_sbn.html_report.markup import Content, element, name_of, picture, tab
 from bayes_sbn.html_report.material import Material
 from bayes_sbn.html_report.page import Section
 from bayes_sbn.html_report.words import number
+from bayes_sbn.metrics.unusual import ScoreName
 
 
 def calibration(material: Material) -> Section:
@@ -66,10 +67,10 @@ def elsewhere(material: Material) -> Section | None:
     if material.ood is None:
         return None
     inside, outside = material.classes, material.predict(material.ood)
-    names = ["max_prob", "entropy", "variation_ratio"]
+    names: list[ScoreName] = ["max_prob", "entropy", "variation_ratio"]
     if material.draws > 1:
         names.insert(2, "epistemic")
-    found = [metrics.ood(inside, outside, score=name) for name in names]  # type: ignore[arg-type]
+    found = [metrics.ood(inside, outside, score=name) for name in names]
     rows = [
         (_SCORES[d.score], number(d.auroc), number(d.aupr_in), number(d.aupr_out), number(d.fpr95))
         for d in found

@@ -23,8 +23,8 @@ from bayes_sbn.html_report.arguments import (
 )
 from bayes_sbn.kernels.reference.inputs import input_values, round_inputs
 from bayes_sbn.metrics.arguments import check_count, check_labels, check_level, to_numpy
-from bayes_sbn.metrics.bootstrap import rank_of_ends
 from bayes_sbn.metrics.regression_arguments import check_targets
+from bayes_sbn.metrics.resampling import rank_of_ends
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.predictions import Predictions
 from bayes_sbn.predictions_regression import RegressionPredictions

@@ -56,10 +56,8 @@ ence, uce              calibration of the predicted variances, in bins of them
 """
 
 from bayes_sbn.metrics.arguments import UndefinedMetricWarning as UndefinedMetricWarning
-from bayes_sbn.metrics.bootstrap import Comparison as Comparison
 from bayes_sbn.metrics.bootstrap import MetricInterval as MetricInterval
 from bayes_sbn.metrics.bootstrap import bootstrap_interval as bootstrap_interval
-from bayes_sbn.metrics.bootstrap import compare as compare
 from bayes_sbn.metrics.calibration import ReliabilityCurve as ReliabilityCurve
 from bayes_sbn.metrics.calibration import debiased_rmsce as debiased_rmsce
 from bayes_sbn.metrics.calibration import ece as ece
@@ -70,6 +68,8 @@ from bayes_sbn.metrics.calibration_tests import CalibrationTest as CalibrationTe
 from bayes_sbn.metrics.calibration_tests import kolmogorov_smirnov as kolmogorov_smirnov
 from bayes_sbn.metrics.calibration_tests import kuiper as kuiper
 from bayes_sbn.metrics.calibration_tests import spiegelhalter as spiegelhalter
+from bayes_sbn.metrics.comparison import Comparison as Comparison
+from bayes_sbn.metrics.comparison import compare as compare
 from bayes_sbn.metrics.corp import CorpDecomposition as CorpDecomposition
 from bayes_sbn.metrics.corp import CorpParts as CorpParts
 from bayes_sbn.metrics.corp import corp as corp

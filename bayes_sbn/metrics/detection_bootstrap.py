@@ -3,7 +3,7 @@ r"""Intervals of detection metrics, and the difference of two scores, by resampl
 The rows from inside and those from outside are two samples, and are resampled apart, each with
 replacement and as many as there are.  Two scores, or the scores of two models, are compared on the
 same resamples of the same rows, so that what makes a row hard for both cancels in the difference.
-The interval is the percentile interval of :mod:`bayes_sbn.metrics.bootstrap`.
+The interval is the percentile interval of :mod:`bayes_sbn.metrics.resampling`.
 
 What the intervals say is how far a number would move with other rows from the same two sources.
 How it would change with rows from another source is not in them, and often is the larger question.
@@ -16,14 +16,14 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import check_level
-from bayes_sbn.metrics.bootstrap import Comparison, MetricInterval, ends_of, rank_of_ends
-from bayes_sbn.metrics.properties import properties_of
+from bayes_sbn.metrics.bootstrap import MetricInterval
+from bayes_sbn.metrics.comparison import Better, Comparison, comparison_of, direction_of
+from bayes_sbn.metrics.resampling import ends_of, rank_of_ends
 from bayes_sbn.metrics.unusual import check_scores
 
 Array = npt.NDArray[np.float64]
@@ -78,7 +78,7 @@ def compare_detection(
     bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-    better: Literal["less", "greater"] | None = None,
+    better: Better | None = None,
 ) -> Comparison:
     """The difference of a detection metric between two scores of the same rows.
 
@@ -99,19 +99,7 @@ def compare_detection(
     """
     call = "compare_detection()"
     rank_of_ends(call, bootstrap, check_level(call, level))
-    if better is None:
-        known = properties_of(metric)
-        if known is None or known.better is None:
-            raise ValueError(
-                f"{call} does not know which way {getattr(metric, '__name__', metric)} is better. "
-                "Write better='less' for a rate of errors, better='greater' for an area."
-            )
-        better = known.better
-    elif better not in ("less", "greater"):
-        raise ValueError(
-            f"{call} needs better='less' or better='greater': received {better!r}. Write "
-            "better='greater' for an area."
-        )
+    direction = direction_of(call, metric, better)
     pairs = [_both_sides(call, scores) for scores in (scores_a, scores_b)]
     for side, first, second in zip(("inside", "outside"), *pairs, strict=True):
         if len(first) != len(second):
@@ -126,24 +114,8 @@ def compare_detection(
             for i, o in _rows(*pairs[0], bootstrap, seed)
         ]
     ).T
-    difference = values[0] - values[1]
-    low, high, undefined = ends_of(call, difference, a - b, level, "percentile")
-    comparable = ~np.isnan(a - b)
-    wins = (a < b if better == "less" else a > b) + 0.5 * (a == b)
-    share = float(np.mean(wins[comparable])) if comparable.any() else np.nan
-    return Comparison(
-        values[0],
-        values[1],
-        difference,
-        low,
-        high,
-        share,
-        better,
-        float(level),
-        "percentile",
-        bootstrap,
-        undefined,
-        seed,
+    return comparison_of(
+        call, values, a, b, better=direction, level=level, method="percentile", seed=seed
     )
 
 

@@ -95,3 +95,8 @@ def properties_of(metric: Callable[..., float]) -> MetricProperties | None:
         with_options = functools.partial(of_whole.row_losses, *metric.args, **metric.keywords)
         return replace(of_whole, row_losses=with_options)
     return _PROPERTIES.get(metric)
+
+
+def name_of(metric: Callable[..., float]) -> str:
+    """What an error calls it."""
+    return getattr(metric, "__name__", repr(metric))

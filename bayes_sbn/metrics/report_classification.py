@@ -37,7 +37,6 @@ from bayes_sbn.metrics.arguments import (
     is_prediction,
     probabilities_and_labels,
 )
-from bayes_sbn.metrics.bootstrap import blocks, rank_of_ends, resampled_sums
 from bayes_sbn.metrics.calibration import (
     calibration_gap,
     ece_of_sums,
@@ -46,6 +45,7 @@ from bayes_sbn.metrics.calibration import (
 )
 from bayes_sbn.metrics.calibration_bins import bin_of
 from bayes_sbn.metrics.report_base import MetricRow, ReportBase, counted
+from bayes_sbn.metrics.resampling import blocks, rank_of_ends, resampled_sums
 from bayes_sbn.metrics.scores import correctness, negative_log_probability, squared_distance
 
 NUM_BINS = 15

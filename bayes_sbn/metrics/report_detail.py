@@ -26,7 +26,6 @@ from bayes_sbn.metrics.arguments import (
     UndefinedMetricWarning,
     probabilities_and_labels,
 )
-from bayes_sbn.metrics.bootstrap import ends_of, rank_of_ends, resampled_rows
 from bayes_sbn.metrics.calibration import debiased_rmsce, ece
 from bayes_sbn.metrics.calibration_tests import kolmogorov_smirnov, kuiper, spiegelhalter
 from bayes_sbn.metrics.corp import corp_discrimination, corp_miscalibration
@@ -34,6 +33,7 @@ from bayes_sbn.metrics.corp_resampled import ClassesInOrder
 from bayes_sbn.metrics.properties import Metric, properties_of
 from bayes_sbn.metrics.report_base import MetricRow
 from bayes_sbn.metrics.report_classification import Report, classification_report
+from bayes_sbn.metrics.resampling import ends_of, rank_of_ends, resampled_rows
 from bayes_sbn.metrics.scores import spherical
 from bayes_sbn.metrics.skill import d2_brier, d2_nll
 from bayes_sbn.metrics.smooth_calibration import smooth_ece

@@ -26,7 +26,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import UndefinedMetricWarning, check_level
-from bayes_sbn.metrics.bootstrap import ends_of, rank_of_ends, resampled_sums
 from bayes_sbn.metrics.crps import crps_of_rows
 from bayes_sbn.metrics.intervals import central_interval
 from bayes_sbn.metrics.normal_mixture import mixture_log_prob, mixture_moments
@@ -37,6 +36,7 @@ from bayes_sbn.metrics.regression_arguments import (
 )
 from bayes_sbn.metrics.regression_calibration import NUM_LEVELS, area_from_diagonal
 from bayes_sbn.metrics.report_base import MetricRow, ReportBase, counted
+from bayes_sbn.metrics.resampling import ends_of, rank_of_ends, resampled_sums
 
 INTERVAL_LEVEL = 0.9
 """Level of the central intervals whose coverage, width and score are reported."""

@@ -165,10 +165,9 @@ _SCORES: dict[str, Callable[[ProbabilisticPrediction], Array]] = {
 
 def _layers(activations: npt.ArrayLike | Sequence[npt.ArrayLike]) -> list[npt.NDArray[np.generic]]:
     call = "flip_rate()"
-    is_list = isinstance(activations, list | tuple) and all(
-        hasattr(layer, "shape") for layer in activations
-    )
-    given = list(activations) if is_list else [activations]  # type: ignore[arg-type]
+    given: list[object] = [activations]
+    if isinstance(activations, list | tuple) and all(hasattr(a, "shape") for a in activations):
+        given = list(activations)
     layers = [to_numpy(layer) for layer in given]
     for number, layer in enumerate(layers):
         if layer.ndim != 3 or 0 in layer.shape:

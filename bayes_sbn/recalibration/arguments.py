@@ -6,6 +6,7 @@ Every function takes the name of the call on whose behalf it checks.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +79,7 @@ def with_note(attrs: object, name: str) -> dict[str, object]:
         attrs: of the predictions before.
         name: of the method.
     """
-    noted = dict(attrs) if hasattr(attrs, "keys") else {}  # type: ignore[call-overload]
+    noted = dict(attrs) if isinstance(attrs, Mapping) else {}
     before = noted.get("recalibrated_by", [])
     noted["recalibrated_by"] = [*(before if isinstance(before, list) else []), name]
     return noted

@@ -18,7 +18,9 @@ References:
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from abc import abstractmethod
+from typing import ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -80,21 +82,21 @@ class OneAgainstRest(ClassRecalibration):
         for c in curves:
             self._check_curve(*self._curve_of(fitted, c))
 
+    @abstractmethod
     def _curve(self, probs: Float64, outcomes: Float64) -> tuple[Float64, ...]:
         """The arrays of the curve fitted to probabilities and outcomes 0 or 1, each (rows,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _at(self, probs: Float64, *curve: Float64) -> Float64:
         """The values of a curve at probabilities (rows,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _check_curve(self, *curve: Float64) -> None:
         """Raise ValueError where the arrays make no curve."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _enough_rows(self, num_curves: int) -> int:
         """How many validation rows the curves want."""
-        raise NotImplementedError
 
     def _runaway(
         self, mean: Float64, labels: npt.NDArray[np.int64], numbers: dict[str, Float64]
@@ -145,9 +147,10 @@ def check_floor(name: str, floor: object, num_classes: int = 2) -> float:
         num_classes: classes of the predictions, where they are known.
     """
     is_number = isinstance(floor, int | float | np.number) and not isinstance(floor, bool)
-    if not is_number or not 0 <= float(floor) < 1 / num_classes:  # type: ignore[arg-type]
+    value = float(cast(float, floor)) if is_number else math.nan
+    if not 0 <= value < 1 / num_classes:
         raise ValueError(
             f"{name}() needs a floor in [0, 1 / {num_classes}), the probability that no class "
             f"falls below: received {floor!r}. Write floor=1e-3, say."
         )
-    return float(floor)  # type: ignore[arg-type]
+    return value

@@ -7,6 +7,7 @@ class of a method says which numbers it fits and what it does with them; what is
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -27,7 +28,7 @@ from bayes_sbn.recalibration.calibration_file import (
 Float64 = npt.NDArray[np.float64]
 
 
-class Recalibration:
+class Recalibration(ABC):
     """Options, and numbers that were fitted to validation rows or not yet."""
 
     _options: Mapping[str, Any] = {}
@@ -84,13 +85,13 @@ class Recalibration:
         found = [self._words(fitted), f"rows={fitted.num_rows}"] if fitted else ["not fitted"]
         return f"{type(self).__name__}({', '.join([*options, *found])})"
 
+    @abstractmethod
     def _check(self, fitted: Fitted) -> None:
         """Raise ValueError where the numbers are not such as this method fits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _words(self, fitted: Fitted) -> str:
         """The fitted numbers in a few words."""
-        raise NotImplementedError
 
     def _need(self, what: str) -> Fitted:
         """The fitted numbers, or an error that says how to get them."""
@@ -151,15 +152,15 @@ class ClassRecalibration(Recalibration):
         """
         return self.apply(pred)
 
+    @abstractmethod
     def _numbers(
         self, call: str, draws: Float64, labels: npt.NDArray[np.int64]
     ) -> dict[str, Float64]:
         """The numbers fitted to probabilities (draws, rows, classes) and labels (rows,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _draws(self, draws: Float64, fitted: Fitted) -> Float64:
         """Recalibrated probabilities (draws, rows, classes)."""
-        raise NotImplementedError
 
     def _refuse(self, call: str, pred: Predicted) -> None:
         """Raise where this method can't take these predictions."""

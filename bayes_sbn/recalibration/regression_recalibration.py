@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Self
 
 import numpy as np
@@ -39,15 +40,15 @@ class RegressionRecalibration(Recalibration):
         self._fitted = Fitted(self._numbers(call, pred, targets), len(targets), 0)
         return self
 
+    @abstractmethod
     def _numbers(
         self, call: str, pred: RegressionPredictions, targets: Float64
     ) -> dict[str, Float64]:
         """The numbers fitted to predictions and targets (rows,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _enough_rows(self) -> int:
         """How many validation rows the numbers want."""
-        raise NotImplementedError
 
 
 def check_predictions(call: str, pred: object) -> None:

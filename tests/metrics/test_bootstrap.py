@@ -71,7 +71,7 @@ def test_row_losses_and_reevaluation_agree(case, monkeypatch):
         slow = bootstrap_interval(lambda p, y, m=metric: m(p, y), *case, bootstrap=200)
         np.testing.assert_allclose([fast.low, fast.high], [slow.low, slow.high], rtol=1e-12)
         assert np.mean(properties_of(metric).row_losses(*case)) == metric(*case)
-    monkeypatch.setattr("bayes_sbn.metrics.bootstrap._BLOCK", 60 * 7)
+    monkeypatch.setattr("bayes_sbn.metrics.resampling._BLOCK", 60 * 7)
     in_blocks = bootstrap_interval(lambda p, y: nll(p, y), *case, bootstrap=200)
     whole = bootstrap_interval(nll, *case, bootstrap=200)
     np.testing.assert_allclose([in_blocks.low, in_blocks.high], [whole.low, whole.high], rtol=1e-12)

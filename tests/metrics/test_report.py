@@ -126,7 +126,7 @@ def test_report_leaves_the_global_generator_alone(case):
 
 def test_report_in_blocks_of_resamples_equals_the_definition(case, monkeypatch):
     whole = report(*case, bootstrap=200)
-    monkeypatch.setattr(sys.modules["bayes_sbn.metrics.bootstrap"], "_BLOCK", 360 * 7)
+    monkeypatch.setattr(sys.modules["bayes_sbn.metrics.resampling"], "_BLOCK", 360 * 7)
     np.testing.assert_allclose(
         [(row.low, row.high) for row in report(*case, bootstrap=200)],
         [(row.low, row.high) for row in whole],
