@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from bayes_sbn.metrics.arguments import to_numpy
 from bayes_sbn.predictions_file import Kind, damaged, read_predictions, write_predictions
 
 
-class PredictionsBase:
+class PredictionsBase(ABC):
     """Arrays under the names of the kind, read-only, with the attrs that say where they come from.
 
     A subclass names its kind and takes the arrays, in that order, and ``attrs``.
@@ -24,9 +25,9 @@ class PredictionsBase:
 
     _kind: ClassVar[Kind]
 
+    @abstractmethod
     def __init__(self, *arrays: npt.ArrayLike, attrs: Mapping[str, object] | None = None) -> None:
         """Check the arrays, and :meth:`_hold` them."""
-        raise NotImplementedError
 
     def _hold(
         self,

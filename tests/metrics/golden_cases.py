@@ -31,3 +31,9 @@ def regression(num_draws: int = 5, num_rows: int = 30) -> tuple[np.ndarray, np.n
     scale = 0.3 + fractions(num_draws, num_rows, start=1000)
     noise = ndtri(fractions(num_rows, start=5000) * 0.998 + 0.001)[::-1]
     return mean, scale, mean.mean(axis=0) + 1.2 * noise
+
+
+def two_classes(confidence: list[float]) -> np.ndarray:
+    """Rows whose most probable class is 0, with these probabilities of at least a half."""
+    p = np.asarray(confidence, dtype=np.float64)
+    return np.stack([p, 1 - p], axis=-1)

@@ -7,26 +7,14 @@ import tomllib
 
 import numpy as np
 import pytest
-import torch
 
 import bayes_sbn as sbn
 from studies.calibration import data, methods, outside, run, scores, tables, tabular
 from studies.calibration.data import Rows
 from studies.calibration.tasks import Effort, Task
+from tests.studies.calibration_rows import line
 
-
-@pytest.fixture(autouse=True)
-def single_precision():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    yield
-    torch.set_default_dtype(before)
-
-
-def line(rows=60, seed=0, noise=0.5):
-    generator = np.random.default_rng(seed)
-    x = generator.normal(size=(rows, 2)) * [2.0, 5.0] + [3.0, -1.0]
-    return Rows(x, 10 + 4 * x[:, 0] - x[:, 1] + noise * generator.normal(size=rows))
+pytestmark = pytest.mark.usefixtures("single_precision")
 
 
 def write_regression(folder, name="concrete", rows=40):
