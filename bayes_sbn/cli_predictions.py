@@ -20,7 +20,7 @@ from bayes_sbn.cli_ensemble import Fitted
 from bayes_sbn.cli_preprocessing import Float32, Float64
 from bayes_sbn.predictions import Predictions
 from bayes_sbn.predictions_regression import RegressionPredictions
-from bayes_sbn.training_checkpoint import write_whole
+from bayes_sbn.whole_file import write_whole
 
 LARGEST_BLOCK = 2**24
 """Numbers of all draws that are held at a time, 128 MB."""

@@ -24,6 +24,7 @@ import numpy as np
 
 from bayes_sbn.cli_output import to_json
 from bayes_sbn.cli_preprocessing import Int64, Preprocessing
+from bayes_sbn.whole_file import write_whole
 
 if TYPE_CHECKING:
     from bayes_sbn.posterior import Posterior
@@ -93,8 +94,6 @@ class Run:
         return self.folder / name
 
     def _write(self, name: str, content: bytes) -> None:
-        from bayes_sbn.training_checkpoint import write_whole
-
         write_whole(self.folder / name, content)
 
     def _check_same(self, settings: Mapping[str, Any]) -> None:

@@ -24,7 +24,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
+
+from bayes_sbn.whole_file import whole_file
 
 MAGIC = b"\x93SBN\r\n\x1a\n"
 
@@ -104,18 +105,10 @@ def write_container(
     text = json.dumps(header, allow_nan=False, sort_keys=True).encode()
     payload = safetensors_numpy.save(dict(tensors))
     preamble = _PREAMBLE.pack(MAGIC, version, len(text), len(payload))
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            for part in (preamble, _checksum(preamble, text, payload), text, payload):
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)  # noqa: PTH105 - the call whose atomicity is documented
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(target.parent)
+    with whole_file(path) as file:
+        for part in (preamble, _checksum(preamble, text, payload), text, payload):
+            file.write(part)
+    _sync_folder(Path(os.path.realpath(path)).parent)
 
 
 def read_container(kind: Kind, path: str | os.PathLike[str]) -> tuple[Json, dict[str, Array]]:

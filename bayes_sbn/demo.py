@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import time
-import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from bayes_sbn.guides import AutoSignBernoulli
 from bayes_sbn.models import BinaryMLP
 from bayes_sbn.optim import MirrorDescent
 from bayes_sbn.posterior import Posterior
+from bayes_sbn.whole_file import whole_file
 
 if TYPE_CHECKING:
     from bayes_sbn.metrics import Report
@@ -196,10 +196,5 @@ def save_figure(result: DemoResult, path: Path) -> None:
     figure = plots.summary_figure(
         result.predictions, result.images, result.labels, image_shape=IMAGE_SHAPE
     )
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        figure.savefig(temporary, format="png", dpi=150)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=150)

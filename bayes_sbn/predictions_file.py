@@ -8,8 +8,6 @@ archive carries a checksum of each array, which is verified when it is read.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -18,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from bayes_sbn.whole_file import whole_file
 
 VERSION = 1
 
@@ -60,7 +60,7 @@ def write_predictions(
     arrays: Mapping[str, npt.NDArray[np.float64]],
     attrs: Mapping[str, object],
 ) -> None:
-    """Write the file whole or not at all: under a temporary name beside its place, then renamed."""
+    """Write the file whole or not at all."""
     header = {
         "format": kind.format,
         "version": VERSION,
@@ -68,16 +68,8 @@ def write_predictions(
         "attrs": dict(attrs),
     }
     encoded = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-    target = Path(os.path.realpath(target))  # A symbolic link keeps pointing where it does.
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            np.savez(file, allow_pickle=False, header=encoded, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(target) as file:
+        np.savez(file, allow_pickle=False, header=encoded, **arrays)
 
 
 def read_predictions(

@@ -18,8 +18,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import secrets
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +27,7 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from bayes_sbn.training_state import State
+from bayes_sbn.whole_file import write_whole
 
 MAGIC = b"\x93SBNFIT\n"
 FORMAT_VERSION = "1"
@@ -83,20 +82,6 @@ def read_checkpoint(path: Path) -> State:
     if not isinstance(state, dict):
         _refuse(path, "it holds no state")
     return state
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside its place, flush it, and rename it."""
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:

@@ -21,9 +21,10 @@ from torch import Tensor
 from bayes_sbn.dual import NATURAL
 from bayes_sbn.elbo_ranks import Ranks
 from bayes_sbn.noise import Noise
-from bayes_sbn.training_checkpoint import read_checkpoint, write_checkpoint, write_whole
+from bayes_sbn.training_checkpoint import read_checkpoint, write_checkpoint
 from bayes_sbn.training_data import Batches, TensorBatches
 from bayes_sbn.training_state import State
+from bayes_sbn.whole_file import write_whole
 
 CHECKPOINT = "checkpoint.sbnfit"
 LOG = "log.jsonl"

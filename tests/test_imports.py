@@ -20,9 +20,9 @@ PACKAGE = "bayes_sbn"
 LAYERS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "L0",
-        ("noise", "philox", "bits", "signs", "dual", "container"),
-        "the laws of the noise, counter-based random words, packed bits, what a ±1 value is, and "
-        "the file of numbers",
+        ("noise", "philox", "bits", "signs", "dual", "whole_file", "container"),
+        "the laws of the noise, counter-based random words, packed bits, what a ±1 value is, "
+        "files written whole, and the file of numbers",
     ),
     (
         "L1",
@@ -75,6 +75,7 @@ A name stands for a file or folder, and for the files it was split into: ``poste
 SAME_LEVEL: tuple[tuple[str, ...], ...] = (
     ("noise", "dual"),
     ("bits", "signs"),
+    ("whole_file", "container"),
     ("affines", "distributions"),
     ("messenger", "temperature", "elbo", "training"),
     ("uncertainty", "predictions", "recalibration", "conformal", "ensemble", "posterior"),

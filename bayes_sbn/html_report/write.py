@@ -29,8 +29,8 @@ from bayes_sbn.html_report.scores import class_scores, confusions, top_of
 from bayes_sbn.html_report.words import counted, plain
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.recalibration.recalibration import Recalibration
-from bayes_sbn.training_checkpoint import write_whole
 from bayes_sbn.training_result import EpochRecord, Fit
+from bayes_sbn.whole_file import write_whole
 
 Part = Callable[[Material], Section | None]
 

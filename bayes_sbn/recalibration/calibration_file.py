@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from bayes_sbn.whole_file import write_whole
 
 FORMAT = "bayes_sbn.recalibration"
 VERSION = 1
@@ -42,7 +43,7 @@ class Fitted:
 def write_calibration(
     path: str | os.PathLike[str], method: str, options: Mapping[str, object], fitted: Fitted
 ) -> None:
-    """Write the file whole or not at all: under a temporary name beside its place, then renamed.
+    """Write the file whole or not at all.
 
     Args:
         path: the file.
@@ -61,16 +62,7 @@ def write_calibration(
     }
     content["sha256"] = _checksum(content)
     text = json.dumps(content, allow_nan=False, indent=1)
-    target = Path(os.path.realpath(path))  # A symbolic link keeps pointing where it does.
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, (text + "\n").encode())
 
 
 def read_calibration(call: str, path: str | os.PathLike[str]) -> tuple[str, dict[str, Any], Fitted]:
