@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bayes_sbn.ensemble_blocks import Drawn
+from bayes_sbn.kernels.reference.block_size import block_size
 from bayes_sbn.kernels.reference.calibration import units_of_draws
+from bayes_sbn.kernels.reference.exact_dots import Signs
 from bayes_sbn.kernels.reference.inputs import Inputs
 from bayes_sbn.kernels.reference.network import (
     KernelLayer,
     Network,
-    Signs,
     Units,
-    block_size,
     network_thresholds,
     output_dots,
 )

@@ -18,17 +18,17 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from bayes_sbn.bits import PackedBits
+from bayes_sbn.kernels.reference.block_size import block_size
 from bayes_sbn.kernels.reference.calibration import (
     calibrated_units,
     joined_units,
     units_of_draws,
 )
+from bayes_sbn.kernels.reference.exact_dots import Signs
 from bayes_sbn.kernels.reference.inputs import Inputs, round_inputs
 from bayes_sbn.kernels.reference.network import (
     Network,
-    Signs,
     Units,
-    block_size,
     network_thresholds,
     output_dots,
     signs_of_words,

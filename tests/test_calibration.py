@@ -9,8 +9,8 @@ import torch
 import bayes_sbn as sbn
 from bayes_sbn.ensemble import Ensemble
 from bayes_sbn.kernels import unpack
+from bayes_sbn.kernels.reference.block_size import block_bytes
 from bayes_sbn.kernels.reference.calibration import exact_sums, mean_and_variance
-from bayes_sbn.kernels.reference.network import _block_bytes
 from bayes_sbn.posterior import Posterior
 from tests.calibration_oracle import CalibratedNetwork
 from tests.chance import numpy_generator
@@ -83,9 +83,11 @@ def test_results_do_not_depend_on_how_the_work_is_cut(noise, monkeypatch):
     posterior, x, calibration = recalibrated(0, 1), rows(40, "test"), rows(70)
     whole = posterior.draw(7, seed=3, calibrate=calibration).predict(x, noise=noise)
     probs = whole.probs_per_draw
-    one_draw = sum(_block_bytes(posterior._mixture.networks[0], is_shared=False))
+    one_draw = sum(block_bytes(posterior._mixture.networks[0], is_shared=False))
     for memory, rows_at_a_time in ((one_draw, 512), (1 << 16, 1), (1 << 17, 33)):
-        monkeypatch.setattr("bayes_sbn.kernels.reference.network._ROWS_AT_A_TIME", rows_at_a_time)
+        monkeypatch.setattr(
+            "bayes_sbn.kernels.reference.block_size._ROWS_AT_A_TIME", rows_at_a_time
+        )
         again = posterior.draw(7, seed=3, calibrate=calibration)
         assert same(again.predict(x, noise=noise, max_memory=memory).probs_per_draw, probs)
     monkeypatch.undo()

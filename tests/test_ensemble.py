@@ -13,8 +13,9 @@ import torch
 from bayes_sbn.bits import PackedBits
 from bayes_sbn.ensemble import Ensemble
 from bayes_sbn.kernels import unpack
+from bayes_sbn.kernels.reference.block_size import block_bytes
 from bayes_sbn.kernels.reference.components import Mixture
-from bayes_sbn.kernels.reference.network import Network, _block_bytes
+from bayes_sbn.kernels.reference.network import Network
 from tests import oracles
 from tests.chance import assert_count, assert_mean, numpy_generator, seed
 from tests.oracle_networks import Layer, Net
@@ -116,9 +117,11 @@ def test_predict_does_not_depend_on_the_size_of_blocks(noise, monkeypatch):
     whole = ensemble.predict(x, noise=noise).probs_per_draw
     logits = ensemble.integer_logits(x, noise=noise)
     for rows_at_a_time in (1, 7, 32, 33):
-        monkeypatch.setattr("bayes_sbn.kernels.reference.network._ROWS_AT_A_TIME", rows_at_a_time)
+        monkeypatch.setattr(
+            "bayes_sbn.kernels.reference.block_size._ROWS_AT_A_TIME", rows_at_a_time
+        )
         for max_memory in (
-            sum(_block_bytes(ensemble.mixture.networks[0], is_shared=False)),
+            sum(block_bytes(ensemble.mixture.networks[0], is_shared=False)),
             1 << 16,
             1 << 18,
         ):

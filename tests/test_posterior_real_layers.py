@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 import bayes_sbn as sbn
 from bayes_sbn.bits import PackedBits
-from bayes_sbn.kernels.reference.network import _block_bytes
+from bayes_sbn.kernels.reference.block_size import block_bytes
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.posterior_layer import PosteriorLayer
 from bayes_sbn.posterior_real_layer import RealPosteriorLayer
@@ -118,9 +118,11 @@ def test_predict_does_not_depend_on_blocks_slices_or_more_draws(posterior, noise
     part = ensemble.predict(x[13:40], noise=noise, row_offset=13).probs_per_draw
     assert same(part, whole[:, 13:40])
     monkeypatch.setattr("bayes_sbn.ensemble_weights._WEIGHTS_AT_A_TIME", 1)
-    least = sum(_block_bytes(ensemble.mixture.networks[0], is_shared=noise == "shared"))
+    least = sum(block_bytes(ensemble.mixture.networks[0], is_shared=noise == "shared"))
     for rows_at_a_time, max_memory in ((7, 1 << 18), (33, 8 * least)):
-        monkeypatch.setattr("bayes_sbn.kernels.reference.network._ROWS_AT_A_TIME", rows_at_a_time)
+        monkeypatch.setattr(
+            "bayes_sbn.kernels.reference.block_size._ROWS_AT_A_TIME", rows_at_a_time
+        )
         again = posterior.draw(9, seed=5)
         options = {"noise": noise, "max_memory": max_memory}
         assert same(again.predict(x, **options).probs_per_draw, whole)
@@ -133,7 +135,7 @@ def test_dots_are_those_of_64_bit_integers(posterior, noise, monkeypatch):
     ensemble, x = posterior.draw(5, seed=2), rows()
     expected = ensemble.integer_logits(x, noise=noise)
     for name in ("_FLOAT32_IS_EXACT_BELOW", "_FLOAT64_IS_EXACT_BELOW"):
-        monkeypatch.setattr(f"bayes_sbn.kernels.reference.network.{name}", 0)
+        monkeypatch.setattr(f"bayes_sbn.kernels.reference.exact_dots.{name}", 0)
         assert same(posterior.draw(5, seed=2).integer_logits(x, noise=noise), expected)
 
 
@@ -194,8 +196,8 @@ def test_wide_layers_need_more_than_32_bits_and_stay_exact():
     x = g.uniform(-8, 8, (4, 2000))
     posterior = Posterior((first, last), 2.0**-12)
     ensemble = posterior.draw(2)
+    from bayes_sbn.kernels.reference.exact_dots import exact_dots
     from bayes_sbn.kernels.reference.inputs import round_inputs
-    from bayes_sbn.kernels.reference.network import exact_dots
 
     inputs = round_inputs("x", x, 2000, 2.0**-12)
     dots = exact_dots(inputs, ensemble.weights[0])

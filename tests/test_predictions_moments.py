@@ -47,7 +47,7 @@ def test_the_cut_changes_no_bit(backend, monkeypatch):
     ensemble = random_posterior((5, 40, 30, 3)).draw(50)
     whole = ensemble.predict_moments(rows(100), backend=backend)
     for max_memory in (100_000, 1 << 18):
-        monkeypatch.setattr("bayes_sbn.kernels.reference.network._ROWS_AT_A_TIME", 33)
+        monkeypatch.setattr("bayes_sbn.kernels.reference.block_size._ROWS_AT_A_TIME", 33)
         found = ensemble.predict_moments(rows(100), backend=backend, max_memory=max_memory)
         for name in NAMES:
             assert getattr(found, name).tobytes() == getattr(whole, name).tobytes()

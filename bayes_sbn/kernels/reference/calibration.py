@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_sbn.kernels.reference.cdf64 import Float64
+from bayes_sbn.kernels.reference.exact_dots import Signs
 from bayes_sbn.kernels.reference.inputs import Inputs
-from bayes_sbn.kernels.reference.network import Network, Signs, Units, output_dots
+from bayes_sbn.kernels.reference.network import Network, Units, output_dots
 from bayes_sbn.kernels.reference.real_weights import Int16
 from bayes_sbn.kernels.reference.sampling import Int64, Key
 

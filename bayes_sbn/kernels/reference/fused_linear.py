@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from bayes_sbn.kernels.reference.cdf64 import Float64
+from bayes_sbn.kernels.reference.exact_dots import Signs, exact_dots
 from bayes_sbn.kernels.reference.inputs import Inputs
 from bayes_sbn.kernels.reference.layers import draw_weights
-from bayes_sbn.kernels.reference.network import Signs, exact_dots, signs_of_words
+from bayes_sbn.kernels.reference.network import signs_of_words
 from bayes_sbn.kernels.reference.packing import pack
 from bayes_sbn.kernels.reference.sampling import (
     Bool,

@@ -10,12 +10,8 @@ first layer's inputs are 16-bit integers in steps of ``input_scale``, which mult
 once: there ``scale_j`` stands for the rounded product ``scale_j * input_scale``.  A layer with real
 weights has 16-bit integers ``w`` in their place, and the step of their grid for a scale
 (:mod:`bayes_sbn.kernels.reference.real_weights`).  The last layer has no noise; its dots are the
-integer logits.
-
-Dots are computed by float32 matrix products where every partial sum is an integer below
-:math:`2^{24}`, else by float64 ones (below :math:`2^{53}`), else by those of 64-bit integers: no
-rounding takes place, so the order of summation, and with it the library, the blocks and the
-threads, cannot matter.
+integer logits.  Sums of dots are exact (:mod:`bayes_sbn.kernels.reference.exact_dots`), so no order
+of summation decides a bit.
 
 In a layer whose statistics each draw measures, scale and bias are of the draw
 (:mod:`bayes_sbn.kernels.reference.calibration`).
@@ -28,13 +24,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayes_sbn.bits import num_words
 from bayes_sbn.kernels.reference.cdf64 import Float64, exp64
+from bayes_sbn.kernels.reference.exact_dots import Signs, exact_dots
 from bayes_sbn.kernels.reference.inputs import LARGEST_INPUT, Inputs
 from bayes_sbn.kernels.reference.low_rank import LowRankDenseLayer
 from bayes_sbn.kernels.reference.real_weights import LARGEST_STEP_COUNT, Int16, RealDenseLayer
@@ -52,13 +48,6 @@ from bayes_sbn.kernels.reference.sampling import (
     threshold_planes,
 )
 from bayes_sbn.kernels.reference.stored import StoredLayer
-
-_ROWS_AT_A_TIME = 512
-_FLOAT32_IS_EXACT_BELOW = 1 << 24
-_FLOAT64_IS_EXACT_BELOW = 1 << 53
-
-Signs = NDArray[np.float32]
-Dots = NDArray[Any]  # float32, float64 or int64, whichever is narrow and exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,78 +262,3 @@ def softmax64(logits: Float64) -> Float64:
     for c in range(1, exponentials.shape[-1]):
         total += exponentials[..., c]
     return exponentials / total[..., None]
-
-
-def block_size(
-    call: str, network: Network, num_rows: int, max_memory: int, *, is_shared: bool
-) -> tuple[int, int]:
-    """How many draws and rows at a time fit into so many bytes.
-
-    Args:
-        call: the call to name in the error.
-        network: the layers.
-        num_rows: how many rows there are.
-        max_memory: the bytes.
-        is_shared: whether the rows of a draw share their noise.
-
-    Raises:
-        ValueError: not even one draw of one row fits.
-    """
-    per_draw, per_cell = _block_bytes(network, is_shared=is_shared)
-    rows = min(num_rows, _ROWS_AT_A_TIME)
-    draws = max_memory // (per_draw + rows * per_cell)
-    if draws >= 1:
-        return draws, rows
-    rows = (max_memory - per_draw) // per_cell
-    if rows < 1:
-        raise ValueError(
-            f"{call[:-1]}max_memory={max_memory}): one draw and one row of this network take "
-            f"{per_draw + per_cell} bytes. Write max_memory={per_draw + per_cell} or more."
-        )
-    return 1, rows
-
-
-def _block_bytes(network: Network, *, is_shared: bool) -> tuple[int, int]:
-    """Working memory of a block: bytes for each draw, and for each row of each draw.
-
-    A draw holds its unpacked weights (the first layer's and real ones perhaps in 8 bytes too) and
-    the words, planes and uniforms they came from; a row of a draw holds the dots and activations of
-    two neighbouring layers and, with noise of its own, thresholds, uniforms and the generator's
-    state.  Dots of real weights may take 8 bytes, three times over.
-    """
-    sizes = [layer.num_units * layer.num_inputs for layer in network.layers]
-    real = [layer.is_real for layer in network.layers]
-    weights = sum(sizes)
-    wide = 24 if any(real) else 0
-    first = network.layers[0].num_units * network.layers[0].num_inputs
-    widest = max(layer.num_units for layer in network.layers)
-    per_draw = 5 * weights + 8 * first + 8 * sum(s for s, r in zip(sizes, real, strict=True) if r)
-    if is_shared:
-        # the search for thresholds holds about a dozen numbers of 8 bytes a unit
-        return per_draw + 100 * widest, (25 + wide) * widest
-    # rows' own uniforms come in groups of 32 rows, of which a block may need a part of two
-    return per_draw + 62 * 24 * widest, (80 + wide) * widest
-
-
-def exact_dots(x: Signs | Inputs, weights: Signs | Int16) -> Dots:
-    """``x @ w`` for each draw, by the narrowest type in which it is exact."""
-    kinds: list[type] = [np.float32, np.float64, np.int64]
-    bound = _largest_sum(x) * _largest(weights)
-    kind = kinds[(bound >= _FLOAT32_IS_EXACT_BELOW) + (bound >= _FLOAT64_IS_EXACT_BELOW)]
-    w: Dots = weights.astype(kind, copy=False)
-    dots: Dots = np.matmul(x.astype(kind, copy=False), w.swapaxes(1, 2))
-    return dots
-
-
-def _largest_sum(x: Signs | Inputs) -> int:
-    """The largest sum of magnitudes of a row."""
-    if x.dtype == np.float32:
-        return int(x.shape[-1])
-    return int(np.abs(x.astype(np.int64)).sum(axis=-1).max(initial=0))
-
-
-def _largest(weights: Signs | Int16) -> int:
-    """The largest magnitude of weights."""
-    if weights.dtype == np.float32:
-        return 1
-    return max(int(weights.max(initial=0)), -int(weights.min(initial=0)))

@@ -9,7 +9,6 @@ from scipy.special import softmax
 from bayes_sbn.kernels.reference.network import (
     DenseLayer,
     Network,
-    block_size,
     draw_network,
     network_thresholds,
     output_dots,
@@ -236,18 +235,3 @@ def test_expectation_equals_exact_enumeration(name):
     part = probability * (thresholds[-1][:, 0] <= 0)
     partial = np.einsum("s,snc->nc", part / part.sum(), probs)
     assert np.abs(partial - mean).max() > 1e-3
-
-
-def test_block_size_stays_within_the_memory():
-    network = random_network((64, 256, 10), ("logistic",), "blocks")
-    assert block_size("predict()", network, 100, 1 << 26, is_shared=True)[1] == 100
-    draws, rows = block_size("predict()", network, 10**6, 1 << 20, is_shared=False)
-    assert draws >= 1
-    assert rows >= 1
-    few = block_size("predict()", network, 10**6, 1 << 21, is_shared=True)
-    many = block_size("predict()", network, 10**6, 1 << 27, is_shared=True)
-    assert few[0] * few[1] < many[0] * many[1]
-    with pytest.raises(
-        ValueError, match=r"predict\(max_memory=1000\): one draw and one row .* Write"
-    ):
-        block_size("predict()", network, 5, 1000, is_shared=True)
