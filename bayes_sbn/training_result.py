@@ -105,7 +105,8 @@ class Fit:
             "interrupted": "interrupted",
         }[self.stopped]
         return (
-            f"Fit: {len(self.history)} epochs, {reason}; parameters of epoch {self.epoch}: "
+            f"Fit: {len(self.history)} epochs ({self.history[-1].steps} steps), {reason}; "
+            f"parameters of epoch {self.epoch}: "
             f"{', '.join(scores)} (nats a row, temperature {self.temperature:.3g})"
         )
 

@@ -62,7 +62,7 @@ def test_page_runs_under_torchrun(tmp_path):
         timeout=200,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Fit: 5 epochs, all epochs done") == 1
+    assert done.stdout.count("Fit: 5 epochs (") == 1
     assert (tmp_path / "run" / CHECKPOINT).exists()
 
 
