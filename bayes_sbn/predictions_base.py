@@ -120,7 +120,8 @@ class PredictionsBase(ABC):
     def __repr__(self) -> str:
         shape = next(iter(self._held.values())).shape
         sizes = ", ".join(f"{dim}={size}" for dim, size in zip(self._kind.dims, shape, strict=True))
-        attrs = f", attrs={dict(self.attrs)!r}" if self.attrs else ""
+        short = {name: _shortened(value) for name, value in self.attrs.items()}
+        attrs = f", attrs={short!r}" if short else ""
         return f"{self._kind.name}({sizes}{attrs})"
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -146,3 +147,8 @@ def read_only(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The array itself, which can no longer be written to."""
     values.flags.writeable = False
     return values
+
+
+def _shortened(value: object) -> object:
+    """A long text, such as a digest, by its beginning."""
+    return f"{value[:12]}…" if isinstance(value, str) and len(value) > 24 else value

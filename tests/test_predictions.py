@@ -47,8 +47,9 @@ def test_predictions_names_its_dims_and_sizes(pred):
     assert pred.shape == (2, 2, 3)
     assert len(pred) == 2
     assert repr(pred) == "Predictions(draw=2, row=2, class=3)"
-    named = Predictions(pred.probs_per_draw, attrs={"seed": 7})
-    assert repr(named) == "Predictions(draw=2, row=2, class=3, attrs={'seed': 7})"
+    named = Predictions(pred.probs_per_draw, attrs={"seed": 7, "posterior": "0123456789ab" * 5})
+    attrs = "{'seed': 7, 'posterior': '0123456789ab…'}"  # digests by their beginning
+    assert repr(named) == f"Predictions(draw=2, row=2, class=3, attrs={attrs})"
 
 
 def test_predictions_holds_float64_without_a_copy():
