@@ -51,7 +51,7 @@ _NAMES = {
     "register_estimator": "bayes_sbn.estimators",
     "straight_through": "bayes_sbn.estimators",
     "EstimatorMessenger": "bayes_sbn.messenger",
-    "force_draws": "bayes_sbn.messenger",
+    "force_draws": "bayes_sbn.messenger_forced",
     "TraceEstimator_ELBO": "bayes_sbn.elbo",
     "DataParallel_ELBO": "bayes_sbn.elbo_parallel",
     "audit": "bayes_sbn.gradient_audit",
@@ -114,7 +114,7 @@ if TYPE_CHECKING:
     from bayes_sbn.html_report import HTMLReport as HTMLReport
     from bayes_sbn.html_report import report as report
     from bayes_sbn.messenger import EstimatorMessenger as EstimatorMessenger
-    from bayes_sbn.messenger import force_draws as force_draws
+    from bayes_sbn.messenger_forced import force_draws as force_draws
     from bayes_sbn.network_summary import summary as summary
     from bayes_sbn.posterior import Posterior as Posterior
     from bayes_sbn.predictions import Predictions as Predictions

@@ -26,7 +26,8 @@ from bayes_sbn.elbo_sites import (
     real_divergence,
 )
 from bayes_sbn.estimators import Soften
-from bayes_sbn.messenger import EstimatorMessenger, RerunMessenger
+from bayes_sbn.messenger import EstimatorMessenger
+from bayes_sbn.messenger_forced import RerunMessenger
 from bayes_sbn.messenger_relaxed import RelaxedRerunMessenger
 from bayes_sbn.signs import relaxed_tag
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bayes_sbn.distributions import SignDistribution
 from bayes_sbn.estimators import Soften
-from bayes_sbn.messenger import RerunMessenger
+from bayes_sbn.messenger_forced import RerunMessenger
 from bayes_sbn.signs import RelaxedTag, tag_relaxed, tag_sign
 
 
