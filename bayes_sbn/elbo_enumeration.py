@@ -9,31 +9,31 @@ differentiation of the sum gives the exact gradient: in the means of weights thr
 The weights of a mixture are independent given their component: its states are listed outermost,
 each component's sum weighed by the component's probability.
 
-Rows of a plate are independent given what is outside of it.  If all sites outside come before the
-first ±1 site inside, no term sees two rows, and one sum over the states of *one* row serves all
-rows side by side.  Otherwise the bits of all rows count.
+Which sites have how many bits, and how rows share them: :mod:`bayes_sbn.elbo_enumeration_sites`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pyro
 import torch
-from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from bayes_sbn.distributions import ConditionalSign, SignBernoulli, SignDistribution
+from bayes_sbn.distributions import ConditionalSign, SignBernoulli
+from bayes_sbn.elbo_enumeration_sites import (
+    bits_of,
+    latent_laws,
+    number_of_choices,
+    shared_plates,
+)
 from bayes_sbn.elbo_joint import joint_sites
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.elbo_sites import (
-    base_law,
     data_plates,
     is_analytic,
     is_real_weight,
@@ -43,60 +43,8 @@ from bayes_sbn.elbo_sites import (
     register_parameters,
 )
 from bayes_sbn.estimators import Exact
-from bayes_sbn.messenger import PARTICLE_PLATE, EstimatorMessenger
-from bayes_sbn.signs import tag_sign
-
-
-class StatesMessenger(EstimatorMessenger):
-    """Gives the latent ±1 sites of a run their states: those of a chunk, or all +1.
-
-    Args:
-        estimator: the enumeration.
-        states: of every site, (number, *ones, *shape of its bits).
-        rows: that plates drew in the first run.
-        choice: the state of auxiliary variables, the same for all particles.
-    """
-
-    def __init__(
-        self,
-        estimator: Exact,
-        states: dict[str, Tensor],
-        rows: dict[str, Tensor],
-        choice: int = 0,
-    ) -> None:
-        super().__init__(estimator)
-        self.states, self.rows, self.choice = states, rows, choice
-
-    def _pyro_auxiliary(self, msg: Any) -> None:
-        super()._pyro_auxiliary(msg)
-        msg["kwargs"]["state"] = self.choice
-
-    def _pyro_sample(self, msg: Any) -> None:
-        name, fn = msg["name"], msg["fn"]
-        if msg["is_observed"] or msg["value"] is not None:
-            return
-        if site_is_subsample(msg):
-            msg["value"] = self.rows.get(name)
-        elif isinstance(fn, SignDistribution):
-            like = fn.parameter
-            value = self.states.get(name, torch.ones(()))
-            value = value.to(like.device, like.dtype).expand(fn.shape())
-            msg["value"] = fn.remembered_by(tag_sign(value, name, None))
-
-
-@dataclass(frozen=True)
-class Bits:
-    """The bits of one site in a joint state.
-
-    Args:
-        shape: of its states, with 1 at the plates whose rows share them.
-        joint_dims: batch dims, from the right, whose rows do not.
-        shared: plates whose rows share the states.
-    """
-
-    shape: torch.Size
-    joint_dims: tuple[int, ...]
-    shared: frozenset[str]
+from bayes_sbn.messenger import PARTICLE_PLATE
+from bayes_sbn.messenger_states import StatesMessenger
 
 
 class Enumeration:
@@ -129,31 +77,19 @@ class Enumeration:
         self.passes = 1
         """Network evaluations, each of a chunk of states."""
         self.rows = handler.subsamples
-        self.choices = _number_of_choices(self.first)
-        self.laws = _latent_laws(self.first)
-        self.shared = _shared_plates(self.first, set(self.laws))
+        self.choices = number_of_choices(self.first)
+        self.laws = latent_laws(self.first)
+        self.shared = shared_plates(self.first, set(self.laws))
         dims = [f.dim for site in self._sites() for f in site["cond_indep_stack"] if f.vectorized]
         found = -min(dims, default=0)
         self.nesting = found if math.isinf(max_plate_nesting) else int(max_plate_nesting)
-        self.bits = {name: self._bits(site) for name, site in self.laws.items()}
+        self.bits = {name: bits_of(site, self.shared) for name, site in self.laws.items()}
         self.number = sum(bits.shape.numel() for bits in self.bits.values())
         self._refuse_too_many()
 
     def _sites(self) -> list[Any]:
         nodes = [*self.first.guide_trace.nodes.values(), *self.first.model_trace.nodes.values()]
         return [site for site in nodes if site["type"] == "sample"]
-
-    def _bits(self, site: Any) -> Bits:
-        fn, joint = site["fn"], []
-        batch = list(fn.batch_shape)
-        for frame in site["cond_indep_stack"]:
-            if frame.vectorized and frame.name in self.shared:
-                batch[frame.dim] = 1
-            elif frame.vectorized:
-                joint.append(frame.dim)
-        names = {f.name for f in site["cond_indep_stack"] if f.vectorized}
-        shape = torch.Size(batch) + fn.event_shape
-        return Bits(shape, tuple(joint), frozenset(names & self.shared))
 
     def _refuse_too_many(self) -> None:
         if self.number <= self.estimator.max_bits:
@@ -202,7 +138,7 @@ class Enumeration:
         register_parameters(run.guide_trace.nodes)
         if torch.is_grad_enabled():
             tell(run, len(index))
-        laws = _latent_laws(run)
+        laws = latent_laws(run)
         shares = {name: self._probability(name, site) for name, site in laws.items()}
         loss = None
         for site, term in _terms(run, temperature):
@@ -261,58 +197,6 @@ class Enumeration:
         for dim in self.bits[name].joint_dims:
             probability = probability.prod(dim, keepdim=True)
         return probability
-
-
-def _latent_laws(run: Run) -> dict[str, Any]:
-    """Every latent site with the law it is drawn from, the guide's where it has one."""
-    laws: dict[str, Any] = {}
-    points: set[str] = set()
-    for trace in (run.guide_trace, run.model_trace):
-        for name, site in trace.nodes.items():
-            if site["type"] != "sample" or site["is_observed"] or name in laws or name in points:
-                continue
-            if isinstance(base_law(site["fn"]), Delta):
-                points.add(name)  # one state, which it draws itself
-                continue
-            if not isinstance(site["fn"], SignDistribution):
-                raise TypeError(
-                    f'TraceEstimator_ELBO("exact"): the latent site "{name}" has law '
-                    f"{type(base_law(site['fn'])).__name__}, whose states cannot be listed; all of "
-                    "them must be ±1 (SignBernoulli, NoisySign), or a point. Use "
-                    'AutoHybrid(model, real="point"), or "psa" or "score" with such a site.'
-                )
-            laws[name] = site
-    return laws
-
-
-def _number_of_choices(run: Run) -> int:
-    """How many states the auxiliary variable of the guide has; 1 without one."""
-    number = 1
-    for sites in joint_sites(run.model_trace, run.guide_trace):
-        if sites.law.states is None:
-            raise ValueError(
-                f'TraceEstimator_ELBO("exact"): {sites.law.name} is continuous, so that its states '
-                'cannot be listed. Estimate: "local" is unbiased, "psa" is cheap.'
-            )
-        number = sites.law.states
-    return number
-
-
-def _shared_plates(run: Run, latent: set[str]) -> frozenset[str]:
-    """The plates of which no site outside comes after a ±1 site inside."""
-    plates: set[str] = set()
-    joint: set[str] = set()
-    for trace in (run.guide_trace, run.model_trace):
-        entered: set[str] = set()
-        for name, site in trace.nodes.items():
-            if site["type"] != "sample":
-                continue
-            inside = {f.name for f in site["cond_indep_stack"] if f.vectorized}
-            joint |= entered - inside
-            if name in latent:
-                entered |= inside
-        plates |= entered
-    return frozenset(plates - joint)
 
 
 def _terms(run: Run, temperature: float | None) -> Iterator[tuple[Any, Tensor]]:
