@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -26,11 +25,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 from bayes_sbn.elbo import TraceEstimator_ELBO
 from bayes_sbn.elbo_buffers import Buffers
 from bayes_sbn.elbo_ranks import Ranks, checksum, checksum_of_generators
+from bayes_sbn.elbo_row_arguments import CALL, num_rows, of_rows, shapes_of, tensors
 from bayes_sbn.elbo_run import Run
 from bayes_sbn.estimators import Estimator, Exact
 from bayes_sbn.messenger_rows import RowsMessenger
-
-CALL = "DataParallel_ELBO"
 
 SAME_START = (
     "Seed every process alike before anything is made, torch.manual_seed(0), and give every rank "
@@ -126,7 +124,7 @@ class DataParallel_ELBO(TraceEstimator_ELBO):
         met: dict[str, Tensor] = {}
         found: dict[str, Tensor] = {}
         try:
-            shapes = _shapes(args, kwargs)
+            shapes = shapes_of(args, kwargs)
             self._prepare(model, guide, args, kwargs)
             loss, met, found = self._of_own_rows(model, guide, args, kwargs, gradients)
         except Exception as caught:
@@ -165,13 +163,13 @@ class DataParallel_ELBO(TraceEstimator_ELBO):
         self, model: Any, guide: Any, args: Any, kwargs: Any, gradients: bool
     ) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
         """This rank's part of the loss and of the gradients, and the parameters that were met."""
-        total = _num_rows(args, kwargs)
+        total = num_rows(args, kwargs)
         first, last = self.ranks.rows(total)
         share = (last - first) / total
         if first == last:  # no row is left: one runs along, and counts nothing
             first, last = min(first, total - 1), min(first, total - 1) + 1
         self._rows, self._total = (first, last), total
-        own_args, own_kwargs = _of_rows(args, first, last), _of_rows(kwargs, first, last)
+        own_args, own_kwargs = of_rows(args, first, last), of_rows(kwargs, first, last)
         self._other_plates = {}
         try:
             with poutine.trace(param_only=True) as capture:
@@ -244,7 +242,7 @@ class DataParallel_ELBO(TraceEstimator_ELBO):
             f'parameter "{name}"': [tuple(p.shape), str(p.dtype), checksum(p)]
             for name, p in met.items()
         }
-        for place, tensor in _tensors(args, kwargs):
+        for place, tensor in tensors(args, kwargs):
             values[place] = [tuple(tensor.shape), str(tensor.dtype), checksum(tensor)]
         for option in ("temperature", "weight_kl", "num_particles", "num_importance"):
             values[option] = getattr(self, option)
@@ -290,37 +288,3 @@ def _refuse_coupled_rows(*modules: Any) -> None:
                     "of which a rank has its own only. Use constant ones: BinaryMLP(..., "
                     'normalisation="frozen") and model.calibrate(guide, x) before the first step.'
                 )
-
-
-def _tensors(args: Any, kwargs: Any) -> Iterator[tuple[str, Tensor]]:
-    """The arguments that are tensors, and what to call them."""
-    for place, value in [*enumerate(args, 1), *sorted(kwargs.items())]:
-        if isinstance(value, Tensor):
-            yield f"argument {place}", value
-
-
-def _num_rows(args: Any, kwargs: Any) -> int:
-    """The rows of a batch, which all tensors have."""
-    counts = {place: len(t) if t.dim() else 0 for place, t in _tensors(args, kwargs)}
-    if len(set(counts.values())) != 1 or 0 in counts.values():
-        shown = ", ".join(f"{place}: {count}" for place, count in counts.items()) or "no tensors"
-        raise ValueError(
-            f"{CALL}: the arguments have these numbers of rows: {shown}; all tensors have the rows "
-            "of the batch as their first dim, at least one. Give other tensors to the model by a "
-            "closure or an attribute, not as an argument of the step."
-        )
-    return next(iter(counts.values()))
-
-
-def _of_rows(values: Any, first: int, last: int) -> Any:
-    """The same arguments with the rows of one rank."""
-    if isinstance(values, dict):
-        return {name: _of_rows(value, first, last) for name, value in values.items()}
-    if isinstance(values, tuple):
-        return tuple(_of_rows(value, first, last) for value in values)
-    return values[first:last] if isinstance(values, Tensor) else values
-
-
-def _shapes(args: Any, kwargs: Any) -> int:
-    described = [(place, tuple(t.shape), str(t.dtype)) for place, t in _tensors(args, kwargs)]
-    return zlib.crc32(repr(described).encode())
