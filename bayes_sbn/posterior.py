@@ -7,12 +7,8 @@ Beside them stands what is needed to use and to judge them: the step of the 16-b
 prior, the likelihood, the temperature of the fit.  Probabilities are kept as the sampler uses them,
 as multiples of :math:`2^{-32}`, so a posterior that was saved and loaded draws the same networks.
 
-Inputs of the first layer are rounded to integers from -32767 to 32767 times ``input_scale``, so
-that every pre-activation is an exact integer times a scale and no order of summation decides a bit.
-The grid belongs to the posterior and not to a batch; :meth:`Posterior.input_error` tells what the
-rounding costs (nothing for data on a dyadic grid, such as pixels divided by a power of two).  Real
-weights are rounded to a 16-bit grid of their layer for the same reason:
-:meth:`Posterior.weight_error`.
+Inputs and real weights are rounded to grids of 16 bits, which belong to the posterior and not to a
+batch: :mod:`bayes_sbn.posterior_rounding`.
 """
 
 from __future__ import annotations
@@ -37,13 +33,11 @@ from bayes_sbn.container import (
     json_copy,
     read_container,
     refuse,
-    typed,
     write_container,
 )
 from bayes_sbn.ensemble import Ensemble
 from bayes_sbn.ensemble_regression import RegressionEnsemble
 from bayes_sbn.kernels.reference.components import Mixture
-from bayes_sbn.kernels.reference.inputs import input_values, round_inputs
 from bayes_sbn.kernels.reference.network import Network
 from bayes_sbn.posterior_calibration import calibration_rows
 from bayes_sbn.posterior_chain import Layer, check_network
@@ -55,15 +49,14 @@ from bayes_sbn.posterior_components import (
     normalised,
 )
 from bayes_sbn.posterior_export import export, input_step
-from bayes_sbn.posterior_parts import components_from, least_version, parts_of
-from bayes_sbn.posterior_real_layer import RealPosteriorLayer
-from bayes_sbn.posterior_sizes import PosteriorSizes
+from bayes_sbn.posterior_parts import arguments_from, least_version, parts_of
+from bayes_sbn.posterior_rounding import PosteriorRounding
 
 _LARGEST_NUM_DRAWS = 1 << 32  # a draw is named by a 32-bit word of the counter
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
-class Posterior(PosteriorSizes):
+class Posterior(PosteriorRounding):
     """Laws of weights, layer by layer, and all else that a prediction needs; immutable.
 
     Args:
@@ -205,7 +198,7 @@ class Posterior(PosteriorSizes):
         """
         header, tensors = read_container(POSTERIOR, path)
         try:
-            posterior = _from_parts(header, tensors)
+            posterior = cls(**arguments_from(header, tensors))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             refuse(POSTERIOR, path, f"its content does not describe a posterior ({error})")
         if header.get("digest") != posterior.digest:
@@ -275,31 +268,6 @@ class Posterior(PosteriorSizes):
         """
         return replace(self, components=tuple(each.mode() for each in self.components))
 
-    def input_error(self, x: ArrayLike | torch.Tensor) -> float:
-        """The largest error that rounding these inputs to the 16-bit grid makes, in their units.
-
-        Args:
-            x: rows, shape (rows, inputs).
-        """
-        call = "Posterior.input_error()"
-        values = input_values(call, x, self.num_inputs)
-        steps = round_inputs(call, x, self.num_inputs, self.input_scale)
-        rounded = steps * self.input_scale
-        return float(np.abs(values - rounded).max(initial=0.0))
-
-    def weight_error(self) -> dict[str, float]:
-        """The largest error that rounding to the 16-bit grid makes in a real weight, by layer.
-
-        Half a step of a weight that is drawn, what is rounded off of a point; layers of ±1 weights,
-        which are exact, are left out.
-        """
-        errors: dict[str, float] = {}
-        for component in self.components:
-            for layer in component.layers:
-                if isinstance(layer, RealPosteriorLayer):
-                    errors[layer.name] = max(layer.weight_error, errors.get(layer.name, 0.0))
-        return errors
-
     # Its numbers.
 
     @cached_property
@@ -321,23 +289,9 @@ class Posterior(PosteriorSizes):
         return Mixture(networks, weights)
 
     def _parts(self) -> tuple[Json, dict[str, Array]]:
-        """The numbers as JSON and arrays; :func:`_from_parts` is the inverse."""
+        """The numbers as JSON and arrays; :func:`arguments_from` is the inverse."""
         header, tensors = parts_of(self.components)
         header["likelihood"] = self.likelihood
         header["input_scale"] = self.input_scale
         header["temperature"] = self.temperature
         return header, tensors
-
-
-def _from_parts(header: Json, tensors: Mapping[str, Array]) -> Posterior:
-    """A posterior from a file's header and tensors, neither of which is trusted."""
-    components = components_from(header, tensors)
-    temperature = header["temperature"]
-    return Posterior(
-        components=components,
-        input_scale=typed(header, "input_scale", float),
-        likelihood=typed(header, "likelihood", str),
-        temperature=None if temperature is None else typed(header, "temperature", float),
-        attrs=typed(header, "attrs", dict),
-        package_version=typed(header, "package_version", str),
-    )

@@ -9,6 +9,7 @@ layers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bayes_sbn.container import (
     COMPONENTS_VERSION,
@@ -60,6 +61,24 @@ def _layer_parts(layers: Sequence[Layer], prefix: str) -> tuple[list[Json], dict
     for index, layer in enumerate(layers):
         tensors.update({f"{prefix}{index}.{n}": v for n, v in layer.to_tensors().items()})
     return [layer.to_entry() for layer in layers], tensors
+
+
+def arguments_from(header: Mapping[str, object], tensors: Mapping[str, Array]) -> dict[str, Any]:
+    """The arguments of the posterior with a file's header and tensors, neither of which is trusted.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: they do not describe one.
+    """
+    components = components_from(header, tensors)
+    temperature = header["temperature"]
+    return {
+        "components": components,
+        "input_scale": typed(header, "input_scale", float),
+        "likelihood": typed(header, "likelihood", str),
+        "temperature": None if temperature is None else typed(header, "temperature", float),
+        "attrs": typed(header, "attrs", dict),
+        "package_version": typed(header, "package_version", str),
+    }
 
 
 def components_from(
