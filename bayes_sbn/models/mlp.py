@@ -26,9 +26,9 @@ from torch import Tensor
 from bayes_sbn.affines import PreActivation
 from bayes_sbn.distributions import AffineCategorical, NoisySign
 from bayes_sbn.models.binary_layer import BinaryLinear
+from bayes_sbn.models.mlp_arguments import check_normalisation, check_sizes, real_layers
 from bayes_sbn.models.normalisation import (
     EPS,
-    NORMALISATIONS,
     RECALIBRATED,
     NormalisedLinear,
     calibrate_layers,
@@ -91,36 +91,17 @@ class BinaryMLP(PyroModule):
         real_prior_scale: float | None = None,
         normalisation: str | None = None,
     ) -> None:
-        if normalisation is not None and normalisation not in NORMALISATIONS:
-            raise ValueError(
-                f"BinaryMLP(normalisation={normalisation!r}) is not known; it is one of "
-                f"{', '.join(map(repr, NORMALISATIONS))}, or None."
-            )
         if num_data is None:
             raise ValueError(
                 "BinaryMLP(num_data=...) is missing: the number of training rows, by which "
                 "mini-batches scale the likelihood against the KL. Write num_data=len(x)."
             )
-        if isinstance(hidden, int):
-            raise TypeError(
-                f"BinaryMLP(hidden={hidden}): hidden is a list of layer widths; write [{hidden}]."
-            )
-        sizes = [in_features, *hidden, num_classes]
-        for name, size in [("num_data", num_data), *((f"size {s}", s) for s in sizes)]:
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ValueError(
-                    f"BinaryMLP: {name} is {size!r}; sizes and counts are integers of at least 1, "
-                    "as in BinaryMLP(64, [256, 256], 10, num_data=len(x))."
-                )
+        check_sizes(in_features, hidden, num_classes, num_data)
         self._check_outputs(num_classes)
+        sizes = [in_features, *hidden, num_classes]
         names = [*(f"hidden.{k}" for k in range(len(hidden))), "output"]
-        with_real = _real_layers(real, names)
-        if normalisation not in (None, RECALIBRATED) and with_real - {"output"}:
-            raise ValueError(
-                f"BinaryMLP(normalisation={normalisation!r}, real={sorted(with_real)}): moments do "
-                "not go through hidden layers of real weights. Type "
-                'normalisation="recalibrated", which measures the statistics of the ±1 layers.'
-            )
+        with_real = real_layers(real, names)
+        check_normalisation(normalisation, with_real)
 
         def layer(name: str, inputs: int, units: int) -> BinaryLinear | RealLinear:
             if name in with_real:
@@ -309,28 +290,6 @@ class BinaryMLP(PyroModule):
     def _likelihood(self) -> dict[str, Any]:
         """What the architecture says of the law of a target."""
         return {"likelihood": "categorical"}
-
-
-def _real_layers(real: Collection[str], names: Sequence[str]) -> frozenset[str]:
-    """The layers named, of which there may not be all."""
-    advice = 'Write real=("first", "last").'
-    is_named = isinstance(real, Collection) and not isinstance(real, str)
-    if not (is_named and all(isinstance(name, str) for name in real)):
-        raise TypeError(f"BinaryMLP(real={real!r}): real is a collection of names. {advice}")
-    meant = {**{name: name for name in names}, "first": names[0], "last": names[-1]}
-    unknown = [name for name in real if name not in meant]
-    if unknown:
-        raise ValueError(
-            f"BinaryMLP(real={tuple(real)}): there is no layer {unknown[0]!r}; the layers are "
-            f"{', '.join(map(repr, names))}, also called 'first' and 'last' at the ends. {advice}"
-        )
-    found = frozenset(meant[name] for name in real)
-    if len(found) == len(names):
-        raise ValueError(
-            f"BinaryMLP(real={tuple(real)}): all {len(names)} layers would have real weights, and "
-            "no ±1 weights were left to infer. Leave a name out, or add a hidden layer."
-        )
-    return found
 
 
 def _grid_step(largest: float) -> float:
