@@ -14,9 +14,10 @@ from bayes_sbn.affines.function import (
 from bayes_sbn.affines.identity import Identity, identity
 from bayes_sbn.affines.normalisation import fold_normalisation
 from bayes_sbn.affines.operand import Operand
-from bayes_sbn.affines.pre_activation import PreActivation, Sum, Term, broadcasts_to
+from bayes_sbn.affines.pre_activation import PreActivation, Term, broadcasts_to
 from bayes_sbn.affines.redraw import asks_for_redraws, categorical_redraw, units_redraw
 from bayes_sbn.affines.relaxed_sign import RelaxedSign, relaxed_mean_and_slope
+from bayes_sbn.affines.sum import Sum
 
 __all__ = [
     "Affine",
