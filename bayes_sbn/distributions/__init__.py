@@ -1,10 +1,10 @@
 """Pyro distributions of ±1 variables, and likelihoods on a lazy affine."""
 
+from bayes_sbn.distributions.affine_likelihood import AffineLikelihood
 from bayes_sbn.distributions.flip_likelihood import FlipLikelihood
 from bayes_sbn.distributions.likelihoods import (
     AffineBernoulli,
     AffineCategorical,
-    AffineLikelihood,
     AffineNormal,
 )
 from bayes_sbn.distributions.noisy_sign import NoisySign

@@ -9,7 +9,7 @@ import torch
 
 import bayes_sbn as sbn
 from bayes_sbn.affines import UnitFunction
-from bayes_sbn.distributions.likelihoods import AffineLikelihood
+from bayes_sbn.distributions import AffineLikelihood
 from bayes_sbn.estimators import PathSampleAnalytic
 from tests import chance, problems
 from tests.estimators.conformance import PATHS, assert_nonzero, network, step, uniforms_of
