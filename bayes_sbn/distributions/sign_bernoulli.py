@@ -10,9 +10,8 @@ With natural parameter ``lam = logit(p) / 2`` and mean ``mu = 2p - 1 = tanh(lam)
 multilinear extension, ``(log P(+1) - log P(-1)) / 2 = lam``.
 
 A law given by ``logits`` is differentiated in ``lam``; one given by ``probs``, ``mean``,
-:meth:`SignBernoulli.from_natural` or :meth:`SignBernoulli.from_latent` in its mean.  Its values are
-computed from ``lam``, and its derivatives stated, so that neither cancels or is NaN where P is 0 or
-1:
+:meth:`SignBernoulli.from_natural` or :meth:`SignBernoulli.from_latent` in its mean
+(:mod:`bayes_sbn.distributions.sign_coordinates`), by
 
     d log P(x) / dmu = x / 2 P(x),     dKL/dmu = lam - lam0,
     dKL/dmu0 = -(q(+1) / p0(+1) - q(-1) / p0(-1)) / 2.
@@ -28,6 +27,7 @@ import torch
 from torch import Tensor
 
 from bayes_sbn.affines import broadcasts_to, relaxed_mean_and_slope
+from bayes_sbn.distributions.sign_coordinates import SignCoordinates, zero_with_slope
 from bayes_sbn.distributions.sign_divergence import (
     CERTAIN,
     expected_log_prob,
@@ -35,19 +35,17 @@ from bayes_sbn.distributions.sign_divergence import (
 )
 from bayes_sbn.distributions.sign_parameter import check_gradient, check_parameter
 from bayes_sbn.distributions.support import (
-    SignDistribution,
     enumerate_signs,
     signs,
     sum_rightmost,
 )
-from bayes_sbn.dual import NATURAL, mean_node, natural_of
+from bayes_sbn.dual import NATURAL, natural_of
 from bayes_sbn.noise import Logistic, Noise
-from bayes_sbn.signs import hard_with_path, tag_expectation
 
 _ONE_PARAMETER = "SignBernoulli takes exactly one of logits=, probs=, mean="
 
 
-class SignBernoulli(SignDistribution):
+class SignBernoulli(SignCoordinates):
     """Independent ±1 variables, ``P(x = +1) = sigmoid(logits) = probs = (1 + mean) / 2``.
 
     Args:
@@ -67,7 +65,6 @@ class SignBernoulli(SignDistribution):
     arg_constraints: ClassVar[dict[str, Any]] = {}  # __init__ checks the one parameter, by its name
     has_enumerate_support = True
     noise = Logistic()
-    _probs: Tensor | None = None  # a constant, where it was needed anyway
 
     def __init__(
         self,
@@ -150,15 +147,6 @@ class SignBernoulli(SignDistribution):
         super(SignBernoulli, new).__init__(latent.shape, torch.Size(), validate_args=False)
         return new
 
-    def _set(
-        self, natural: Tensor, node: Tensor, in_mean: bool, shape: torch.Size, event_dim: int
-    ) -> None:
-        self._natural = natural  # lam
-        self._node = node  # what gradients in the mean enter, if in_mean: the mean, or the leaf
-        self._in_mean = in_mean
-        self._full_shape = shape
-        self._event_dim = event_dim
-
     def _like(self, shape: torch.Size, event_dim: int) -> SignBernoulli:
         new = type(self).__new__(type(self))
         new._set(self._natural, self._node, self._in_mean, shape, event_dim)
@@ -197,79 +185,6 @@ class SignBernoulli(SignDistribution):
     def support(self) -> Any:
         """±1 in every place."""
         return dist.constraints.independent(signs, self.event_dim) if self.event_dim else signs
-
-    @property
-    def mean(self) -> Tensor:
-        """``2p - 1``."""
-        return self._mean_node().expand(self._full_shape)
-
-    @property
-    def variance(self) -> Tensor:
-        """``1 - mu^2``."""
-        return 1 - self.mean.square()
-
-    @property
-    def natural(self) -> Tensor:
-        """``lam = logit(p) / 2``."""
-        return self._natural.expand(self._full_shape)
-
-    @property
-    def parameter(self) -> Tensor:
-        """``lam`` before broadcasting: one entry per variable that is learned."""
-        return self._natural
-
-    @property
-    def leaf(self) -> Tensor | None:
-        """The trained leaf of a law made by ``from_natural`` or ``from_latent``, else None."""
-        if self._probs is None:
-            return None
-        # a parameter in the course of a Pyro run is a view, which knows what it is a view of
-        of: Any = getattr(self._node, "unconstrained", None)
-        leaf: Tensor | None = self._node if of is None else of()
-        return leaf
-
-    @property
-    def logits(self) -> Tensor:
-        """Log-odds of +1."""
-        return 2 * self.natural
-
-    @property
-    def probs(self) -> Tensor:
-        """``P(x = +1)``."""
-        value = torch.sigmoid(2 * self._lam()) if self._probs is None else self._probs
-        if self._slopes_in_mean():
-            value = value + zero_with_slope(self._mean_node(), torch.full_like(value, 0.5))
-        return value.expand(self._full_shape)
-
-    def _lam(self) -> Tensor:
-        """``lam`` before broadcasting, a constant if the law is differentiated in its mean."""
-        return self._natural.detach() if self._in_mean else self._natural
-
-    def _mean_node(self) -> Tensor:
-        """The mean before broadcasting, with its gradient."""
-        return self._node if self._probs is None else mean_node(self._node, self._probs)
-
-    def _constant_mean(self) -> Tensor:
-        """The mean before broadcasting, a constant if the law is differentiated in its mean."""
-        if self._probs is not None:
-            return self._probs.mul(2).sub_(1)
-        return self._node.detach() if self._in_mean else self._node
-
-    def _slopes_in_mean(self) -> bool:
-        """Whether values get their derivatives through the mean."""
-        return self._in_mean and self._node.requires_grad and torch.is_grad_enabled()
-
-    def remembered_by(self, value: Tensor) -> Tensor:
-        """The same draw, which remembers the mean, before broadcasting and with its gradient."""
-        return tag_expectation(value, self._mean_node)
-
-    def mean_path(self) -> Tensor:
-        """The mean, through which path estimators differentiate a draw."""
-        return self.mean
-
-    def with_path(self, hard: Tensor) -> Tensor:
-        """See :meth:`SignDistribution.with_path`; the value of the mean is not needed."""
-        return hard_with_path(hard, self._node.expand(self._full_shape))
 
     @property
     def argument(self) -> Tensor:
@@ -317,8 +232,3 @@ class SignBernoulli(SignDistribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All joint states of the event, (2^n, *batch, *event); n at most 16."""
         return enumerate_signs(self, self._natural, expand)
-
-
-def zero_with_slope(mean: Tensor, slope: Tensor) -> Tensor:
-    """Zero, with a given derivative in the mean."""
-    return (mean - mean.detach()) * slope.detach()

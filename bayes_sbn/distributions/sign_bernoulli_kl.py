@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.distributions import register_kl
 
-from bayes_sbn.distributions.sign_bernoulli import SignBernoulli, zero_with_slope
+from bayes_sbn.distributions.sign_bernoulli import SignBernoulli
+from bayes_sbn.distributions.sign_coordinates import zero_with_slope
 from bayes_sbn.distributions.sign_divergence import (
     CERTAIN,
     MODERATE,
