@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bayes_sbn.network_summary import LayerSummary, Summary
+from bayes_sbn.network_summary_result import LayerSummary, Summary
 from bayes_sbn.posterior import Posterior
 
 Float64 = npt.NDArray[np.float64]

@@ -10,8 +10,8 @@ from bayes_sbn.html_report.markup import Content, Markup, element, facts, pictur
 from bayes_sbn.html_report.material import Course, Material
 from bayes_sbn.html_report.page import Section
 from bayes_sbn.html_report.words import counted, duration, number, percent, short
-from bayes_sbn.network_summary import Summary
 from bayes_sbn.network_summary_posterior import summary_of_posterior
+from bayes_sbn.network_summary_result import Summary
 from bayes_sbn.plots.canvas import new_axes
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.training_result import EpochRecord, best_epoch
