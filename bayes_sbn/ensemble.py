@@ -22,13 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from bayes_sbn.ensemble_activations import Int8, run_activations
-from bayes_sbn.ensemble_blocks import (
-    Block,
-    Drawn,
-    checked_inputs,
-    repeated_rows,
-    run_blocks,
-)
+from bayes_sbn.ensemble_blocks import Block, Drawn, checked_inputs, repeated_rows, run_blocks
 from bayes_sbn.ensemble_labels import draw_labels
 from bayes_sbn.ensemble_networks import MAX_MEMORY, EnsembleNetworks
 from bayes_sbn.kernels.ensemble import class_probabilities

@@ -7,9 +7,8 @@ values are ±1, and by which rule a child differentiates its own conditional in 
   may follow;
 * *flip* (path sample-analytic): a child must answer with exact differences,
   ``[h(x_i = +1) - h(x_i = -1)] / 2`` in place of ``dh/dx_i``.  Only functions that know the rule
-  can do that; they differentiate ``tag.open``.  The visible tensor is closed: an operation that
-  does not know the rule (a reshape, a product) would silently turn flips into derivatives, so a
-  gradient that arrives through one raises, naming the site.
+  can do that; they differentiate ``tag.open``.  The visible tensor is closed
+  (:mod:`bayes_sbn.signs_closed`).
 
 A *relaxed* draw is a real number between -1 and 1 in place of a state, in the autograd graph.  Its
 :class:`RelaxedTag` lets what needs ±1 states refuse it by name.
@@ -30,6 +29,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from bayes_sbn.signs_closed import closed_moments, closed_sign
 
 
 @dataclass(frozen=True)
@@ -165,49 +166,6 @@ class MomentsTag:
     open: Tensor | None = None
 
 
-class _Closed(torch.autograd.Function):
-    """Identity whose backward refuses: gradients go through the ``open`` tensor of the tag."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, refusal: str) -> Tensor:
-        ctx.refusal = refusal
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None]:
-        del gradients
-        raise RuntimeError(ctx.refusal)
-
-
-def _flips_refusal(site: str) -> str:
-    return (
-        f'the draw of site "{site}" is differentiated by exact flips, but between the '
-        "draw and the next stochastic layer it went through an operation that does not know "
-        "them (a product, a reshape or pooling by torch, ...). Pass the draw to "
-        "bayes_sbn.affine(), affine_conv2d() or identity(), as it is, rearranged by "
-        "bayes_sbn.flatten(), reshape() or permute(), or pooled by bayes_sbn.max_pool2d() or "
-        "average_pool2d(); give any other function of it to bayes_sbn.exact_flips() or "
-        'FlipLikelihood(); or give this site infer={"estimator": "st"}, whose derivatives go '
-        "through any operation."
-    )
-
-
-def _moments_refusal(site: str, estimator: str) -> str:
-    return (
-        f'estimator "{estimator}" passes the moments of site "{site}" on, but between the site '
-        "and the next stochastic layer they went through an operation that would take the mean "
-        "for a state (a product, a pooling, ...). Pass the value unchanged to bayes_sbn.affine(), "
-        "rearrange it with bayes_sbn.flatten(), reshape() or permute(), or give this site "
-        'infer={"estimator": "st"}, whose draws go through any operation.'
-    )
-
-
-def closed_sign(value: Tensor, site: str) -> Tensor:
-    """The same values, through which no gradient goes: it raises, naming the site."""
-    visible: Tensor = _Closed.apply(value, _flips_refusal(site))  # type: ignore[no-untyped-call]
-    return visible
-
-
 def tag_sign(value: Tensor, site: str, flip: FlipRule | None) -> Tensor:
     """The same ±1 values, tagged for their children; closed if they are to be flipped."""
     if flip is not None and value.requires_grad:
@@ -265,8 +223,7 @@ def relaxed_tag(value: Tensor) -> RelaxedTag | None:
 def tag_moments(value: Tensor, site: str, estimator: str) -> Tensor:
     """The same means, tagged as the moments of a site; closed to what does not know moments."""
     if value.requires_grad:
-        refusal = _moments_refusal(site, estimator)
-        visible: Tensor = _Closed.apply(value, refusal)  # type: ignore[no-untyped-call]
+        visible = closed_moments(value, site, estimator)
         tag = MomentsTag(site, estimator, open=value)
     else:
         visible = value.view_as(value)

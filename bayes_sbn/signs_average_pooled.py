@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from bayes_sbn.signs import FlipRule, closed_sign, moments_tag, no_state, open_sign, sign_tag
+from bayes_sbn.signs import FlipRule, moments_tag, no_state, open_sign, sign_tag
+from bayes_sbn.signs_closed import closed_sign
 from bayes_sbn.signs_pooling_window import PoolingWindow
 
 
