@@ -105,6 +105,8 @@ def table(
 ) -> Markup:
     """A table that scrolls sideways by itself where the window is narrow.
 
+    One with a column of sentences puts these below their rows there.
+
     Args:
         head: titles of the columns.
         rows: cells.
@@ -133,7 +135,7 @@ def table(
     label = caption or ", ".join(re.sub("<[^>]*>", "", str(title)) for title in head)
     return element(
         "div",
-        element("table", *parts),
+        element("table", *parts, class_="sentences" if wrap else None),
         class_="scroll",
         tabindex="0",
         role="region",

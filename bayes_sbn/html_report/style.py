@@ -7,12 +7,12 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --ground: #ffffff; --panel: #f5f7fa; --ink: #1c2430; --quiet: #55606e; --line: #d5dbe3;
-  --link: #005a94; --bar: #0072b2; --true: #00785a; --wrong: #b34700;
+  --link: #005a94; --bar: #0072b2; --true: #00785a; --wrong: #b34700; --shade: #1c243040;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ground: #14181d; --panel: #1d232b; --ink: #e6eaef; --quiet: #a4afbc; --line: #39424e;
-    --link: #7cc0f0; --bar: #56b4e9; --true: #3fc79f; --wrong: #ff9a5c;
+    --link: #7cc0f0; --bar: #56b4e9; --true: #3fc79f; --wrong: #ff9a5c; --shade: #ffffff40;
   }
 }
 * { box-sizing: border-box; }
@@ -58,6 +58,16 @@ nav a:hover { text-decoration: underline; }
 .card .value { font-size: 1.6rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .card .interval { color: var(--quiet); font-size: .8125rem; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; margin: .75rem 0; }
+.scroll, figure.wide { /* a shade at an edge beyond which there is more */
+  background:
+    linear-gradient(to right, var(--under), transparent) left / 2.5rem 100% no-repeat local,
+    linear-gradient(to left, var(--under), transparent) right / 2.5rem 100% no-repeat local,
+    linear-gradient(to right, var(--shade), transparent) left / .75rem 100% no-repeat,
+    linear-gradient(to left, var(--shade), transparent) right / .75rem 100% no-repeat,
+    var(--under);
+}
+.scroll { --under: var(--ground); }
+figure.wide { --under: var(--panel); }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .35rem; }
 th, td {
@@ -80,7 +90,7 @@ th.long, td.long { white-space: normal; min-width: 17rem; }
 .facts dd { margin: 0; overflow-wrap: anywhere; }
 .figures {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr));
-  gap: 1rem;
+  gap: 1rem; align-items: start;
 }
 figure {
   margin: 0; padding: .75rem; border: 1px solid var(--line); border-radius: 8px;
@@ -131,20 +141,42 @@ footer { margin-top: 3rem; color: var(--quiet); font-size: .875rem; }
   figure.wide > img { max-width: none; width: 36rem; }
   .cards { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
   h1 { font-size: 1.4rem; }
+  /* A table whose last column is of sentences: these stand below their rows. */
+  table.sentences, .sentences thead, .sentences tbody { display: block; }
+  .sentences tr {
+    display: grid; grid-template-columns: minmax(0, 1fr) auto 8.6rem; gap: 0 .6rem;
+    padding: .35rem 0; border-bottom: 1px solid var(--line); font-size: .8125rem;
+  }
+  .sentences th, .sentences td { border: 0; padding: 0; }
+  .sentences thead .long { display: none; }
+  .sentences .long { grid-column: 1 / -1; min-width: 0; color: var(--quiet); }
 }
 @media print {
+  @page { margin: 15mm 14mm; }
   :root {
+    color-scheme: light;
     --ground: #fff; --panel: #fff; --ink: #000; --quiet: #444; --line: #bbb; --link: #000;
-    --bar: #0072b2; --true: #00785a; --wrong: #b34700;
+    --bar: #0072b2; --true: #00785a; --wrong: #b34700; --shade: transparent;
   }
   body { font-size: 10pt; }
   .page { max-width: none; padding: 0; }
   nav { display: none; }
-  h2, h3 { break-after: avoid; }
-  tr, .card { break-inside: avoid; }
+  h2 { margin-top: 1.5rem; }
+  h2, h3, h3 + .note, caption { break-after: avoid; }
+  p, thead, tr, .card, .scroll, pre, .facts div, ul.flags li { break-inside: avoid; }
+  p:has(+ figure), p:has(+ .scroll), p:has(+ .figures) { break-after: avoid; }
+  .cards { grid-template-columns: repeat(auto-fit, minmax(6rem, 1fr)); gap: .4rem; }
+  .card { padding: .4rem .5rem; }
+  .card .value { font-size: 13pt; }
+  .card .name, .card .interval { font-size: 7.5pt; }
+  .figures, .cases { grid-template-columns: 1fr 1fr; }
+  .figures > figure:only-child { grid-column: 1 / -1; }
+  figure > img { max-height: 7cm; width: auto; }
   .scroll { overflow: visible; }
-  table { font-size: 8pt; }
+  table, pre { font-size: 8pt; }
   th, td { white-space: normal; padding: .2rem .4rem; }
+  .case { font-size: 8pt; padding: .5rem; }
+  .case img { width: 48px; }
   .probs .fill, .probs .track, .probs .range {
     -webkit-print-color-adjust: exact; print-color-adjust: exact;
   }

@@ -31,7 +31,9 @@ MEASURE = """
 <script>
   const wide = document.documentElement.scrollWidth, window_ = document.documentElement.clientWidth;
   const broken = [...document.images].filter(i => !i.complete || !i.naturalWidth).length;
-  document.title = JSON.stringify({wide, window: window_, broken});
+  const cut = [...document.querySelectorAll('.long')].filter(
+    c => c.getBoundingClientRect().right > window_).length;
+  document.title = JSON.stringify({wide, window: window_, broken, cut});
 </script>
 """
 """Put into a copy of the page, whose policy is taken out, to read off what it came to."""
@@ -64,15 +66,16 @@ def test_nothing_is_wider_than_the_window(case, tmp_path):
             (tmp_path / "m.html").as_uri(),
         )
         title = re.search(r"<title>(.*?)</title>", dom)[1]
-        assert title == f'{{"wide":{width},"window":{width},"broken":0}}'
+        assert title == f'{{"wide":{width},"window":{width},"broken":0,"cut":0}}'
 
 
 def test_what_is_wider_is_noticed(tmp_path):
-    page = f'<p style="width:3000px">x</p><img src="nowhere.png">{MEASURE}'
+    wide = '<p style="width:3000px">x</p><p style="width:600px" class="long">y</p>'
+    page = f'{wide}<img src="nowhere.png">{MEASURE}'
     (tmp_path / "m.html").write_text(f"<!DOCTYPE html><body>{page}</body>")
     dom = chromium(tmp_path, "--window-size=500,900", "--dump-dom", (tmp_path / "m.html").as_uri())
     title = re.search(r"<title>(.*?)</title>", dom)[1]
-    assert '"broken":1' in title
+    assert '"broken":1,"cut":1' in title
     assert int(re.search(r'"wide":(\d+)', title)[1]) > 3000
 
 
@@ -81,6 +84,26 @@ def test_the_policy_lets_no_script_run(tmp_path):
     (tmp_path / "m.html").write_text(text.replace("</body>", MEASURE + "</body>"), "utf-8")
     dom = chromium(tmp_path, "--dump-dom", (tmp_path / "m.html").as_uri())
     assert re.search(r"<title>(.*?)</title>", dom)[1] == "as it was"
+
+
+@pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="there is no pdftoppm here")
+def test_paper_is_white_where_the_screen_is_dark(tmp_path):
+    made(tmp_path / "r.html")
+    chromium(
+        tmp_path,
+        "--blink-settings=preferredColorScheme=0",
+        "--no-pdf-header-footer",
+        f"--print-to-pdf={tmp_path / 'r.pdf'}",
+        (tmp_path / "r.html").as_uri(),
+    )
+    command = ["pdftoppm", "-r", "40", "-png", tmp_path / "r.pdf", tmp_path / "sheet"]
+    subprocess.run(command, check=True, timeout=60)
+    sheets = sorted(tmp_path.glob("sheet*.png"))
+    assert len(sheets) > 1
+    for sheet in sheets:
+        shades = imread(sheet)[..., :3].mean(axis=-1)
+        assert shades.mean() > 0.8
+        assert shades[:5].min() == shades[:, :5].min() == 1  # a margin with nothing in it
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
