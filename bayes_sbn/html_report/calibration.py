@@ -1,17 +1,19 @@
-"""Figures of class probabilities: calibration, and whether there are enough draws."""
+"""Figures of class probabilities: calibration, draws, and the plane of two inputs."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bayes_sbn import metrics, plots
-from bayes_sbn.html_report.markup import Content, element, name_of, picture, table, text_of
+from bayes_sbn.html_report.markup import Content, element, is_drawable, name_of, picture, text_of
 from bayes_sbn.html_report.material import Material
 from bayes_sbn.html_report.page import Section
 from bayes_sbn.html_report.words import number
-from bayes_sbn.metrics.unusual import ScoreName
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def calibration(material: Material) -> Section:
@@ -62,65 +64,6 @@ def enough_draws(material: Material) -> Section | None:
     return Section("draws", "Are there enough draws?", content, numbers)
 
 
-def elsewhere(material: Material) -> Section | None:
-    """Whether the uncertainty tells rows from elsewhere, where such rows were given."""
-    if material.ood is None:
-        return None
-    inside, outside = material.classes, material.predict(material.ood)
-    names: list[ScoreName] = ["max_prob", "entropy", "variation_ratio"]
-    if material.draws > 1:
-        names.insert(2, "epistemic")
-    found = [metrics.ood(inside, outside, score=name) for name in names]
-    rows = [
-        (_SCORES[d.score], number(d.auroc), number(d.aupr_in), number(d.aupr_out), number(d.fpr95))
-        for d in found
-    ]
-    best = max(found, key=lambda d: d.auroc)
-    text = (
-        f"Of a row of the test set and a row from elsewhere, {_SCORES[best.score]} is the larger "
-        f"for the one from elsewhere with probability {number(best.auroc)} (0.5 is guessing, 1 "
-        "perfect)."
-    )
-    head = ("score", "AUROC", "AUPR in", "AUPR out", "FPR95")
-    kinds = ["entropy", "epistemic"] if material.draws > 1 else ["entropy"]
-    figures = [
-        picture(
-            plots.ood_histogram(inside, outside, score=kind).figure,
-            f"Histograms of the {kind} of rows of the test set and of rows from elsewhere.",
-            f"The {'entropy' if kind == 'entropy' else 'epistemic part of the entropy'} of a "
-            "prediction, in distribution and out of it; each histogram sums to 1.",
-        )
-        for kind in kinds
-    ]
-    note = (
-        "FPR95: share of the rows from elsewhere that are let in where 95 % of the test rows are."
-    )
-    content = [
-        element("p", text),
-        table(head, rows),
-        element("p", note, class_="note"),
-        element("div", *figures, class_="figures"),
-    ]
-    numbers: dict[str, Any] = {
-        d.score: {
-            "auroc": d.auroc,
-            "aupr_in": d.aupr_in,
-            "aupr_out": d.aupr_out,
-            "fpr95": d.fpr95,
-        }
-        for d in found
-    }
-    return Section("elsewhere", "Rows from elsewhere", content, numbers)
-
-
-_SCORES = {
-    "max_prob": "1 − confidence",
-    "entropy": "the entropy",
-    "epistemic": "the epistemic part",
-    "variation_ratio": "the variation ratio",
-}
-
-
 def surface(material: Material) -> Section | None:
     """The plane of the inputs, where there are two of them."""
     if material.x.shape[1] != 2:
@@ -135,6 +78,7 @@ def surface(material: Material) -> Section | None:
         limits=_limits(material),
     )
     first, second = material.feature_names
+    _name_axes(axes, material)
     what = "epistemic part of the entropy" if score == "epistemic" else "entropy"
     caption = text_of(
         "Across: ",
@@ -157,6 +101,21 @@ def surface(material: Material) -> Section | None:
         ]
         content.append(element("p", *named, ".", class_="note"))
     return Section("surface", "The plane of the inputs", content)
+
+
+def _name_axes(axes: Axes, material: Material) -> None:
+    """The names of inputs and classes at the picture itself, where its font has them."""
+    first, second = material.feature_names
+    if material.has_feature_names and is_drawable(first) and is_drawable(second):
+        axes.set_xlabel(first, parse_math=False)
+        axes.set_ylabel(second, parse_math=False)
+    legend = axes.get_legend()
+    if legend is None or not material.has_class_names:
+        return
+    for text, label in zip(legend.get_texts(), np.unique(material.y), strict=True):
+        if is_drawable(material.class_names[label]):
+            text.set_text(material.class_names[label])
+            text.set_parse_math(False)
 
 
 def _limits(material: Material) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -34,7 +34,17 @@ def diagnostics(material: Material) -> Section | None:
         progress=material.progress,
     )
     found = diagnose(exported)
-    content: list[Content] = []
+    content: list[Content] = [
+        element(
+            "p",
+            "These checks ask whether the posterior is the one that model and data ask for, and "
+            "whether data drawn from it look like those that were fitted. A flag takes nothing "
+            "from the scores of the test rows above, which need neither. It says which further use "
+            "is not supported: where k-hat is above its limit the draws cannot stand for the exact "
+            "posterior, so that leave-one-out scores, evidences and statements on single weights "
+            "that need it cannot be had from them.",
+        )
+    ]
     if found.flags:
         content.append(element("p", "What should not be relied upon:"))
         flags = join(element("li", flag) for flag in found.flags)

@@ -95,6 +95,20 @@ def name_of(text: str) -> Markup:
     return element("bdi", text)
 
 
+def is_drawable(name: str) -> bool:
+    """Whether a name can stand in a picture: short, and of letters that every font has.
+
+    Example:
+        >>> is_drawable("petal length (cm)"), is_drawable("длина"), is_drawable("x" * 50)
+        (True, False, False)
+    """
+    return name.isascii() and name.isprintable() and len(name) <= LONGEST_DRAWN
+
+
+LONGEST_DRAWN = 24
+"""Characters of a name in a picture."""
+
+
 def table(
     head: Sequence[Content],
     rows: Iterable[Sequence[Content]],

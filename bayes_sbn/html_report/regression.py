@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from bayes_sbn import metrics, plots
-from bayes_sbn.html_report.markup import Content, element, name_of, picture, table, text_of
+from bayes_sbn.html_report.markup import (
+    Content,
+    element,
+    is_drawable,
+    name_of,
+    picture,
+    table,
+    text_of,
+)
 from bayes_sbn.html_report.material import Material
 from bayes_sbn.html_report.page import Section
 from bayes_sbn.html_report.scores import interval_note, score_table
@@ -102,9 +110,13 @@ def band(material: Material) -> Section | None:
     axes = plots.regression_band(
         material.reals.take(order), material.shown_x[order, 0], material.y[order]
     )
+    name = material.feature_names[0]
+    if material.has_feature_names and is_drawable(name):
+        axes.set_xlabel(name, parse_math=False)
+    axes.set_ylabel("target")
     caption = text_of(
         "Across: ",
-        name_of(material.feature_names[0]),
+        name_of(name),
         ". The inner band is the noise of the target, the outer one has the disagreement of the "
         "networks as well; dots are test rows.",
     )

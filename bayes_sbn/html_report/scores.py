@@ -32,17 +32,25 @@ def class_scores(material: Material) -> tuple[Section, list[tuple[str, str, str]
         level=material.level,
         seed=material.seed,
     )
-    confidence = float(pred.mean.max(axis=-1).mean())
     accuracy = found["accuracy"].value
     single = float((pred.probs_per_draw.argmax(-1) == y).mean())
+    # Were each row right with the probability it claims, the share right had this spread.
+    claimed = pred.mean.max(axis=-1)
+    confidence = float(claimed.mean())
+    spread = float(np.sqrt((claimed * (1 - claimed)).sum())) / len(claimed)
     words = [
         f"Of {counted(len(y), 'test row')} {percent(accuracy)} are predicted right by the mean of "
         f"{counted(material.draws, 'network')}; a single network gets {percent(single)} right on "
         "average.",
-        _confidence_words(material, confidence, accuracy),
+        _confidence_words(confidence - accuracy, confidence, spread),
         _uncertainty_words(material),
     ]
-    numbers = {**found.to_dict(), "mean_confidence": confidence, "single_draw_accuracy": single}
+    numbers = {
+        **found.to_dict(),
+        "mean_confidence": confidence,
+        "chance_spread": spread,
+        "single_draw_accuracy": single,
+    }
     content: list[Content] = [element("p", each) for each in words]
     content += [score_table(found.rows[:_USUAL], material), interval_note(material)]
     if len(found.rows) > _USUAL:
@@ -63,12 +71,8 @@ _USUAL = 6
 """Rows of a report of class probabilities without detail."""
 
 
-def _confidence_words(material: Material, confidence: float, accuracy: float) -> str:
+def _confidence_words(gap: float, confidence: float, spread: float) -> str:
     """The mean confidence beside the accuracy, and whether chance alone could part them so."""
-    probs = material.classes.mean.max(axis=-1)
-    # Were each row right with the probability it claims, the number right had this spread.
-    spread = float(np.sqrt((probs * (1 - probs)).sum())) / len(probs)
-    gap = confidence - accuracy
     start = f"The mean confidence is {percent(confidence)}, "
     if abs(gap) < 0.0005:
         return start + "as high as the accuracy."

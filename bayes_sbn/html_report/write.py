@@ -15,12 +15,15 @@ import numpy.typing as npt
 
 from bayes_sbn.html_report.abstention import abstention
 from bayes_sbn.html_report.arguments import CALL, moment
-from bayes_sbn.html_report.calibration import calibration, elsewhere, enough_draws, surface
+from bayes_sbn.html_report.calibration import calibration, enough_draws, surface
 from bayes_sbn.html_report.call import call_of
 from bayes_sbn.html_report.cases import class_cases, real_cases
+from bayes_sbn.html_report.cautions import caution_list, cautions
 from bayes_sbn.html_report.data import data
 from bayes_sbn.html_report.diagnostics import diagnostics
-from bayes_sbn.html_report.material import Material, gather
+from bayes_sbn.html_report.elsewhere import elsewhere
+from bayes_sbn.html_report.gather import gather
+from bayes_sbn.html_report.material import Material
 from bayes_sbn.html_report.network import network, signs, training
 from bayes_sbn.html_report.origin import origin
 from bayes_sbn.html_report.page import Section, page
@@ -50,6 +53,7 @@ _OF_CLASSES: Sequence[Part] = (
 )
 _OF_REALS: Sequence[Part] = (
     real_calibration,
+    elsewhere,
     band,
     real_cases,
     data,
@@ -69,11 +73,13 @@ class HTMLReport:
         path: the file.
         title: of the page.
         numbers: what each section states, by its name, as plain values.
+        cautions: what to know before the report is relied upon, as its top says it.
     """
 
     path: Path
     title: str
     numbers: Mapping[str, Mapping[str, Any]]
+    cautions: tuple[str, ...] = ()
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -81,9 +87,14 @@ class HTMLReport:
         return tuple(self.numbers)
 
     def to_dict(self) -> dict[str, Any]:
-        """Title, path and the numbers of each section, as JSON holds them."""
+        """Title, path, cautions and the numbers of each section, as JSON holds them."""
         result: dict[str, Any] = plain(
-            {"title": self.title, "path": str(self.path), "sections": dict(self.numbers)}
+            {
+                "title": self.title,
+                "path": str(self.path),
+                "cautions": self.cautions,
+                "sections": dict(self.numbers),
+            }
         )
         return result
 
@@ -233,9 +244,11 @@ def report(
         f"{counted(len(material.y), 'test row')}, {counted(material.x.shape[1], 'input')}, {kind}, "
         f"{counted(material.draws, 'binary network', 'binary networks')}. {stated}."
     )
-    text = page(name, lead, [top_of(top, material)], sections)
+    warned = cautions(sections)
+    text = page(name, lead, [top_of(top, material), *caution_list(warned, sections)], sections)
     write_whole(target, text.encode("utf-8"))
-    return HTMLReport(target, name, {s.name: dict(s.numbers) for s in sections})
+    numbers = {section.name: dict(section.numbers) for section in sections}
+    return HTMLReport(target, name, numbers, tuple(each.text for each in warned))
 
 
 class _Watch:

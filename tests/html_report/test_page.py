@@ -10,6 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from bayes_sbn import report
+from bayes_sbn.html_report import calibration
 from bayes_sbn.html_report.page import POLICY
 from tests.html_report.parsed import Page
 from tests.html_report.posteriors import labels, of_classes, of_reals, record, rows
@@ -82,7 +83,9 @@ def test_page_is_well_formed_and_whole_by_itself(file):
     assert len(ids) == len(set(ids))
     assert tuple(i for i in ids if i) == file.sections
     anchors = page.attributes("href")
-    assert [a[1:] for a in anchors if a.startswith("#")] == list(file.sections)
+    contents = [a[1:] for a in anchors if a.startswith("#")][: len(file.sections)]
+    assert contents == list(file.sections)
+    assert {a[1:] for a in anchors if a.startswith("#")} == set(file.sections)
     assert not [a for a in anchors if not a.startswith("#")]
     for source in page.attributes("src"):
         head, data = source.split(",", 1)
@@ -170,3 +173,19 @@ def test_pictures_of_inputs_show_the_inputs(tmp_path):
         np.testing.assert_allclose(
             pixels, scaled, atol=2 / 255
         )  # rounded twice, to 256 levels each
+
+
+def test_names_that_every_font_has_are_drawn(tmp_path, monkeypatch):
+    drawn, whole = [], calibration.picture
+
+    def watched(figure, *words, **look):
+        drawn.append(figure)
+        return whole(figure, *words, **look)
+
+    monkeypatch.setattr(calibration, "picture", watched)
+    names = {"class_names": ["$up$", "\u043d\u0438\u0437"], "feature_names": ["east_$1$", "north"]}
+    made(tmp_path / "r.html", of_classes(2, 2), **names)
+    axes = drawn[-1].axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("east_$1$", "north")
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["$up$", "class 1"]
+    assert not axes.xaxis.label.get_parse_math()
