@@ -1,8 +1,9 @@
 r"""An interval of any metric, by resampling the rows.
 
-It is the percentile interval or the basic interval of :mod:`bayes_sbn.metrics.resampling`.  The
-basic one is for metrics that chance moves upwards, such as binned calibration errors, of which
-every resample adds the bias again.
+It is the percentile interval, or for metrics that chance moves upwards, such as calibration errors,
+the interval of bounded bias: both are defined in :mod:`bayes_sbn.metrics.resampling`.  Unless a
+method is named, it contains the value of the rows as they are: an end that resampling moved beyond
+the value is put there.  The rows of a report have the same intervals, by the same function.
 
 The intervals say how far a number would move with another test set of the same size.  Neither the
 chance in which the training set came, nor the Monte-Carlo error of finitely many draws is in them.
@@ -11,6 +12,7 @@ They are approximate, and too narrow for few rows.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -18,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import UndefinedMetricWarning, check_level, to_numpy
-from bayes_sbn.metrics.properties import Metric, name_of, properties_of
+from bayes_sbn.metrics.chance_alone import num_redraws, values_by_chance
+from bayes_sbn.metrics.properties import Metric, MetricProperties, name_of, properties_of
 from bayes_sbn.metrics.resampling import (
     Method,
     ends_of,
@@ -38,7 +41,7 @@ class MetricInterval:
         low: lower end.
         high: upper end.
         level: level of the interval.
-        method: "percentile" or "basic".
+        method: "percentile", "basic" or "bounded bias".
         bootstrap: resamples behind it.
         undefined: resamples on which the metric was NaN; they were left out.
         seed: seed of the resampling.
@@ -79,9 +82,9 @@ def bootstrap_interval(
         bootstrap: resamples of the rows.
         level: level of the interval, between 0 and 1.
         seed: seed of the resampling; the same seed gives the same interval.
-        method: "percentile" or "basic".  If None, basic for the metrics of this package that chance
-            moves upwards (calibration errors), cut at 0 and widened to contain the value; else
-            percentile.
+        method: "percentile" or "basic", as textbooks have them.  If None, "bounded bias" for the
+            metrics of this package that chance moves upwards (calibration errors), else
+            "percentile", widened to contain the value where it does not.
         axis: the axis of the rows, where ``pred`` is an array.
 
     Returns:
@@ -97,14 +100,20 @@ def bootstrap_interval(
     call = "bootstrap_interval()"
     rank_of_ends(call, bootstrap, check_level(call, level))
     known = properties_of(metric)
-    chosen = method_of(call, method, known is not None and known.biased_upwards)
+    chosen = method_of(call, method, metric)
     value = value_of(call, metric, pred, y)
     labels = to_numpy(y)
     resampled = values_on_resamples(call, metric, pred, labels, bootstrap, seed, axis)
-    low, high, undefined = ends_of(call, value, resampled, level, chosen)
-    if method is None and chosen == "basic" and known is not None:
-        low = min(max(low, known.minimum), value)
-        high = max(high, value)
+    if method is not None:
+        low, high, undefined = ends_of(call, value, resampled, level, chosen)
+    else:
+        by_chance = None
+        if known is not None and known.chance is not None:
+            redraws = num_redraws(bootstrap, level)
+            by_chance = values_by_chance(known.chance, metric, pred, labels, redraws, seed)
+        low, high, undefined = usual_ends(
+            call, value, resampled, level, properties=known, chance=by_chance
+        )
     return MetricInterval(value, low, high, float(level), chosen, bootstrap, undefined, seed)
 
 
@@ -132,10 +141,38 @@ def values_on_resamples(
     return values
 
 
-def method_of(call: str, method: object, biased_upwards: bool) -> Method:
+def usual_ends(
+    call: str,
+    value: float,
+    resampled: npt.NDArray[np.float64],
+    level: float,
+    *,
+    properties: MetricProperties | None,
+    chance: npt.NDArray[np.float64] | None,
+) -> tuple[float, float, int]:
+    """Both ends and how many resamples were NaN, of the interval that suits a metric.
+
+    Args:
+        call: the call to name in the warning that there is no interval.
+        value: the metric of the rows as they are.
+        resampled: the metric on each resample.
+        level: level of the interval.
+        properties: of the metric; None of a function of which nothing is known.
+        chance: what chance alone makes of it, where chance moves it upwards.
+    """
+    method: Method = "percentile" if chance is None else "bounded bias"
+    minimum = -math.inf if properties is None else properties.minimum
+    low, high, undefined = ends_of(
+        call, value, resampled, level, method, stacklevel=4, chance=chance, minimum=minimum
+    )
+    return min(low, value), max(high, value), undefined
+
+
+def method_of(call: str, method: object, metric: Metric) -> Method:
     """The method asked for, or the one that suits the metric."""
     if method is None:
-        return "basic" if biased_upwards else "percentile"
+        known = properties_of(metric)
+        return "percentile" if known is None or known.chance is None else "bounded bias"
     if method == "percentile":
         return "percentile"
     if method == "basic":

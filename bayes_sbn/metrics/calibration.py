@@ -56,6 +56,7 @@ from bayes_sbn.metrics.calibration_bins import (
     check_bins,
     sums_in_bins,
 )
+from bayes_sbn.metrics.chance_alone import of_labels
 from bayes_sbn.metrics.events import Kind, check_kind, events
 from bayes_sbn.metrics.properties import metric_properties
 from bayes_sbn.metrics.scores import correctness
@@ -101,7 +102,7 @@ def reliability_curve(pred: Predicted, y: npt.ArrayLike, *, num_bins: int = 15) 
         )
 
 
-@metric_properties(better="less", minimum=0, biased_upwards=True)
+@metric_properties(better="less", minimum=0, chance=of_labels)
 def ece(
     pred: Predicted,
     y: npt.ArrayLike,
@@ -124,7 +125,7 @@ def ece(
     return float(np.mean(ece_of_sums(gap, count)))
 
 
-@metric_properties(better="less", minimum=0, biased_upwards=True)
+@metric_properties(better="less", minimum=0, chance=of_labels)
 def mce(
     pred: Predicted,
     y: npt.ArrayLike,
@@ -147,7 +148,7 @@ def mce(
     return float(np.max(mce_of_sums(gap, count)))
 
 
-@metric_properties(better="less", minimum=0, biased_upwards=True)
+@metric_properties(better="less", minimum=0, chance=of_labels)
 def rmsce(
     pred: Predicted,
     y: npt.ArrayLike,
@@ -170,10 +171,7 @@ def rmsce(
     return float(np.sqrt(np.mean(msce_of_sums(gap, count))))
 
 
-# It is not biased upwards, but its resamples are: their squares have the chance of the sample and
-# that of resampling, and only the second is subtracted.  A basic interval would subtract the first
-# from the value once more; a percentile interval errs to the safe side.
-@metric_properties(better="less", minimum=0)
+@metric_properties(better="less", minimum=0, chance=of_labels)
 def debiased_rmsce(
     pred: Predicted,
     y: npt.ArrayLike,

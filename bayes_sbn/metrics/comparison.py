@@ -1,7 +1,8 @@
 """The difference of a metric between two predictions of the same rows, by resampling the rows.
 
 Both are compared on the same resamples of the same rows, so that what makes a row hard for both
-cancels in the difference.  The interval is one of :mod:`bayes_sbn.metrics.resampling`.
+cancels in the difference.  The interval is one of :mod:`bayes_sbn.metrics.resampling`, and contains
+the difference unless a method is named.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Comparison:
         share_a_better: share of resamples on which the first is better, a tie counting half.
         better: whether "less" or "greater" is better.
         level: level of the interval.
-        method: "percentile" or "basic".
+        method: "percentile", "basic" or "bounded bias".
         bootstrap: resamples behind it.
         undefined: resamples on which there was no difference; they were left out.
         seed: seed of the resampling.
@@ -97,9 +98,8 @@ def compare(
     """
     call = "compare()"
     rank_of_ends(call, bootstrap, check_level(call, level))
-    known = properties_of(metric)
     direction = direction_of(call, metric, better)
-    chosen = method_of(call, method, known is not None and known.biased_upwards)
+    chosen = method_of(call, method, metric)
     values = [value_of(call, metric, pred, y) for pred in (pred_a, pred_b)]
     labels = to_numpy(y)
     a, b = (
@@ -107,7 +107,15 @@ def compare(
         for pred in (pred_a, pred_b)
     )
     return comparison_of(
-        call, values, a, b, better=direction, level=level, method=chosen, seed=seed
+        call,
+        values,
+        a,
+        b,
+        better=direction,
+        level=level,
+        method=chosen,
+        widened=method is None,
+        seed=seed,
     )
 
 
@@ -137,6 +145,7 @@ def comparison_of(
     better: Better,
     level: float,
     method: Method,
+    widened: bool,
     seed: int,
 ) -> Comparison:
     """The comparison that follows from what both came to on the same resamples.
@@ -148,13 +157,16 @@ def comparison_of(
         b: of the second on the same resamples.
         better: whether "less" or "greater" is better.
         level: level of the interval.
-        method: "percentile" or "basic".
+        method: "percentile", "basic" or "bounded bias".
+        widened: whether an end beyond the difference is put there.
         seed: seed of the resampling.
     """
     difference = values[0] - values[1]
     with np.errstate(invalid="ignore"):  # of two infinite losses there is no difference
         differences = a - b
     low, high, undefined = ends_of(call, difference, differences, level, method, stacklevel=4)
+    if widened:
+        low, high = min(low, difference), max(high, difference)
     wins = a < b if better == "less" else a > b
     comparable = ~(np.isnan(a) | np.isnan(b))
     share = np.nan

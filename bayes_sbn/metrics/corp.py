@@ -47,8 +47,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import Predicted, probabilities_and_labels
+from bayes_sbn.metrics.chance_alone import of_labels, with_options_of
 from bayes_sbn.metrics.events import check_kind, events
-from bayes_sbn.metrics.properties import metric_properties
+from bayes_sbn.metrics.properties import Metric, OneByChance, metric_properties
 from bayes_sbn.metrics.scores import negative_log_probability
 
 Array = npt.NDArray[np.float64]
@@ -116,7 +117,7 @@ def corp(
     return _corp("corp()", pred, y, score, kind)
 
 
-@metric_properties(better="less", minimum=0, biased_upwards=True)
+@metric_properties(better="less", minimum=0, chance=of_labels)
 def corp_miscalibration(
     pred: Predicted, y: npt.ArrayLike, *, score: Score = "brier", kind: CorpKind = "classwise"
 ) -> float:
@@ -131,7 +132,12 @@ def corp_miscalibration(
     return _corp("corp_miscalibration()", pred, y, score, kind).miscalibration
 
 
-@metric_properties(better="greater", minimum=0, biased_upwards=True)
+def _chance_of_discrimination(metric: Metric, pred: Predicted, y: npt.ArrayLike) -> OneByChance:
+    # The score is unbiased, and UNC nearly: what chance adds to DSC is what it adds to MCB.
+    return of_labels(with_options_of(metric, corp_miscalibration), pred, y)
+
+
+@metric_properties(better="greater", minimum=0, chance=_chance_of_discrimination)
 def corp_discrimination(
     pred: Predicted, y: npt.ArrayLike, *, score: Score = "brier", kind: CorpKind = "classwise"
 ) -> float:

@@ -3,7 +3,8 @@ r"""Intervals of detection metrics, and the difference of two scores, by resampl
 The rows from inside and those from outside are two samples, and are resampled apart, each with
 replacement and as many as there are.  Two scores, or the scores of two models, are compared on the
 same resamples of the same rows, so that what makes a row hard for both cancels in the difference.
-The interval is the percentile interval of :mod:`bayes_sbn.metrics.resampling`.
+The interval is the percentile interval of :mod:`bayes_sbn.metrics.resampling`, widened to contain
+the value.
 
 What the intervals say is how far a number would move with other rows from the same two sources.
 How it would change with rows from another source is not in them, and often is the larger question.
@@ -21,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import check_level
-from bayes_sbn.metrics.bootstrap import MetricInterval
+from bayes_sbn.metrics.bootstrap import MetricInterval, usual_ends
 from bayes_sbn.metrics.comparison import Better, Comparison, comparison_of, direction_of
-from bayes_sbn.metrics.resampling import ends_of, rank_of_ends
+from bayes_sbn.metrics.properties import properties_of
+from bayes_sbn.metrics.resampling import rank_of_ends
 from bayes_sbn.metrics.unusual import check_scores
 
 Array = npt.NDArray[np.float64]
@@ -66,7 +68,9 @@ def detection_interval(
     resampled = np.array(
         [metric(inside[a], outside[b]) for a, b in _rows(inside, outside, bootstrap, seed)]
     )
-    low, high, undefined = ends_of(call, value, resampled, level, "percentile")
+    low, high, undefined = usual_ends(
+        call, value, resampled, level, properties=properties_of(metric), chance=None
+    )
     return MetricInterval(value, low, high, float(level), "percentile", bootstrap, undefined, seed)
 
 
@@ -115,7 +119,15 @@ def compare_detection(
         ]
     ).T
     return comparison_of(
-        call, values, a, b, better=direction, level=level, method="percentile", seed=seed
+        call,
+        values,
+        a,
+        b,
+        better=direction,
+        level=level,
+        method="percentile",
+        widened=True,
+        seed=seed,
     )
 
 

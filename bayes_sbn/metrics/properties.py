@@ -27,6 +27,12 @@ Metric = Callable[[Any, Any], float]
 RowLosses = Callable[..., npt.NDArray[np.float64]]
 """The numbers (rows,) whose mean is the metric; takes what the metric takes."""
 
+OneByChance = Callable[[np.random.Generator], float]
+"""One value that chance alone makes."""
+
+Chance = Callable[[Metric, Any, Any], OneByChance]
+"""What chance alone adds to a metric, of ``(metric, pred, y)``, where it adds most."""
+
 Better = Literal["less", "greater"]
 
 _Function = TypeVar("_Function", bound=Callable[..., float])
@@ -40,15 +46,15 @@ class MetricProperties:
         better: whether "less" or "greater" is better; None where neither is, as of a share that
             should be the level of the intervals.
         minimum: the least value it can take.
-        biased_upwards: whether chance differences add up in it, as in a binned calibration error:
-            it is positive in expectation also where the population's is 0.
+        chance: for metrics in which chance differences add up, as in a binned calibration error,
+            what chance alone makes of them; see :mod:`bayes_sbn.metrics.chance_alone`.
         row_losses: the numbers whose mean over rows it is, if it is one.
         of_two_sides: whether it is of the scores of two sets of rows, and not of one set.
     """
 
     better: Better | None
     minimum: float = -math.inf
-    biased_upwards: bool = False
+    chance: Chance | None = None
     row_losses: RowLosses | None = None
     of_two_sides: bool = False
 
@@ -60,7 +66,7 @@ def metric_properties(
     *,
     better: Better | None,
     minimum: float = -math.inf,
-    biased_upwards: bool = False,
+    chance: Chance | None = None,
     row_losses: RowLosses | None = None,
     of_two_sides: bool = False,
 ) -> Callable[[_Function], _Function]:
@@ -69,12 +75,13 @@ def metric_properties(
     Args:
         better: whether "less" or "greater" is better; None where neither is.
         minimum: the least value it can take.
-        biased_upwards: whether it is positive by chance where the population's is 0.
+        chance: what chance alone makes of it, where it is positive by chance although the
+            population's is 0: ``chance_alone.of_labels``, say.
         row_losses: a function that gives the numbers whose mean it is, of ``(pred, y)`` and the
             metric's options under the same names.
         of_two_sides: whether it is of the scores of two sets of rows.
     """
-    properties = MetricProperties(better, minimum, biased_upwards, row_losses, of_two_sides)
+    properties = MetricProperties(better, minimum, chance, row_losses, of_two_sides)
 
     def note(metric: _Function) -> _Function:
         _PROPERTIES[metric] = properties

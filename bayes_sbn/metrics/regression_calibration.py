@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import check_count
+from bayes_sbn.metrics.chance_alone import of_transforms
 from bayes_sbn.metrics.pit import pit_values
 from bayes_sbn.metrics.properties import metric_properties
 from bayes_sbn.metrics.regression_arguments import RegressionPredicted
@@ -81,7 +82,7 @@ def regression_calibration_curve(
     return _curve("regression_calibration_curve()", pred, y, kind, num_levels, seed)
 
 
-@metric_properties(better="less", minimum=0, biased_upwards=True)
+@metric_properties(better="less", minimum=0, chance=of_transforms)
 def miscalibration_area(
     pred: RegressionPredicted,
     y: npt.ArrayLike,
@@ -102,7 +103,7 @@ def miscalibration_area(
     return area_of_curve(_curve("miscalibration_area()", pred, y, kind, num_levels, seed))
 
 
-@metric_properties(better="less", minimum=0, biased_upwards=True)
+@metric_properties(better="less", minimum=0, chance=of_transforms)
 def regression_rmsce(
     pred: RegressionPredicted,
     y: npt.ArrayLike,
@@ -124,7 +125,7 @@ def regression_rmsce(
     return float(np.sqrt(np.mean((curve.observed - curve.expected) ** 2)))
 
 
-@metric_properties(better="less", minimum=0, biased_upwards=True)
+@metric_properties(better="less", minimum=0, chance=of_transforms)
 def regression_mace(
     pred: RegressionPredicted,
     y: npt.ArrayLike,

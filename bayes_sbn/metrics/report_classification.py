@@ -1,31 +1,17 @@
 r"""The report of class probabilities: six metrics, each with its convention and an interval.
 
 The intervals say how far a metric would move with another test set of the same size.  They come
-from resampling the rows with replacement, all metrics on the same resamples; :math:`t` is the
-metric's value, :math:`t_{(1)} \le \dots \le t_{(B)}` its sorted values on the resamples and
-:math:`k = \lfloor (B + 1)(1 - \text{level}) / 2 \rfloor`.
-
-* Accuracy, nll and brier are means over rows.  Their interval is the percentile interval
-  :math:`[t_{(k)}, t_{(B+1-k)}]`.
-* The calibration errors are binned and biased upwards, and each resample adds the same bias again:
-  percentile intervals of a calibrated model lie above the truth nearly always.  They get the
-  basic interval :math:`[2t - t_{(B+1-k)}, 2t - t_{(k)}]`, in which that bias cancels, cut at 0 and
-  widened to contain t.  Its lower end is 0 unless the rows speak against calibration: t exceeds the
-  level-quantile of the errors on labels redrawn as if every confidence were true.
-
-The intervals are approximate, those of the calibration errors more so, and least to be trusted is
-that of mce, which the emptiest bin rules; the tests simulate how often they cover the truth.
-
-References:
-    A. C. Davison, D. V. Hinkley. Bootstrap Methods and their Application. Cambridge University
-    Press 1997, chapter 5.
-
-    J. Bröcker, L. A. Smith. Increasing the reliability of reliability diagrams. Weather and
-    Forecasting 22, 2007 (labels redrawn from the forecast: consistency resampling).
+from resampling the rows with replacement, all metrics on the same resamples, and are those that
+:func:`~bayes_sbn.metrics.bootstrap_interval` gives for each metric by itself: of accuracy, nll and
+brier, which are means over rows, percentile intervals; of the calibration errors, which chance
+moves upwards, intervals of bounded bias, whose lower end is 0 unless the rows speak against
+calibration (:mod:`bayes_sbn.metrics.resampling`).  Here both are made from sums over bins, without
+computing a metric anew on every resample.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,16 +23,29 @@ from bayes_sbn.metrics.arguments import (
     is_prediction,
     probabilities_and_labels,
 )
+from bayes_sbn.metrics.bootstrap import usual_ends
 from bayes_sbn.metrics.calibration import (
     calibration_gap,
+    ece,
     ece_of_sums,
+    mce,
     mce_of_sums,
+    rmsce,
     rmsce_of_sums,
 )
 from bayes_sbn.metrics.calibration_bins import bin_of
+from bayes_sbn.metrics.chance_alone import labels_drawn_from, num_redraws, redraw_generator
+from bayes_sbn.metrics.properties import Metric, name_of, properties_of
 from bayes_sbn.metrics.report_base import MetricRow, ReportBase, counted
 from bayes_sbn.metrics.resampling import blocks, rank_of_ends, resampled_sums
-from bayes_sbn.metrics.scores import correctness, negative_log_probability, squared_distance
+from bayes_sbn.metrics.scores import (
+    accuracy,
+    brier,
+    correctness,
+    negative_log_probability,
+    nll,
+    squared_distance,
+)
 
 NUM_BINS = 15
 """Bins of the calibration errors in a report."""
@@ -61,7 +60,13 @@ CONVENTIONS = {
 }
 """What each row of a report measures, in words."""
 
-_CALIBRATION_ERRORS = {"ece": ece_of_sums, "mce": mce_of_sums, "rmsce": rmsce_of_sums}
+Array = npt.NDArray[np.float64]
+
+_ERRORS: dict[Callable[..., float], Callable[[Array, Array], Array]] = {
+    ece: ece_of_sums,
+    mce: mce_of_sums,
+    rmsce: rmsce_of_sums,
+}
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,8 @@ class Report(ReportBase):
         return self._table(
             f"{counted(self.num_rows, 'row')}, {self.num_classes} classes{draws}",
             f"{100 * self.level:g} % interval",
-            f"Intervals: {self.bootstrap} resamples of the rows, seed {self.seed}; calibration "
-            "errors corrected for the bias of binning.",
+            f"Intervals: {self.bootstrap} resamples of the rows, seed {self.seed}; those of "
+            "calibration errors allow for what chance alone makes.",
             ".4f",
         )
 
@@ -108,8 +113,7 @@ def classification_report(
         seed: seed of the resampling.
     """
     probs, labels = probabilities_and_labels("report()", pred, y)
-    rank = rank_of_ends("report()", bootstrap, check_level("report()", level))
-    generator = np.random.default_rng(seed)
+    rank_of_ends("report()", bootstrap, check_level("report()", level))
 
     losses = negative_log_probability(probs, labels)
     # An infinite loss is counted apart: 0 resamples of it times infinity would be NaN.
@@ -127,41 +131,46 @@ def classification_report(
     in_bin = np.eye(NUM_BINS)[bin_of(confidence, NUM_BINS)]
     gaps = in_bin * calibration_gap(probs, labels)[:, None]
     columns = np.concatenate([means, gaps, in_bin], axis=-1)
-    resampled = resampled_sums(columns, bootstrap, generator)
-    redrawn = _gaps_if_calibrated(confidence, in_bin, bootstrap, generator)
+    resampled = resampled_sums(columns, bootstrap, np.random.default_rng(seed))
+    bin_count = in_bin.sum(axis=0)
+    by_chance = _gaps_by_chance(probs, in_bin, num_redraws(bootstrap, level), seed)
+
+    def row(metric: Metric, value: float, values: Array, chance: Array | None = None) -> MetricRow:
+        name = name_of(metric)
+        low, high, _ = usual_ends(
+            f"report(): {name}",
+            value,
+            values,
+            level,
+            properties=properties_of(metric),
+            chance=chance,
+        )
+        return MetricRow(name, value, low, high, CONVENTIONS[name])
 
     rows = []
     value_of_mean = _means(means.sum(axis=0), len(probs))
-    resampled_means = np.sort(_means(resampled[:, :4], len(probs)), axis=0)
-    for i, metric in enumerate(("accuracy", "nll", "brier")):
-        low, high = resampled_means[rank - 1, i], resampled_means[bootstrap - rank, i]
-        rows.append(_row(metric, value_of_mean[i], low, high))
-
-    bin_gap, bin_count = np.split(resampled[:, 4:], 2, axis=-1)
-    for metric, error in _CALIBRATION_ERRORS.items():
-        value = float(error(gaps.sum(axis=0), in_bin.sum(axis=0)))
-        errors = np.sort(error(bin_gap, bin_count))
-        if_calibrated = np.sort(error(redrawn, in_bin.sum(axis=0)))
-        is_rejected = value > if_calibrated[bootstrap - 2 * rank]
-        low = min(max(2 * value - errors[bootstrap - rank], 0), value) if is_rejected else 0
-        rows.append(_row(metric, value, low, max(2 * value - errors[rank - 1], value)))
+    for i, metric in enumerate((accuracy, nll, brier)):
+        values = _means(resampled[:, :4], len(probs))[:, i]
+        rows.append(row(metric, float(value_of_mean[i]), values))
+    gap_resampled, count_resampled = np.split(resampled[:, 4:], 2, axis=-1)
+    for metric, error in _ERRORS.items():
+        value = float(error(gaps.sum(axis=0), bin_count))
+        values = error(gap_resampled, count_resampled)
+        rows.append(row(metric, value, values, error(by_chance, bin_count)))
 
     num_draws = len(pred.probs_per_draw) if is_prediction(pred) else None
     num_rows, num_classes = probs.shape
     return Report(tuple(rows), num_rows, num_classes, num_draws, bootstrap, float(level), seed)
 
 
-def _gaps_if_calibrated(
-    confidence: npt.NDArray[np.float64],
-    in_bin: npt.NDArray[np.float64],
-    bootstrap: int,
-    generator: np.random.Generator,
-) -> npt.NDArray[np.float64]:
-    """The bins' sums of gaps with every row correct at the rate it claims, (bootstrap, bins)."""
-    sums = np.empty((bootstrap, in_bin.shape[1]))
-    for block in blocks(bootstrap, len(confidence)):
-        uniform = generator.random((block.stop - block.start, len(confidence)))
-        sums[block] = (confidence - (uniform < confidence)) @ in_bin
+def _gaps_by_chance(probs: Array, in_bin: Array, redraws: int, seed: int) -> Array:
+    """The bins' sums of gaps on labels drawn from the probabilities, (redraws, bins)."""
+    draw, generator = labels_drawn_from(probs), redraw_generator(seed)
+    confidence, top = probs.max(axis=-1), probs.argmax(axis=-1)
+    sums = np.empty((redraws, in_bin.shape[1]))
+    for block in blocks(redraws, probs.size):
+        labels = draw(generator, block.stop - block.start)
+        sums[block] = (confidence - (labels == top)) @ in_bin
     return sums
 
 
@@ -170,7 +179,3 @@ def _means(sums: npt.NDArray[np.float64], num_rows: int) -> npt.NDArray[np.float
     means = sums[..., :3] / num_rows
     means[..., 1] = np.where(sums[..., 3] > 0, np.inf, means[..., 1])
     return np.asarray(means)
-
-
-def _row(metric: str, value: float, low: float, high: float) -> MetricRow:
-    return MetricRow(metric, float(value), float(low), float(high), CONVENTIONS[metric])

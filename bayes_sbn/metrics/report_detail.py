@@ -1,17 +1,13 @@
 """The longer report of class probabilities: more scores, calibration of every kind, tests of it.
 
-Rows beyond those of :mod:`bayes_sbn.metrics.report_classification`, with intervals from resamples
-of the test rows.  The metrics that chance moves upwards (calibration errors, the parts of the CORP
-decomposition) have the basic interval, cut at 0 and widened to contain the value, the others the
-percentile interval: what :func:`~bayes_sbn.metrics.bootstrap_interval` gives for each.  Calibration
-errors begin at 0 unless the rows speak against calibration: unless the value exceeds the
-level-quantile of the errors on labels redrawn as if the probabilities were true, 199 times or as
-often as the level needs.
+Rows beyond those of :mod:`bayes_sbn.metrics.report_classification`, with the intervals that
+:func:`~bayes_sbn.metrics.bootstrap_interval` gives for each metric by itself.  All metrics are
+computed on the same resamples of the test rows, and on the same labels drawn from the
+probabilities.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -26,14 +22,16 @@ from bayes_sbn.metrics.arguments import (
     UndefinedMetricWarning,
     probabilities_and_labels,
 )
+from bayes_sbn.metrics.bootstrap import usual_ends
 from bayes_sbn.metrics.calibration import debiased_rmsce, ece
 from bayes_sbn.metrics.calibration_tests import kolmogorov_smirnov, kuiper, spiegelhalter
+from bayes_sbn.metrics.chance_alone import labels_drawn_from, num_redraws, redraw_generator
 from bayes_sbn.metrics.corp import corp_discrimination, corp_miscalibration
 from bayes_sbn.metrics.corp_resampled import ClassesInOrder
 from bayes_sbn.metrics.properties import Metric, properties_of
 from bayes_sbn.metrics.report_base import MetricRow
 from bayes_sbn.metrics.report_classification import Report, classification_report
-from bayes_sbn.metrics.resampling import ends_of, rank_of_ends, resampled_rows
+from bayes_sbn.metrics.resampling import resampled_rows
 from bayes_sbn.metrics.scores import spherical
 from bayes_sbn.metrics.skill import d2_brier, d2_nll
 from bayes_sbn.metrics.smooth_calibration import smooth_ece
@@ -70,14 +68,6 @@ _METRICS: dict[str, Metric] = {
     "debiased_rmsce": debiased_rmsce,
     "smooth_ece": smooth_ece,
 }
-
-_CALIBRATION_ERRORS = (
-    "ece_classwise",
-    "ece_mass",
-    "debiased_rmsce",
-    "smooth_ece",
-    "corp_miscalibration",
-)
 
 _PARTS = {
     "corp_miscalibration": properties_of(corp_miscalibration),
@@ -154,7 +144,8 @@ def detailed_report(
     probs, labels = probabilities_and_labels("report()", pred, y)
     values = _values(probs, labels, ClassesInOrder(probs, labels), np.ones(len(labels)))
     generator = np.random.default_rng(seed)
-    redraws = min(bootstrap, max(199, math.ceil(2 / (1 - level) - 1 - 1e-6)))
+    redraws = num_redraws(bootstrap, level)
+    names = list(CONVENTIONS)
     # disable=None silences tqdm where standard error is not a terminal
     with (
         warnings.catch_warnings(),
@@ -162,11 +153,14 @@ def detailed_report(
     ):
         warnings.simplefilter("ignore", UndefinedMetricWarning)  # left out of the interval
         resampled = _on_resamples(probs, labels, bootstrap, generator, bar)
-        redrawn = _if_true(probs, redraws, generator, bar)
-    exceeded = np.sort(redrawn, axis=0)[redraws - 2 * rank_of_ends("report()", redraws, level)]
+        by_chance = _by_chance(probs, redraws, seed, bar)
+    # The score is unbiased, so that chance adds as much to discrimination as to miscalibration.
+    by_chance[:, names.index("corp_discrimination")] = by_chance[
+        :, names.index("corp_miscalibration")
+    ]
     rows = tuple(
-        _row(name, values[i], resampled[:, i], level, may_be_zero=values[i] <= exceeded[i])
-        for i, name in enumerate(CONVENTIONS)
+        _row(name, values[i], resampled[:, i], by_chance[:, i], level)
+        for i, name in enumerate(names)
     )
     found = {name: test(probs, labels) for name, test in _TESTS.items()}
     tests = tuple(
@@ -202,27 +196,26 @@ def _on_resamples(
     return values
 
 
-def _if_true(probs: Array, redraws: int, generator: np.random.Generator, bar: tqdm[Any]) -> Array:
+def _by_chance(probs: Array, redraws: int, seed: int, bar: tqdm[Any]) -> Array:
     """Every metric with labels drawn from the probabilities themselves, (redraws, metrics)."""
-    below = probs.cumsum(axis=-1)[:, :-1]
+    draw, generator = labels_drawn_from(probs), redraw_generator(seed)
     values = np.empty((redraws, len(CONVENTIONS)))
     for i in range(redraws):
-        labels = np.sum(generator.random((len(probs), 1)) >= below, axis=-1)
+        labels = draw(generator)
         values[i] = _values(probs, labels, ClassesInOrder(probs, labels), np.ones(len(labels)))
         bar.update()
     return values
 
 
-def _row(
-    name: str, value: float, resampled: Array, level: float, *, may_be_zero: bool
-) -> MetricRow:
+def _row(name: str, value: float, resampled: Array, by_chance: Array, level: float) -> MetricRow:
     known = properties_of(_METRICS[name]) if name in _METRICS else _PARTS.get(name)
-    call = f"report(): {name}"
-    if known is None or not known.biased_upwards:
-        low, high, _ = ends_of(call, value, resampled, level, "percentile")
-    else:
-        low, high, _ = ends_of(call, value, resampled, level, "basic")
-        low, high = min(max(low, known.minimum), value), max(high, value)
-    if name in _CALIBRATION_ERRORS and may_be_zero:
-        low = 0.0
-    return MetricRow(name, float(value), float(low), float(high), CONVENTIONS[name])
+    is_moved = known is not None and known.chance is not None
+    low, high, _ = usual_ends(
+        f"report(): {name}",
+        value,
+        resampled,
+        level,
+        properties=known,
+        chance=by_chance if is_moved else None,
+    )
+    return MetricRow(name, float(value), low, high, CONVENTIONS[name])

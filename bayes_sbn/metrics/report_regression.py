@@ -2,16 +2,10 @@ r"""The metrics of a prediction of real targets in one table, each with its conv
 
 As in :mod:`bayes_sbn.metrics.report` the intervals come from resampling the rows, all metrics on
 the same resamples, and say how far a metric would move with another test set of the same size.
-
-* Means over rows, and functions of such means (rmse, r2, sharpness), get the percentile interval.
-* The miscalibration area is biased upwards, and each resample adds the same bias again.  It gets
-  the basic interval, in which that bias cancels, cut at 0 and widened to contain the value.  Its
-  lower end is 0 unless the rows speak against calibration: the value exceeds the level-quantile of
-  the areas of as many uniform numbers, which the transforms of calibrated laws are.
-
-References:
-    A. C. Davison, D. V. Hinkley. Bootstrap Methods and their Application. Cambridge University
-    Press 1997, chapter 5.
+They are those that :func:`~bayes_sbn.metrics.bootstrap_interval` gives: percentile intervals for
+means over rows, and functions of such means (rmse, r2, sharpness); for the miscalibration area,
+which chance moves upwards, the interval of bounded bias (:mod:`bayes_sbn.metrics.resampling`),
+whose lower end is 0 unless the rows speak against calibration.
 """
 
 from __future__ import annotations
@@ -26,17 +20,24 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import UndefinedMetricWarning, check_level
+from bayes_sbn.metrics.bootstrap import usual_ends
+from bayes_sbn.metrics.chance_alone import num_redraws, of_transforms, values_by_chance
 from bayes_sbn.metrics.crps import crps_of_rows
 from bayes_sbn.metrics.intervals import central_interval
 from bayes_sbn.metrics.normal_mixture import mixture_log_prob, mixture_moments
 from bayes_sbn.metrics.pit import pit_values
+from bayes_sbn.metrics.properties import properties_of
 from bayes_sbn.metrics.regression_arguments import (
     NormalMixturePrediction,
     mixture_and_targets,
 )
-from bayes_sbn.metrics.regression_calibration import NUM_LEVELS, area_from_diagonal
+from bayes_sbn.metrics.regression_calibration import (
+    NUM_LEVELS,
+    area_from_diagonal,
+    miscalibration_area,
+)
 from bayes_sbn.metrics.report_base import MetricRow, ReportBase, counted
-from bayes_sbn.metrics.resampling import ends_of, rank_of_ends, resampled_sums
+from bayes_sbn.metrics.resampling import rank_of_ends, resampled_sums
 
 INTERVAL_LEVEL = 0.9
 """Level of the central intervals whose coverage, width and score are reported."""
@@ -83,8 +84,8 @@ class RegressionReport(ReportBase):
         return self._table(
             f"{counted(self.num_rows, 'row')}, real target, {draws}",
             f"{100 * self.level:g} % interval",
-            f"Intervals: {self.bootstrap} resamples of the rows, seed {self.seed}; the "
-            "miscalibration area corrected for its bias.",
+            f"Intervals: {self.bootstrap} resamples of the rows, seed {self.seed}; that of "
+            "the miscalibration area allows for what chance alone makes.",
             ".5g",
         )
 
@@ -121,7 +122,7 @@ def regression_report(
     """
     call = "report()"
     mixture, target = mixture_and_targets(call, pred, y)
-    rank = rank_of_ends(call, bootstrap, check_level(call, level))
+    rank_of_ends(call, bootstrap, check_level(call, level))
     generator = np.random.default_rng(seed)
     undefined = _undefined(call, mixture, target)
 
@@ -139,17 +140,18 @@ def regression_report(
     for name, (number,) in values.items():
         value, low, high = float(number), math.nan, math.nan
         if name not in undefined:
-            low, high, _ = ends_of(call, value, resampled[name], level, "percentile")
+            low, high, _ = usual_ends(
+                call, value, resampled[name], level, properties=None, chance=None
+            )
         rows.append(MetricRow(name, value, low, high, CONVENTIONS[name]))
 
     area = float(_areas(levels, first.sum(axis=0)))
     areas = _areas(levels, sums[:, len(losses) :])
-    low, high, _ = ends_of(call, area, areas, level, "basic")
-    # Distances of calibrated laws are uniform: their counts between the levels are multinomial.
-    counts = generator.multinomial(len(target), np.diff(levels, prepend=0), size=bootstrap)
-    is_rejected = area > np.sort(_areas(levels, counts))[bootstrap - 2 * rank]
-    low = min(max(low, 0), area) if is_rejected else 0.0
-    high = max(high, area)
+    by_chance = values_by_chance(
+        of_transforms, miscalibration_area, mixture, target, num_redraws(bootstrap, level), seed
+    )
+    known = properties_of(miscalibration_area)
+    low, high, _ = usual_ends(call, area, areas, level, properties=known, chance=by_chance)
     name = "miscalibration_area"
     rows.insert(-1, MetricRow(name, area, low, high, CONVENTIONS[name]))
     num_draws = len(mixture.mean_per_draw)

@@ -39,6 +39,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import Predicted, probabilities_and_labels
+from bayes_sbn.metrics.chance_alone import of_labels
 from bayes_sbn.metrics.events import Kind, check_kind, events
 from bayes_sbn.metrics.properties import metric_properties
 
@@ -53,7 +54,7 @@ _SPREAD = 1.5  # sigma_0 in cells: the grid loses exp(-2 pi^2 1.5^2) = 5e-20
 _REACH = 13  # cells to which a gap is spread, 8.7 sigma_0: beyond is 5e-17
 
 
-@metric_properties(better="less", minimum=0, biased_upwards=True)
+@metric_properties(better="less", minimum=0, chance=of_labels)
 def smooth_ece(
     pred: Predicted, y: npt.ArrayLike, *, kind: Kind = "top", bandwidth: float | None = None
 ) -> float:

@@ -41,6 +41,7 @@ import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import check_count
 from bayes_sbn.metrics.calibration_bins import Bins, check_bins
+from bayes_sbn.metrics.chance_alone import of_targets
 from bayes_sbn.metrics.normal_mixture import mixture_moments
 from bayes_sbn.metrics.properties import metric_properties
 from bayes_sbn.metrics.regression_arguments import RegressionPredicted, mixture_and_targets
@@ -86,7 +87,7 @@ def variance_calibration_curve(
     return _curve("variance_calibration_curve()", pred, y, bins, num_bins, of_scale=False)
 
 
-@metric_properties(better="less", minimum=0, biased_upwards=True)
+@metric_properties(better="less", minimum=0, chance=of_targets)
 def ence(
     pred: RegressionPredicted, y: npt.ArrayLike, *, bins: Bins = "mass", num_bins: int = NUM_BINS
 ) -> float:
@@ -108,7 +109,7 @@ def ence(
     return float(np.mean(np.divide(gap, spread, out=none, where=spread > 0)))
 
 
-@metric_properties(better="less", minimum=0, biased_upwards=True)
+@metric_properties(better="less", minimum=0, chance=of_targets)
 def uce(
     pred: RegressionPredicted, y: npt.ArrayLike, *, bins: Bins = "mass", num_bins: int = NUM_BINS
 ) -> float:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from bayes_sbn.metrics import (
-    bootstrap_interval,
     debiased_rmsce,
     ece,
     mce,
@@ -238,10 +237,3 @@ def test_errors_refuse_unknown_kinds_and_bins(error):
         error([[0.5, 0.5]], [0], bins=10)
     with pytest.raises(ValueError, match=rf"{name}\(\) needs num_bins of at least 1"):
         error([[0.5, 0.5]], [0], num_bins=0)
-
-
-def test_debiased_error_is_bootstrapped_by_percentiles(case):
-    # A basic interval of a value of 0 would be [0, 0].
-    found = bootstrap_interval(debiased_rmsce, *case, bootstrap=39)
-    assert found.method == "percentile"
-    assert 0 <= found.low < found.high

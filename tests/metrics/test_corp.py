@@ -247,7 +247,7 @@ def test_parts_as_metrics(case):
         assert corp_miscalibration(*case, score=score, kind=kind) == found.miscalibration
         assert corp_discrimination(*case, score=score, kind=kind) == found.discrimination
     interval = bootstrap_interval(corp_miscalibration, *case, bootstrap=39)
-    assert interval.method == "basic"
+    assert interval.method == "bounded bias"
     assert 0 <= interval.low <= interval.value <= interval.high
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bayes_sbn import metrics
-from bayes_sbn.metrics import NormalMixture, bootstrap_interval, compare, properties
+from bayes_sbn.metrics import NormalMixture, bootstrap_interval, chance_alone, compare, properties
 from bayes_sbn.metrics.properties import metric_properties, properties_of
 from tests.metrics.golden_cases import classification, regression
 
@@ -58,14 +58,12 @@ def test_every_public_scalar_has_properties(name):
 def test_every_public_scalar_gets_an_interval_and_a_comparison(name):
     pred, y = case_of(name)
     found = bootstrap_interval(SCALARS[name], pred, y, bootstrap=39, level=0.9)
-    assert found.low <= found.high
-    # Resamples of the debiased error have the chance of the sample beside that of resampling, so
-    # that its percentile interval may lie above it.
-    assert found.low <= found.value <= found.high or name == "debiased_rmsce"
+    assert found.low <= found.value <= found.high
     better = "greater" if name == "interval_coverage" else None
     worse = worse_case_of(name)[0]
     compared = compare(SCALARS[name], pred, worse, y, bootstrap=39, level=0.9, better=better)
     assert compared.difference == found.value - SCALARS[name](worse, y)
+    assert compared.low <= compared.difference <= compared.high
 
 
 @pytest.mark.parametrize("name", SCALARS)
@@ -135,10 +133,10 @@ def test_where_neither_way_is_better_one_must_be_named():
 def test_a_metric_of_ones_own_can_be_noted(monkeypatch):
     monkeypatch.setattr(properties, "_PROPERTIES", {})
 
-    @metric_properties(better="less", minimum=0, biased_upwards=True)
+    @metric_properties(better="less", minimum=0, chance=chance_alone.of_labels)
     def error_rate(pred, y):
         return float(np.mean(np.argmax(pred, axis=-1) != y))
 
-    assert properties_of(error_rate).biased_upwards
+    assert properties_of(error_rate).chance is chance_alone.of_labels
     found = bootstrap_interval(error_rate, *classification(), bootstrap=39, level=0.9)
-    assert found.method == "basic"
+    assert found.method == "bounded bias"

@@ -172,10 +172,10 @@ def test_tensors_and_float32():
         assert of_tensors == metric(SEVERAL, Y)
 
 
-def test_intervals_are_basic_since_chance_moves_the_errors_upwards():
+def test_intervals_bound_the_bias_since_chance_moves_the_errors_upwards():
     for metric in SCALARS:
         found = bootstrap_interval(metric, SEVERAL, Y, bootstrap=39, level=0.9)
-        assert found.method == "basic"
+        assert found.method == "bounded bias"
         assert 0 <= found.low <= found.value <= found.high
 
 

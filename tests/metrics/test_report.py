@@ -80,35 +80,32 @@ def test_report_intervals_of_means_are_sorted_resampled_means(case):
 
 @pytest.mark.parametrize("strength", [1.0, 1.3, 1.5, 3.0])
 def test_report_intervals_equal_their_definition_on_the_same_resamples(strength):
-    """Percentile and basic intervals, a resample at a time, with the generator's own numbers."""
+    """A resample at a time, with the generators' own numbers."""
     generator = np.random.default_rng(4)
     true = generator.dirichlet(np.ones(3), 150)
     labels = (true.cumsum(axis=1) < generator.random((150, 1))).sum(axis=1)
     probs = true**strength / (true**strength).sum(axis=1, keepdims=True)
-    confidence = probs.max(axis=1)
-
-    generator = np.random.default_rng(11)
-    resamples = generator.integers(150, size=(99, 150))
-    uniform = generator.random((99, 150))
+    resamples = np.random.default_rng(11).integers(150, size=(99, 150))
+    redraws = np.random.default_rng(np.random.SeedSequence(11).spawn(1)[0])
+    uniform = [redraws.random((150, 1)) for _ in range(99)]
     result = report(probs, labels, bootstrap=99, level=0.9, seed=11)
     for metric in (accuracy, nll, brier):
         values = sorted(metric(probs[rows], labels[rows]) for rows in resamples)
         row = result[metric.__name__]
         np.testing.assert_allclose([row.low, row.high], [values[4], values[94]], rtol=1e-12)
-    # A row is correct at the rate it claims: the label is its best class or the next one.
-    redrawn = [np.where(u < confidence, 0, 1) + probs.argmax(axis=1) for u in uniform]
+    redrawn = [(u >= probs.cumsum(axis=1)[:, :-1]).sum(axis=1) for u in uniform]
     for metric in (ece, mce, rmsce):
         value = metric(probs, labels)
         values = sorted(metric(probs[rows], labels[rows]) for rows in resamples)
-        if_calibrated = sorted(metric(probs, fresh % 3) for fresh in redrawn)
-        low = max(0, 2 * value - values[94]) if value > if_calibrated[89] else 0
+        if_calibrated = sorted(metric(probs, fresh) for fresh in redrawn)
+        over = values[94] - values[49]
         row = result[metric.__name__]
-        expected = [low, max(value, 2 * value - values[4])]
+        expected = [
+            max(0, value - max(over, if_calibrated[94])),
+            value + values[49] - values[4],
+        ]
         np.testing.assert_allclose([row.low, row.high], expected, rtol=1e-9, atol=1e-12)
-        # At 1.5 the error is beyond the 0.9-quantile of chance, but not beyond the 0.95-quantile.
-        if strength == 1.5 and metric is not mce:
-            assert if_calibrated[89] < value <= if_calibrated[94]
-    assert (result["ece"].low > 0) == (strength >= 1.5)
+    assert (result["ece"].low > 0) == (strength == 3.0)
 
 
 def test_report_is_a_function_of_its_seed(case):

@@ -77,15 +77,14 @@ def test_further_values_are_those_of_the_functions(case, detailed):
 
 
 def test_intervals_are_those_of_bootstrap_interval(case, detailed):
-    # Of overconfident rows: all errors are beyond what chance makes, and none begins at 0.
+    # Of overconfident rows: errors are beyond what chance makes.
     for name, function in FUNCTIONS.items():
         found = metrics.bootstrap_interval(function, *case, bootstrap=39, level=0.9, seed=5)
         row = detailed[name]
         np.testing.assert_allclose(
             [row.low, row.high], [found.low, found.high], rtol=1e-9, err_msg=name
         )
-        if name in CALIBRATION:
-            assert row.low > 0
+        assert row.low > 0 or name not in CALIBRATION
 
 
 def test_errors_of_calibrated_rows_begin_at_zero():
@@ -94,32 +93,6 @@ def test_errors_of_calibrated_rows_begin_at_zero():
     for name in CALIBRATION:
         assert found[name].low == 0, name
         assert found[name].high > 0, name
-    basic = metrics.bootstrap_interval(FUNCTIONS["ece_classwise"], probs, labels, bootstrap=39)
-    assert basic.low > 0  # what the labels drawn from the probabilities correct
-
-
-def test_errors_begin_at_zero_unless_above_the_quantile_of_redrawn_labels():
-    for strength in (1.3, 1.8):
-        probs, labels = rows(strength, seed=2, count=60)
-        found = report(probs, labels, detail=True, bootstrap=39, level=0.9, seed=7)
-        generator = np.random.default_rng(7)
-        generator.integers(60, size=(39, 60))
-        redrawn = [
-            [
-                int(np.searchsorted(p.cumsum()[:-1], u, side="right"))
-                for p, u in zip(probs, generator.random(60), strict=True)
-            ]
-            for _ in range(39)
-        ]
-        for name in CALIBRATION:
-            errors = sorted(FUNCTIONS[name](probs, y) for y in redrawn)
-            # The 36th of 39: a tenth of the redraws' ranks lie above it.
-            is_zero = found[name].value <= errors[35] + 1e-12
-            interval = metrics.bootstrap_interval(
-                FUNCTIONS[name], probs, labels, bootstrap=39, level=0.9, seed=7
-            )
-            expected = 0 if is_zero else interval.low
-            np.testing.assert_allclose(found[name].low, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_tests_are_those_of_the_functions(case, detailed):

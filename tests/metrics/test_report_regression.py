@@ -61,36 +61,42 @@ def test_intervals_are_order_statistics_of_the_functions_on_resamples():
         low, high = values[4], values[94]
         row = found[name]
         if name == "miscalibration_area":
-            # The basic interval, widened to contain the value; these rows don't speak against it.
-            low, high = 0, max(2 * row.value - values[4], row.value)
+            # Of bounded bias; these rows don't speak against calibration.
+            low, high = 0, row.value + values[49] - values[4]
         np.testing.assert_allclose([row.low, row.high], [low, high], rtol=1e-9, err_msg=name)
 
 
 def test_area_is_above_zero_where_the_rows_speak_against_calibration():
-    narrow = report(NormalMixture(MEAN, SCALE / 20), Y, bootstrap=199, level=0.9, seed=2)
+    narrow = report(NormalMixture(MEAN + 2, SCALE / 20), Y, bootstrap=199, level=0.9, seed=2)
     row = narrow["miscalibration_area"]
     assert 0 < row.low <= row.value <= row.high
     values = sorted(
-        metrics.miscalibration_area(NormalMixture(MEAN[:, r], SCALE[:, r] / 20), Y[r])
+        metrics.miscalibration_area(NormalMixture(MEAN[:, r] + 2, SCALE[:, r] / 20), Y[r])
         for r in np.random.default_rng(2).integers(30, size=(199, 30))
     )
-    np.testing.assert_allclose(row.low, 2 * row.value - values[189], rtol=1e-9)
+    redraws = np.random.default_rng(np.random.SeedSequence(2).spawn(1)[0])
+    by_chance = sorted(
+        metrics.miscalibration_area(NormalMixture(np.zeros(30), 1.0), redraws.normal(size=30))
+        for _ in range(199)
+    )
+    most = max(values[189] - values[99], by_chance[189])
+    np.testing.assert_allclose(row.low, row.value - most, rtol=1e-9)
 
 
 def test_lower_end_of_the_area_is_zero_as_often_as_the_level_says():
     # Calibrated laws, 40 rows: of 400 data sets the share with a lower end above 0 is at most
-    # 1 - level, 0.2 here, since the value must exceed a quantile of its law under calibration.
+    # (1 - level) / 2, 0.1 here: the value must exceed a quantile of its law under calibration.
     generator = chance.numpy_generator("lower end of the area")
     rejected = 0
     for data_set in range(400):
         y = generator.normal(size=(40,))
         row = report(NormalMixture(np.zeros(40), 1.0), y, bootstrap=49, level=0.8, seed=data_set)
         rejected += row["miscalibration_area"].low > 0
-    # With 49 resamples the 40th value of 50 is exceeded with probability 10 / 50 exactly, if the
-    # area and those redrawn are exchangeable; 2 * value - areas may still be cut at 0.
+    # With 49 redraws their 45th is exceeded with probability 5 / 50 exactly, if the area and those
+    # redrawn are exchangeable.
     chance.BUDGET.spend()
-    assert stats.binomtest(rejected, 400, 0.2, alternative="greater").pvalue > chance.FALSE_ALARM
-    assert rejected > 20
+    assert stats.binomtest(rejected, 400, 0.1, alternative="greater").pvalue > chance.FALSE_ALARM
+    assert rejected > 10
 
 
 def test_intervals_cover_the_population():
@@ -149,8 +155,8 @@ def test_text():
     assert lines[2].startswith("rmse                   1.2272  [")
     assert lines[5].endswith("minus log density of the mixture of the draws, nats, mean over rows")
     assert lines[-1] == (
-        "Intervals: 1000 resamples of the rows, seed 0; the miscalibration area corrected for its "
-        "bias."
+        "Intervals: 1000 resamples of the rows, seed 0; that of the miscalibration area allows for "
+        "what chance alone makes."
     )
     starts = {line.index(CONVENTIONS[name]) for name, line in zip(CONVENTIONS, lines[2:], strict=0)}
     assert len(starts) == 1

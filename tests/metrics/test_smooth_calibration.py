@@ -184,7 +184,7 @@ def test_error_takes_predictions_and_tensors_in_any_order_of_rows():
 
 def test_error_is_bootstrapped_as_the_binned_ones():
     found = bootstrap_interval(smooth_ece, *events_as_rows(*sample(60)), bootstrap=39)
-    assert found.method == "basic"
+    assert found.method == "bounded bias"
     assert 0 <= found.low <= found.value <= found.high
 
 

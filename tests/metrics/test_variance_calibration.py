@@ -143,7 +143,7 @@ def test_predictions_tensors_and_draws():
         draws = regression()[0]
         assert metric(torch.tensor(draws), Y[:30]) == metric(draws, Y[:30])
         found = bootstrap_interval(metric, PRED, Y, bootstrap=39, level=0.9)
-        assert found.method == "basic"
+        assert found.method == "bounded bias"
         assert found.low <= found.value <= found.high
 
 
