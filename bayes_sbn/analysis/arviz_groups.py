@@ -27,6 +27,25 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Variables = dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]]
 
+ORDER = (
+    "posterior",
+    "posterior_predictive",
+    "predictions",
+    "log_likelihood",
+    "sample_stats",
+    "prior",
+    "prior_predictive",
+    "observed_data",
+    "constant_data",
+    "predictions_constant_data",
+    "held_out_data",
+    "held_out_log_likelihood",
+    "defensive",
+    "variational",
+    "posterior_packed",
+)
+"""The groups as ArviZ's schema has them, and after those our own."""
+
 _PRIOR_STREAM = 1 << 63
 _DEFENSIVE_STREAM = 1 << 62
 
@@ -69,7 +88,7 @@ class Export:
     def groups(
         self, num_draws: int, num_prior: int, num_defensive: int, *, packed: bool
     ) -> dict[str, xr.Dataset]:
-        """All groups, in the order of ArviZ's schema."""
+        """All groups, in their order."""
         ensembles = [
             self._draw(chain, num_draws, stream) for stream, chain in enumerate(self.chains)
         ]
@@ -82,6 +101,9 @@ class Export:
             "posterior_predictive": self._dataset(self._replicated(said, "row")),
             "log_likelihood": self._dataset(self._by_row(said, "row")),
             "sample_stats": self._dataset(self._sample_stats(ensembles, said)),
+            "observed_data": self._dataset({"y": (("row",), self.train.y, {})}),
+            "constant_data": self._dataset({"x": (("row", "feature"), self.train.x, {})}),
+            "variational": self._dataset(variational_law(self.chains, self.names)),
         }
         if self.test is not None:
             found |= self._predictions(ensembles, self.test)
@@ -96,13 +118,10 @@ class Export:
             at_draws = self._dataset({"log_defensive": _by_draw(np.stack(log_d), words)})
             found["sample_stats"] = found["sample_stats"].assign(at_draws)
             found["defensive"] = self._defensive(num_defensive)
-        found["observed_data"] = self._dataset({"y": (("row",), self.train.y, {})})
-        found["constant_data"] = self._dataset({"x": (("row", "feature"), self.train.x, {})})
-        found["variational"] = self._dataset(variational_law(self.chains, self.names))
         if packed:
             weights = packed_weights(self.chains, ensembles, self.names)
             found["posterior_packed"] = self._dataset(weights)
-        return found
+        return {name: found[name] for name in sorted(found, key=ORDER.index)}
 
     def _draw(self, chain: Posterior, num_draws: int, stream: int) -> Ensemble:
         layers = chain.components[0].layers

@@ -7,6 +7,7 @@ A group is an ``xarray.Dataset`` in both.  ArviZ 0.x holds groups in an ``Infere
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import tempfile
 import warnings
@@ -73,33 +74,49 @@ def in_one_object(
 
 
 def groups_of(call: str, data: object) -> dict[str, xr.Dataset]:
-    """The groups of an InferenceData, of a DataTree, or of a file of either.
+    """The groups of an InferenceData, of a DataTree, or of a NetCDF file or Zarr store of either.
 
     Args:
         call: the call to name in errors.
-        data: what was given; of a file its path.
+        data: what was given; of a file or store its path.
 
     Raises:
         FileNotFoundError: there is no such file.
+        ImportError: it is a Zarr store, and zarr is not installed.
         TypeError: it is none of these.
     """
     import xarray as xr
 
     if isinstance(data, str | os.PathLike):
-        path = Path(data)
-        if not path.exists():
-            raise FileNotFoundError(
-                f"{call}: there is no file {str(path)!r}. Give an InferenceData, a DataTree, or "
-                "the path of a file that idata.to_netcdf(path) wrote."
-            )
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
-            return {name: node.to_dataset().load() for name, node in tree.children.items()}
+        return _read(call, Path(data))
     if isinstance(data, xr.DataTree):
         return {name: node.to_dataset() for name, node in data.children.items()}
     if type(data).__name__ == "InferenceData":
         named: Any = data
         return {name: named[name] for name in named.groups()}
     raise TypeError(
-        f"{call} needs an InferenceData or DataTree, or the path of a NetCDF file: received "
-        f"{type(data).__name__}. Write idata = bayes_sbn.to_arviz(posterior, x, y) first."
+        f"{call} needs an InferenceData or DataTree, or the path of a NetCDF file or Zarr store: "
+        f"received {type(data).__name__}. Write idata = bayes_sbn.to_arviz(posterior, x, y) first."
     )
+
+
+def _read(call: str, path: Path) -> dict[str, xr.Dataset]:
+    """The groups of a NetCDF file, or of a Zarr store, which is a folder."""
+    import xarray as xr
+
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{call}: there is no file {str(path)!r}. Give an InferenceData, a DataTree, or the "
+            "path of what idata.to_netcdf(path) or tree.to_zarr(path) wrote."
+        )
+    options: dict[str, Any] = {"engine": "h5netcdf"}
+    if path.is_dir():
+        if importlib.util.find_spec("zarr") is None:
+            raise ImportError(
+                f"{call}: {str(path)!r} is a folder, and reading a Zarr store needs zarr. Install "
+                'it: pip install "bayes-sbn[zarr]".'
+            )
+        # each group by its own metadata, which stores of every format have
+        options = {"engine": "zarr", "consolidated": False}
+    with xr.open_datatree(path, **options) as tree:
+        return {name: node.to_dataset().load() for name, node in tree.children.items()}

@@ -97,10 +97,11 @@ def diagnose(idata: Any) -> Diagnosis:
     """Diagnose a posterior from what :func:`bayes_sbn.to_arviz` made of it.
 
     Args:
-        idata: an InferenceData or DataTree, or the path of a NetCDF file.
+        idata: an InferenceData or DataTree, or the path of a NetCDF file or Zarr store.
 
     Raises:
         FileNotFoundError: there is no such file.
+        ImportError: it is a Zarr store, and zarr is not installed (extra ``zarr``).
         TypeError: it is none of these.
         ValueError: it is not an export of ``to_arviz``, or groups were left out; the message says
             which.

@@ -76,7 +76,7 @@ def unpack(idata: Any, layer: str, *, draws: slice | int | None = None) -> xr.Da
     """The weights of a layer under each draw, of an export with ``packed=True``.
 
     Args:
-        idata: an InferenceData or DataTree, or the path of a NetCDF file.
+        idata: an InferenceData or DataTree, or the path of a NetCDF file or Zarr store.
         layer: name of the layer, as in the group ``posterior_packed``.
         draws: which draws of each chain; by default all.
 

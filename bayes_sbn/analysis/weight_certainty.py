@@ -65,14 +65,28 @@ def weight_certainty(groups: Mapping[str, xr.Dataset]) -> tuple[LayerCertainty, 
         groups: of the export.
     """
     law = groups["variational"]
-    found = []
-    for name in map(str, law):
-        layer, _, variable = name.rpartition(".")
-        if variable == "prob":
-            found.append(_of_signs(layer, law))
-        elif variable == "loc":
-            found.append(_of_reals(layer, law))
-    return tuple(found)
+    return tuple(
+        _of_signs(layer, law) if kind == "prob" else _of_reals(layer, law)
+        for layer, kind in _layers(law)
+    )
+
+
+def _layers(law: xr.Dataset) -> list[tuple[str, str]]:
+    """Names and kinds of the layers: the outputs of one, by the names of dims, feed the next.
+
+    A store need not keep the order in which variables were written.
+    """
+    by_input = {}
+    for name, variable in law.items():
+        layer, _, kind = str(name).rpartition(".")
+        if kind in ("prob", "loc"):
+            output, inputs = variable.dims[-2:]
+            by_input[inputs] = (output, (layer, kind))
+    found, at = [], "feature"
+    while at in by_input:
+        at, layer_and_kind = by_input.pop(at)
+        found.append(layer_and_kind)
+    return found
 
 
 def _weights(law: xr.Dataset, number: int) -> Float64:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import bayes_sbn as sbn
+from bayes_sbn.analysis.arviz_versions import groups_of
 from bayes_sbn.analysis.importance_checks import importance_checks, missed_mass
 from tests.analysis.enumerated import STATES, TRUE, Tiny
 
@@ -114,7 +115,7 @@ def groups_without_defensive(tiny, p):
     idata = sbn.to_arviz(
         tiny.posterior(p), tiny.x, tiny.y, num_draws=50, num_activations=2, num_prior_draws=0
     )
-    return {name: idata[name] for name in idata.groups() if name != "defensive"}
+    return {name: g for name, g in groups_of("test", idata).items() if name != "defensive"}
 
 
 @pytest.mark.parametrize("factor", [1, 6, 12])

@@ -18,12 +18,22 @@ def test_khat_is_that_of_arviz_0_23_4():
     assert pareto_smoothed(log_ratios()).khat == pytest.approx(GOLDEN_KHAT, abs=1e-12)
 
 
-@pytest.mark.skipif(holds_trees(), reason="ArviZ 1.x has psislw elsewhere")
-@pytest.mark.parametrize("size", [25, 60, 1000])
+def psis_of_arviz(ratios):
+    """Log weights and k-hat; of ArviZ 1.x the argument is minus the ratios."""
+    if holds_trees():
+        from arviz_stats.base import array_stats
+
+        return array_stats.psislw(-ratios)
+    return arviz().psislw(ratios)
+
+
+@pytest.mark.parametrize("size", [25, 60, 200, 900, 1000])
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
 def test_weights_are_those_of_arviz(size, scale):
+    if holds_trees() and size in (25, 1000):
+        pytest.skip("ArviZ 1.x rounds the length of the tail down, 0.x and the paper up")
     given = log_ratios(size, 4.0, scale)
-    log_weights, khat = arviz().psislw(given)
+    log_weights, khat = psis_of_arviz(given)
     found = pareto_smoothed(given)
     assert found.khat == pytest.approx(float(khat), abs=1e-10)
     assert found.log_weights == pytest.approx(log_weights, abs=1e-10)
