@@ -6,30 +6,44 @@ set.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 import bayes_sbn as sbn
-from studies.calibration.data import Scaling
+from studies.calibration.data import Array, Scaling
 from studies.calibration.tasks import Effort, Predicted, Task
 
 Pair = tuple[Any, Any]
 """A network and its guide."""
 
+Code = Callable[[Array], Callable[[Array], Array]]
+"""From the inputs that are learned, a function of inputs; both are in units of deviations."""
+
+
+def as_they_are(learned: Array) -> Callable[[Array], Array]:
+    """No code."""
+    del learned
+    return lambda x: x
+
 
 class Standardised:
-    """What a task learns, in units of its standard deviations."""
+    """What a task learns, in units of its standard deviations, its inputs coded."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, code: Code = as_they_are) -> None:
         self.scaling = Scaling.of(task.learn, real=not task.classes)
-        self.x = torch.tensor(self.scaling.inputs(task.learn.x), dtype=torch.float32)
+        self.code = code(self.scaling.inputs(task.learn.x))
+        self.x = torch.tensor(self.inputs(task.learn.x), dtype=torch.float32)
         self.y = torch.tensor(task.learn.y)
         if not task.classes:
             targets = self.scaling.targets(task.learn.y)
             self.y = torch.tensor(targets, dtype=torch.float32)
+
+    def inputs(self, x: Array) -> Array:
+        """Inputs as the network gets them."""
+        return self.code(self.scaling.inputs(x))
 
 
 def network(task: Task, inputs: int, *, real: tuple[str, ...] = ()) -> Pair:
@@ -62,7 +76,7 @@ def predicted(
     task: Task, pair: Pair, data: Standardised, effort: Effort, temperature: float
 ) -> Predicted:
     """What an ensemble of draws says of the rows of a task, in the units of the target."""
-    x = data.scaling.inputs(task.x)
+    x = data.inputs(task.x)
     reach = 1.01 * float(max(np.abs(x).max(), data.x.abs().max()))  # of the 16-bit grid alone
     posterior = sbn.Posterior.from_guide(*pair, temperature=temperature, input_range=reach)
     pred = posterior.draw(effort.draws, seed=task.seed).predict(x, progress=False)
@@ -81,9 +95,11 @@ def real_first(tasks: Sequence[Task], effort: Effort) -> list[Predicted]:
     return [alone(task, effort, real=("first",)) for task in tasks]
 
 
-def alone(task: Task, effort: Effort, *, real: tuple[str, ...] = ()) -> Predicted:
+def alone(
+    task: Task, effort: Effort, *, real: tuple[str, ...] = (), code: Code = as_they_are
+) -> Predicted:
     """One network, by ``sbn.fit``."""
-    data = Standardised(task)
+    data = Standardised(task, code)
     pair = network(task, data.x.shape[1], real=real)
     fit = sbn.fit(
         *pair,

@@ -11,7 +11,6 @@ object.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,10 @@ import torch
 
 from studies.calibration import data, outside, tabular
 from studies.calibration.methods import BINARY, METHODS
+from studies.calibration.records import RESULTS, Kept
 from studies.calibration.tasks import Effort
 from studies.speed.measure import last_line
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
 REGRESSION, CLASSIFICATION, IMAGES = PARTS = ("uci-regression", "uci-classification", "mnist")
 
 EFFORTS: dict[str, dict[str, Effort]] = {
@@ -36,67 +34,6 @@ EFFORTS: dict[str, dict[str, Effort]] = {
 
 QUICK = {"": Effort(steps=12, batch_size=32, draws=8, members=2)}
 QUICK_SIZE = outside.Size((16, 16), epochs=2, batch_size=128, draws=8, flip_rows=50, resamples=5)
-
-
-class Kept:
-    """Records of a part, in a file or nowhere.
-
-    Args:
-        path: of the file; None keeps nothing.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self.records: dict[str, Any] = {}
-        self.read()
-
-    def read(self) -> None:
-        """Take over what the file has, such as what another run has added to it."""
-        if self.path is not None and self.path.exists():
-            merge(self.records, json.loads(self.path.read_text("utf-8")))
-
-    def save(self) -> None:
-        """At once, or not at all."""
-        if self.path is None:
-            return
-        self.read()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_suffix(".new")
-        new.write_text(compact(self.records), "utf-8")
-        new.replace(self.path)
-
-
-def merge(records: dict[str, Any], others: dict[str, Any]) -> None:
-    """Add the records of others that are not there."""
-    for name, other in others.items():
-        if name not in records:
-            records[name] = other
-        elif "seconds" not in other:
-            merge(records[name], other)
-
-
-def rounded(value: Any) -> Any:
-    """The same with five digits."""
-    return json.loads(json.dumps(value), parse_float=lambda text: float(f"{float(text):.5g}"))
-
-
-def compact(records: dict[str, Any]) -> str:
-    """JSON with a line for each record."""
-    lines, depth = [], 0
-
-    def write(value: dict[str, Any], indent: int) -> None:
-        for place, (name, inner) in enumerate(value.items()):
-            comma = "," if place + 1 < len(value) else ""
-            start = " " * indent + json.dumps(name) + ": "
-            if "seconds" in inner:
-                lines.append(start + json.dumps(inner) + comma)
-                continue
-            lines.append(start + "{")
-            write(inner, indent + 1)
-            lines.append(" " * indent + "}" + comma)
-
-    write(rounded(records), depth + 1)
-    return "\n".join(["{", *lines, "}"]) + "\n"
 
 
 def tables_of(part: str, folder: Path | None) -> list[data.Table]:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from studies.calibration import outside, scores
-from studies.calibration.methods import BINARY, METHODS
-from studies.calibration.run import CLASSIFICATION, HERE, IMAGES, REGRESSION, RESULTS
+from studies.calibration import inputs, outside, scores
+from studies.calibration.methods import BINARIES, METHODS
+from studies.calibration.records import HERE, RESULTS
+from studies.calibration.run import CLASSIFICATION, IMAGES, REGRESSION
 
 START, END = "<!-- tables: written by tables.py -->", "<!-- end of tables -->"
 JUDGED = {REGRESSION: "log-likelihood", CLASSIFICATION: "nll"}
@@ -57,18 +58,20 @@ def of_data_set(
 
 
 def differences(records: dict[str, Any], score: str) -> list[str]:
-    """Binary network less each rival, split by split."""
-    rivals = [n for n in METHODS if n != BINARY and any(n in each for each in records.values())]
+    """Each binary network less each rival, split by split."""
+    known = [name for name in METHODS if any(name in each for each in records.values())]
+    rivals = [name for name in known if name not in BINARIES]
     rows = []
     for data, methods in records.items():
-        own, cells = methods.get(BINARY, {}), []
-        for rival in rivals:
-            both = [split for split in own if split in methods.get(rival, {})]
-            gaps = [own[split][score] - methods[rival][split][score] for split in both]
-            found = scores.mean_and_error(gaps) if gaps else (np.nan, np.nan)
-            cells.append(f"{found[0]:+.3f} ± {found[1]:.3f}" if gaps else "")
-        rows.append([data, *cells])
-    return table([f"{score}: {BINARY} less", *rivals], rows)
+        for name in (name for name in BINARIES if name in methods):
+            own, cells = methods[name], []
+            for rival in rivals:
+                both = [split for split in own if split in methods.get(rival, {})]
+                gaps = [own[split][score] - methods[rival][split][score] for split in both]
+                found = scores.mean_and_error(gaps) if gaps else (np.nan, np.nan)
+                cells.append(f"{found[0]:+.3f} ± {found[1]:.3f}" if gaps else "")
+            rows.append([data, name, *cells])
+    return table(["data set", f"{score} of", *(f"less {rival}" for rival in rivals)], rows)
 
 
 def choices(records: dict[str, Any]) -> list[str]:
@@ -96,6 +99,22 @@ def of_images(records: dict[str, Any]) -> list[str]:
     return table(["", *best], rows)
 
 
+def of_inputs(records: dict[str, Any]) -> list[str]:
+    """Log-likelihood of the rows that choose: a row a data set, a column a way."""
+    rows = [
+        [
+            name,
+            *(
+                number(*scores.mean_and_error([r["log-likelihood"] for r in own.values()]), 3)
+                for own in ways.values()
+            ),
+            str(len(next(iter(ways.values())))),
+        ]
+        for name, ways in records.items()
+    ]
+    return table(["data set", *inputs.WAYS, "splits"], rows)
+
+
 def tables(folder: Path) -> str:
     """All that there are records for."""
     published = tomllib.loads((HERE / "expected.toml").read_text("utf-8"))["published"]
@@ -115,6 +134,10 @@ def tables(folder: Path) -> str:
             parts += [f"### {data}", "", *of_data_set(methods, columns, beside), ""]
         parts += ["### Paired differences", "", *differences(records, JUDGED[part]), ""]
         parts += ["### Choices", "", *choices(records), ""]
+    path = folder / inputs.FILE
+    if path.exists():
+        records = json.loads(path.read_text("utf-8"))
+        parts += ["## Inputs of the first layer", "", *of_inputs(records), ""]
     return "\n".join(parts)
 
 
