@@ -4,18 +4,16 @@ From calibration rows the scores :math:`s_n` of their labels are taken, and thei
 :math:`\lceil (N + 1)\, c \rceil`-th smallest, q, for a confidence c.  A set holds the classes whose
 score is at most q.  For exchangeable rows the label of one more row is in its set with probability
 at least c, and below :math:`c + \tfrac{1}{N + 1}` where scores do not tie and sets are the score's.
+The formulas are in :mod:`bayes_sbn.conformal_scores`.
 
-* ``"lac"``, least ambiguous: :math:`s = 1 - p_y`.  The smallest sets on average; a set may be empty
-  where no class is probable enough.
+* ``"lac"``, least ambiguous: 1 minus the probability of the label.  The smallest sets on average; a
+  set may be empty where no class is probable enough.
 * ``"aps"``, adaptive: the probability of the classes before the label, in falling order, and a
-  random share of its own, :math:`s = \sum_{p_c > p_y} p_c + (1 - u)\, p_y`.  Larger where a row is
-  harder.  In predicting the class that reaches q is kept whole, which covers more than c and never
-  leaves a set empty.
+  random share of its own.  Larger where a row is harder.  In predicting the class that reaches q is
+  kept whole, which covers more than c and never leaves a set empty.
 * ``"raps"``, regularised: the same with :math:`\lambda\,(\text{rank} - k)_+` added, which keeps
   long tails of improbable classes out.  k and :math:`\lambda` are chosen on a tenth of the
   calibration rows, which leaves nine tenths for q.
-
-MAPIE has the last two for three labels and more; of two classes LAC is the one to take.
 
 References:
     M. Sadinle, J. Lei, L. Wasserman. Least ambiguous set-valued classifiers with bounded error
@@ -30,17 +28,25 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from bayes_sbn.conformal_mapie import (
+from bayes_sbn.conformal_predictor import (
+    ConformalPredictor,
     check_confidence,
     check_enough_rows,
-    given_classes,
-    import_mapie,
-    missing_labels_allowed,
+    check_numbers,
+)
+from bayes_sbn.conformal_scores import (
+    Penalty,
+    adaptive_scores,
+    adaptive_sets,
+    chosen_penalty,
+    least_ambiguous_scores,
+    least_ambiguous_sets,
+    quantile_of,
 )
 from bayes_sbn.metrics.arguments import (
     Predicted,
@@ -49,19 +55,20 @@ from bayes_sbn.metrics.arguments import (
     is_prediction,
     to_numpy,
 )
+from bayes_sbn.recalibration.calibration_file import Fitted
 
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
 METHODS = ("lac", "aps", "raps")
-_SHARE_OF_RAPS = 0.1  # of the calibration rows, MAPIE's choice
+_SHARE_OF_RAPS = 0.1  # of the calibration rows
 
 
-class ConformalClassifier:
+class ConformalClassifier(ConformalPredictor):
     """Sets of classes that hold the label in a given share of rows.
 
     Args:
-        method: ``"lac"``, or of three classes and more ``"aps"`` or ``"raps"``.
+        method: ``"lac"``, ``"aps"`` or ``"raps"``.
         confidence: the share of rows whose sets shall hold the label, in (0, 1).
         seed: of the random shares of APS and RAPS and of the rows that RAPS sets apart.
 
@@ -87,21 +94,11 @@ class ConformalClassifier:
                 f"ConformalClassifier() needs method='lac', 'aps' or 'raps': received {method!r}. "
                 "Write ConformalClassifier('lac')."
             )
-        self._method = method
-        self._confidence = check_confidence("ConformalClassifier()", confidence)
-        self._seed = seed
-        self._mapie: Any = None
-        self._num_rows = self._num_classes = 0
-
-    @property
-    def method(self) -> str:
-        """The score."""
-        return self._method
-
-    @property
-    def confidence(self) -> float:
-        """The share of rows whose sets shall hold the label."""
-        return self._confidence
+        self._options = {
+            "method": method,
+            "confidence": check_confidence("ConformalClassifier()", confidence),
+            "seed": seed,
+        }
 
     def fit(self, pred: Predicted, y: npt.ArrayLike) -> Self:
         """Take the quantile of the scores of calibration rows.
@@ -115,20 +112,25 @@ class ConformalClassifier:
             The object itself.
         """
         call = "ConformalClassifier.fit()"
-        module = import_mapie(call, "classification")
         probs = _probabilities(call, pred)
         labels = check_labels(call, y, *probs.shape)
         self._check_rows(call, labels)
-        mapie = module.SplitConformalClassifier(
-            given_classes(probs.shape[1]),
-            confidence_level=self._confidence,
-            conformity_score=self._method,
-            prefit=True,
-            random_state=self._seed,
-        )
-        with missing_labels_allowed():
-            mapie.conformalize(probs, labels)
-        self._mapie, self._num_rows, self._num_classes = mapie, *probs.shape
+        penalty = Penalty()
+        if self.method == "lac":
+            scores = least_ambiguous_scores(probs, labels)
+        else:
+            if self.method == "raps":
+                kept, apart = self._split(probs, labels)
+                penalty = chosen_penalty(probs[apart], labels[apart], self.confidence)
+                probs_kept, labels_kept = probs[kept], labels[kept]
+            else:
+                probs_kept, labels_kept = probs, labels
+            # The legacy generator gives MAPIE's numbers, with which the tests compare.
+            uniform = np.random.RandomState(self._options["seed"]).uniform(size=len(labels_kept))
+            scores = adaptive_scores(probs_kept, labels_kept, penalty, uniform)
+        numbers = {"quantile": quantile_of(scores, self.confidence), **penalty._asdict()}
+        arrays = {name: np.asarray(value, dtype=np.float64) for name, value in numbers.items()}
+        self._fitted = Fitted(arrays, *probs.shape)
         return self
 
     def predict_sets(self, pred: Predicted) -> Bool:
@@ -138,42 +140,45 @@ class ConformalClassifier:
             pred: a Predictions, or probabilities (rows, classes).
         """
         call = "ConformalClassifier.predict_sets()"
-        if self._mapie is None:
-            raise RuntimeError(
-                f"{call}: it was not fitted. Write .fit(pred_calibration, y_calibration) first."
-            )
+        fitted = self._need("predict_sets()")
         probs = _probabilities(call, pred)
-        if probs.shape[1] != self._num_classes:
+        if probs.shape[1] != fitted.num_classes:
             raise ValueError(
-                f"{call}: it was fitted to {self._num_classes} classes and received "
+                f"{call}: it was fitted to {fitted.num_classes} classes and received "
                 f"{probs.shape[1]}. Fit it to calibration rows of the same model."
             )
         if not len(probs):
             return np.zeros(probs.shape, dtype=np.bool_)
-        _, sets = self._mapie.predict_set(probs)
-        return np.asarray(sets[:, :, 0], dtype=np.bool_)
+        if self.method == "lac":
+            return least_ambiguous_sets(probs, self.quantile)
+        penalty = Penalty(float(fitted.numbers["weight"]), float(fitted.numbers["rank"]))
+        return adaptive_sets(probs, self.quantile, penalty)
 
-    def __repr__(self) -> str:
-        fitted = f"rows={self._num_rows}" if self._mapie is not None else "not fitted"
-        return f"ConformalClassifier({self._method!r}, confidence={self._confidence:g}, {fitted})"
+    def _check(self, fitted: Fitted) -> None:
+        check_numbers(fitted, {"quantile", "weight", "rank"})
+        if fitted.num_classes < 2:
+            raise ValueError(f"{fitted.num_classes} classes")
+
+    def _split(
+        self, probs: Float64, labels: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The rows that the quantile is taken from, and those that RAPS sets apart."""
+        from sklearn.model_selection import StratifiedShuffleSplit
+
+        split = StratifiedShuffleSplit(
+            1, test_size=_SHARE_OF_RAPS, random_state=self._options["seed"]
+        )
+        kept, apart = next(split.split(probs, labels))
+        return kept, apart
 
     def _check_rows(self, call: str, labels: npt.NDArray[np.int64]) -> None:
-        if self._method == "lac":
-            check_enough_rows(call, len(labels), self._confidence, "calibration rows")
-            return
-        counts = np.bincount(labels)
-        if np.count_nonzero(counts) < 3:
-            raise ValueError(
-                f"{call} with method={self._method!r} needs three different labels among the "
-                "calibration rows at least. For two classes write ConformalClassifier('lac')."
-            )
-        if self._method == "aps":
-            check_enough_rows(call, len(labels), self._confidence, "calibration rows")
+        if self.method != "raps":
+            check_enough_rows(call, len(labels), self.confidence, "calibration rows")
             return
         apart = int(np.ceil(_SHARE_OF_RAPS * len(labels) - 1e-9))
         what = "calibration rows in the tenth that RAPS sets apart"
-        check_enough_rows(call, apart, self._confidence, what)
-        single = np.flatnonzero(counts == 1)
+        check_enough_rows(call, apart, self.confidence, what)
+        single = np.flatnonzero(np.bincount(labels) == 1)
         if len(single):
             raise ValueError(
                 f"{call} with method='raps' splits the rows of each label, and label {single[0]} "

@@ -26,19 +26,21 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from bayes_sbn.conformal_mapie import (
+from bayes_sbn.conformal_predictor import (
+    ConformalPredictor,
     check_confidence,
     check_enough_rows,
-    given_columns,
-    import_mapie,
+    check_numbers,
 )
+from bayes_sbn.conformal_scores import quantile_of
 from bayes_sbn.metrics.regression_arguments import check_targets
 from bayes_sbn.predictions_regression import RegressionPredictions
+from bayes_sbn.recalibration.calibration_file import Fitted
 from bayes_sbn.recalibration.recalibrated_law import RecalibratedLaw
 
 Float64 = npt.NDArray[np.float64]
@@ -48,7 +50,7 @@ PredictedLaw = RegressionPredictions | RecalibratedLaw
 METHODS = ("residual", "normalised", "cqr")
 
 
-class ConformalRegressor:
+class ConformalRegressor(ConformalPredictor):
     """Intervals that hold the target in a given share of rows.
 
     Args:
@@ -76,20 +78,10 @@ class ConformalRegressor:
                 "ConformalRegressor() needs method='residual', 'normalised' or 'cqr': received "
                 f"{method!r}. Write ConformalRegressor('normalised')."
             )
-        self._method = method
-        self._confidence = check_confidence("ConformalRegressor()", confidence)
-        self._mapie: Any = None
-        self._num_rows = 0
-
-    @property
-    def method(self) -> str:
-        """The score."""
-        return self._method
-
-    @property
-    def confidence(self) -> float:
-        """The share of rows whose intervals shall hold the target."""
-        return self._confidence
+        self._options = {
+            "method": method,
+            "confidence": check_confidence("ConformalRegressor()", confidence),
+        }
 
     def fit(self, pred: PredictedLaw, y: npt.ArrayLike) -> Self:
         """Take the quantile of the scores of calibration rows.
@@ -104,24 +96,15 @@ class ConformalRegressor:
             The object itself.
         """
         call = "ConformalRegressor.fit()"
-        module = import_mapie(call, "regression")
-        columns, scale = self._columns(call, pred)
+        low, centre, high, scale = self._columns(call, pred)
         targets = check_targets(call, y, len(pred))
-        check_enough_rows(call, len(targets), self._confidence, "calibration rows")
-        if self._method == "cqr":
-            mapie = module.ConformalizedQuantileRegressor(
-                [given_columns(0), given_columns(2), given_columns(1)],
-                confidence_level=self._confidence,
-                prefit=True,
-            )
-            mapie.conformalize(columns, targets)
+        check_enough_rows(call, len(targets), self.confidence, "calibration rows")
+        if self.method == "cqr":
+            scores = np.maximum(low - targets, targets - high)
         else:
-            mapie = module.SplitConformalRegressor(
-                given_columns(1), confidence_level=self._confidence, prefit=True
-            )
-            # Around 0 in units of the scale, so that one score serves both methods.
-            mapie.conformalize(np.zeros_like(columns), (targets - columns[:, 1]) / scale)
-        self._mapie, self._num_rows = mapie, len(targets)
+            scores = np.abs(targets - centre) / scale
+        quantile = np.asarray(quantile_of(scores, self.confidence))
+        self._fitted = Fitted({"quantile": quantile}, len(targets), 0)
         return self
 
     def predict_interval(self, pred: PredictedLaw) -> tuple[Float64, Float64]:
@@ -134,36 +117,32 @@ class ConformalRegressor:
             Low and high, each (rows,).
         """
         call = "ConformalRegressor.predict_interval()"
-        if self._mapie is None:
-            raise RuntimeError(
-                f"{call}: it was not fitted. Write .fit(pred_calibration, y_calibration) first."
-            )
-        columns, scale = self._columns(call, pred)
-        if not len(columns):
-            return columns[:, 0], columns[:, 2]
-        if self._method == "cqr":
-            _, ends = self._mapie.predict_interval(columns, symmetric_correction=True)
-            low, high = ends[:, 0, 0], ends[:, 1, 0]
+        self._need("predict_interval()")
+        low, centre, high, scale = self._columns(call, pred)
+        if self.method == "cqr":
+            low, high = low - self.quantile, high + self.quantile
             middle = (low + high) / 2
             return np.minimum(low, middle), np.maximum(high, middle)
-        _, ends = self._mapie.predict_interval(np.zeros((1, 3)))
-        reach = float(ends[0, 1, 0])
-        return columns[:, 1] - reach * scale, columns[:, 1] + reach * scale
+        return centre - self.quantile * scale, centre + self.quantile * scale
 
-    def _columns(self, call: str, pred: PredictedLaw) -> tuple[Float64, Float64]:
-        """Low quantile, centre and high quantile, (rows, 3); the scale of the score, (rows,)."""
+    def _check(self, fitted: Fitted) -> None:
+        check_numbers(fitted, {"quantile"})
+
+    def _columns(self, call: str, pred: PredictedLaw) -> tuple[Float64, Float64, Float64, Float64]:
+        """Low quantile, centre, high quantile and the scale of the score, each (rows,)."""
         if not isinstance(pred, RegressionPredictions | RecalibratedLaw):
             raise TypeError(
                 f"{call} needs RegressionPredictions or a RecalibratedLaw: received "
                 f"{type(pred).__name__}. Of means and standard deviations make "
                 "sbn.RegressionPredictions(mean[None], sigma[None])."
             )
-        if self._method == "cqr":
-            tail = (1 - self._confidence) / 2
-            return pred.quantile([tail, 0.5, 1 - tail]).T, np.ones(len(pred))
-        columns = np.repeat(np.asarray(pred.mean)[:, None], 3, axis=1)
-        if self._method == "residual":
-            return columns, np.ones(len(pred))
+        if self.method == "cqr":
+            tail = (1 - self.confidence) / 2
+            low, middle, high = pred.quantile([tail, 0.5, 1 - tail])
+            return low, middle, high, np.ones(len(pred))
+        mean = np.asarray(pred.mean)
+        if self.method == "residual":
+            return mean, mean, mean, np.ones(len(pred))
         scale = np.asarray(pred.std)
         certain = np.flatnonzero(scale == 0)
         if len(certain):
@@ -171,8 +150,4 @@ class ConformalRegressor:
                 f"{call} with method='normalised' divides by standard deviations, and that of row "
                 f"{certain[0]} is 0. Write ConformalRegressor('residual')."
             )
-        return columns, scale
-
-    def __repr__(self) -> str:
-        fitted = f"rows={self._num_rows}" if self._mapie is not None else "not fitted"
-        return f"ConformalRegressor({self._method!r}, confidence={self._confidence:g}, {fitted})"
+        return mean, mean, mean, scale

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from mapie.regression import ConformalizedQuantileRegressor, SplitConformalRegressor
+from sklearn.base import BaseEstimator, RegressorMixin
 
 from bayes_sbn.conformal import ConformalRegressor
 from bayes_sbn.predictions_regression import RegressionPredictions
@@ -39,6 +41,44 @@ def test_intervals_equal_those_written_out(method, confidence):
     expected = written_out(method, cal, y[:101], new, confidence)
     np.testing.assert_allclose(low, expected[0], rtol=0, atol=1e-10)
     np.testing.assert_allclose(high, expected[1], rtol=0, atol=1e-10)
+
+
+class Given(RegressorMixin, BaseEstimator):
+    """An estimator of scikit-learn that predicts one of its features."""
+
+    n_features_in_ = 3
+
+    def __init__(self, column: int) -> None:
+        self.column = column
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def fit(self, x, y):
+        raise AssertionError("it is given")
+
+    def predict(self, x):
+        return x[:, self.column]
+
+
+@pytest.mark.parametrize("confidence", [0.6, 0.9])
+def test_intervals_are_those_of_mapie(confidence):
+    pred, y = laws(300)
+    low, high = pred.interval(confidence)
+    columns = np.stack([low, high, pred.mean], axis=1)
+    cal, new = pred.take(slice(150)), pred.take(slice(150, None))
+    mapie = ConformalizedQuantileRegressor(
+        [Given(0), Given(1), Given(2)], confidence_level=confidence, prefit=True
+    )
+    mapie.conformalize(columns[:150], y[:150])
+    _, ends = mapie.predict_interval(columns[150:], symmetric_correction=True)
+    ours = ConformalRegressor("cqr", confidence).fit(cal, y[:150]).predict_interval(new)
+    np.testing.assert_allclose(ours, ends[:, :, 0].T, atol=1e-12)
+    mapie = SplitConformalRegressor(Given(2), confidence_level=confidence, prefit=True)
+    mapie.conformalize(columns[:150], y[:150])
+    _, ends = mapie.predict_interval(columns[150:])
+    ours = ConformalRegressor("residual", confidence).fit(cal, y[:150]).predict_interval(new)
+    np.testing.assert_allclose(ours, ends[:, :, 0].T, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", ["residual", "normalised", "cqr"])

@@ -1,4 +1,6 @@
-"""The file of a fitted recalibration: JSON text, which a person can read too.
+"""The file of what was fitted to held-out rows: JSON text, which a person can read too.
+
+Recalibrations and conformal predictors have such files, each with a name of its format.
 
 An object with the name and version of the format, the method, the options of its constructor, the
 numbers of rows and classes it was fitted to, the fitted numbers as lists, and a SHA-256 of all the
@@ -13,16 +15,30 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.whole_file import write_whole
 
-FORMAT = "bayes_sbn.recalibration"
 VERSION = 1
 _LARGEST = 1 << 28  # bytes; that of an isotonic calibration to a million rows is a tenth
+
+
+class FileKind(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        format: the name that stands in the file.
+        noun: what errors call it.
+    """
+
+    format: str
+    noun: str
+
+
+RECALIBRATION = FileKind("bayes_sbn.recalibration", "recalibration")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +47,7 @@ class Fitted:
 
     Args:
         numbers: arrays by name.
-        num_rows: validation rows that they were fitted to.
+        num_rows: rows that they were fitted to.
         num_classes: classes of the predictions, 0 for real targets.
     """
 
@@ -41,7 +57,11 @@ class Fitted:
 
 
 def write_calibration(
-    path: str | os.PathLike[str], method: str, options: Mapping[str, object], fitted: Fitted
+    path: str | os.PathLike[str],
+    method: str,
+    options: Mapping[str, object],
+    fitted: Fitted,
+    kind: FileKind = RECALIBRATION,
 ) -> None:
     """Write the file whole or not at all.
 
@@ -50,9 +70,10 @@ def write_calibration(
         method: name of the class.
         options: of its constructor.
         fitted: the numbers.
+        kind: what it is.
     """
     content: dict[str, object] = {
-        "format": FORMAT,
+        "format": kind.format,
         "version": VERSION,
         "method": method,
         "options": dict(options),
@@ -65,12 +86,15 @@ def write_calibration(
     write_whole(path, (text + "\n").encode())
 
 
-def read_calibration(call: str, path: str | os.PathLike[str]) -> tuple[str, dict[str, Any], Fitted]:
+def read_calibration(
+    call: str, path: str | os.PathLike[str], kind: FileKind = RECALIBRATION
+) -> tuple[str, dict[str, Any], Fitted]:
     """The method, the options of its constructor and the fitted numbers of a file.
 
     Args:
         call: the call to name in errors.
         path: the file.
+        kind: what it should be.
 
     Raises:
         ValueError: it is damaged, of something else, or of a newer format.
@@ -79,14 +103,14 @@ def read_calibration(call: str, path: str | os.PathLike[str]) -> tuple[str, dict
     with source.open("rb") as file:  # A missing or unreadable file is its own error.
         raw = file.read(_LARGEST + 1)
     if len(raw) > _LARGEST:
-        raise damaged(call, source, f"it has more than {_LARGEST} bytes")
+        raise damaged(call, source, f"it has more than {_LARGEST} bytes", kind)
     try:
         content = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
         name, version = content["format"], content["version"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise damaged(call, source, f"{type(error).__name__}: {error}") from error
-    if name != FORMAT:
-        raise damaged(call, source, f"its format is {name!r}, not {FORMAT!r}")
+        raise damaged(call, source, f"{type(error).__name__}: {error}", kind) from error
+    if name != kind.format:
+        raise damaged(call, source, f"its format is {name!r}, not {kind.format!r}", kind)
     if version != VERSION:
         raise ValueError(
             f"{call}({str(source)!r}): the file has format version {version!r}; this bayes_sbn "
@@ -104,20 +128,21 @@ def read_calibration(call: str, path: str | os.PathLike[str]) -> tuple[str, dict
         fitted = Fitted(numbers, _count(content["rows"]), _count(content["classes"]))
         return str(content["method"]), dict(content["options"]), fitted
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise damaged(call, source, f"{type(error).__name__}: {error}") from error
+        raise damaged(call, source, f"{type(error).__name__}: {error}", kind) from error
 
 
-def damaged(call: str, source: Path, reason: str) -> ValueError:
+def damaged(call: str, source: Path, reason: str, kind: FileKind = RECALIBRATION) -> ValueError:
     """The error for a file that is not, or no longer, what ``write_calibration`` wrote.
 
     Args:
         call: the call to name.
         source: the file.
         reason: what is wrong with it.
+        kind: what it should be.
     """
     return ValueError(
-        f"{call}({str(source)!r}): the file is damaged or holds no recalibration ({reason}). "
-        "Pass a file that the save() of a recalibration wrote."
+        f"{call}({str(source)!r}): the file is damaged or holds no {kind.noun} ({reason}). "
+        f"Pass a file that the save() of a {kind.noun} wrote."
     )
 
 
