@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bayes_sbn.analysis.fit_identity import identity_of
 from bayes_sbn.analysis.folds import assign_folds
 from bayes_sbn.analysis.held_out import HeldOut, held_out
 from bayes_sbn.analysis.kfold_folder import FoldFolder, checksum
@@ -47,6 +48,7 @@ def kfold(
     stratify: bool | npt.ArrayLike | None = None,
     num_draws: int = 200,
     folder: str | os.PathLike[str] | None = None,
+    name: str | None = None,
     resume: bool = True,
     progress: bool | None = None,
 ) -> KFold:
@@ -67,8 +69,11 @@ def kfold(
         stratify: labels of which each fold has its share; True for y, False for none; by default y
             where it is integers.
         num_draws: draws of a posterior.
-        folder: where each fold is kept once it is done.  The same call goes on from what is there;
-            it cannot tell one ``fit_fn`` from another, so give each a folder of its own.
+        folder: where each fold is kept once it is done.  The same call goes on from what is there,
+            and a call with other data, folds or ``fit_fn`` is an error.
+        name: what the folder calls ``fit_fn``.  By default it knows it by its name, its code and
+            the values that it holds (:mod:`bayes_sbn.analysis.fit_identity`); give a name where
+            these change though the fit does not, or stay though it does.
         resume: False does all folds anew, whatever is in the folder.
         progress: show a bar; default where standard error is a terminal.
 
@@ -87,6 +92,8 @@ def kfold(
     """
     from tqdm import tqdm
 
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"{CALL}: name={name!r} is no string. Write name='mine', or leave it out.")
     x, y = _data(data)
     observed = to_numpy(y)
     folds = assign_folds(CALL, observed, k, seed, stratify)
@@ -98,7 +105,10 @@ def kfold(
         "seed": int(seed),
         "num_draws": int(num_draws),
     }
-    kept = None if folder is None else FoldFolder(folder, settings, resume=resume)
+    kept = None
+    if folder is not None:
+        settings |= identity_of(fit_fn, name)
+        kept = FoldFolder(folder, settings, resume=resume)
     results: list[HeldOut] = []
     disable = None if progress is None else not progress
     for fold in tqdm(range(k), desc=CALL, unit="fold", leave=False, disable=disable):

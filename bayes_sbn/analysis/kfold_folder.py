@@ -1,7 +1,8 @@
 """The folder of a cross-validation: a file for each fold that is done, and whose it is.
 
 A file is that of :mod:`bayes_sbn.predictions_file`, written whole or not at all, with the
-checksums of the data and of the folds beside what was predicted.
+checksums of the data and of the folds, and what tells the fit from others
+(:mod:`bayes_sbn.analysis.fit_identity`), beside what was predicted.
 """
 
 from __future__ import annotations
@@ -69,10 +70,22 @@ class FoldFolder:
             if settings.get(name) != now:
                 raise ValueError(
                     f"kfold(folder={str(self.folder)!r}): the folds there are of another "
-                    f"cross-validation: {_SAID[name]} differ. Give another folder, or resume=False "
-                    "to do all folds anew."
+                    f"cross-validation: {self._difference(name, settings.get(name))}. Give another "
+                    "folder, or resume=False to do all folds anew."
                 )
         return HeldOut(log_prob, mean)
+
+    def _difference(self, name: str, there: object) -> str:
+        """What differs, in words."""
+        if name == "fit_fn":
+            return f"fit_fn, {there!r} there and {self.settings[name]!r} now, differ"
+        if name == "fit_code":
+            return (
+                f"the code of {self.settings['fit_fn']}, or a value that it holds or reads, "
+                "differs (where these change and the fit does not, write kfold(..., name='...') "
+                "from the start)"
+            )
+        return f"{_SAID[name]} differ"
 
     def write(self, fold: int, result: HeldOut) -> None:
         """Keep what was predicted of a fold."""
