@@ -45,9 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"bayes-sbn: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"bayes-sbn: {' '.join(_words(error).split())}", file=sys.stderr)
         return 1
     return code
+
+
+def _words(error: Exception) -> str:
+    """What an error says; of the system's own the file and the reason, without its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)
 
 
 def _warn(message: Warning | str, *others: object, **more: object) -> None:

@@ -15,6 +15,9 @@ from bayes_sbn.cli_data_arrays import SETS, is_idx, read_idx, read_npz, read_set
 from bayes_sbn.cli_data_csv import TextOptions, read_text, read_text_like
 from bayes_sbn.cli_table import Columns, Table
 
+SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods")
+"""Endings of files that hold tables in a form of their own."""
+
 TRAIN, TEST = "train", "t10k"
 """How the names of MNIST's files begin."""
 
@@ -61,6 +64,11 @@ def read_data(
         known = ", ".join(SETS)
         raise ValueError(f"{source}: there is no such file, and the data sets by name are {known}.")
     shown = str(path)
+    if path.suffix.lower() in SPREADSHEETS:
+        raise ValueError(
+            f"{shown} is a spreadsheet, which is not read. Save its sheet as CSV in UTF-8, and "
+            "give that file."
+        )
     with path.open("rb") as file:
         is_archive = file.read(2) == b"PK"
     if is_archive:

@@ -52,7 +52,10 @@ def read_npz(source: str, path: Path, *, reads_target: bool = True) -> Table:
                 if name in names:
                     found[name] = np.asarray(archive[name])
     except _DAMAGE as error:
-        raise ValueError(f"{source} cannot be read as an NPZ archive ({error}).") from None
+        raise ValueError(
+            f"{source} cannot be read as an NPZ archive of numbers ({error}). Write "
+            "numpy.savez(path, x=inputs, y=targets)."
+        ) from None
     if "x" not in found:
         listed = ", ".join(map(repr, names[:12])) or "none"
         raise ValueError(
@@ -66,9 +69,10 @@ def read_npz(source: str, path: Path, *, reads_target: bool = True) -> Table:
             "(rows, columns) or (rows, height, width), with at least one of each."
         )
     if y is not None and (y.dtype.kind not in "fiubU" or y.ndim != 1):
+        hint = " Write y.argmax(1) for columns of 0 and 1." if y.ndim == 2 else ""
         raise ValueError(
             f"{source}: 'y' is {y.dtype} of shape {y.shape}; it must be numbers or text of shape "
-            f"({len(x)},)."
+            f"({len(x)},).{hint}"
         )
     is_pixels = x.ndim > 2 or x.dtype == np.uint8
     return table_of_arrays(source, x, y, is_pixels=is_pixels)

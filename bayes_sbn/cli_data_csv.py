@@ -1,29 +1,27 @@
-"""Tables from text: cells parted by commas, semicolons, tabs or blanks, with names on top or not.
+"""Tables from text: which columns of its cells are inputs, and which is the target.
 
 A cell is a number, or text, which only the target may be.  Whatever is wrong is an error that names
-the line and the column; nothing is guessed to be a number, filled in or left out by itself.
+the line and the column; nothing is filled in or left out by itself.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from bayes_sbn.cli_data_cells import (
+    MISSING,
+    MISSING_TARGETS,
+    Cells,
+    is_number,
+    listed,
+    read_cells,
+)
 from bayes_sbn.cli_table import Columns, Numbers, Table, Text
-
-MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
-"""Cells that mean that there is no value, in small letters."""
-
-MISSING_TARGETS = MISSING - {"none"}
-"""The same of a target, of which "none" is a class like others."""
-
-DELIMITERS = (",", ";", "\t")
-"""What parts cells, where the first line has it; else blanks do."""
+from bayes_sbn.metrics.report_base import counted
 
 
 @dataclass(frozen=True)
@@ -45,25 +43,6 @@ class TextOptions:
     reads_target: bool = True
 
 
-@dataclass(frozen=True)
-class Cells:
-    """What stands in a file.
-
-    Args:
-        source: as it was typed.
-        names: of the columns, their numbers where the file has no header.
-        is_named: whether it has one.
-        rows: the cells of each line.
-        lines: the number of each line.
-    """
-
-    source: str
-    names: tuple[str, ...]
-    is_named: bool
-    rows: list[list[str]]
-    lines: list[int]
-
-
 def read_text(source: str, content: bytes, options: TextOptions) -> Table:
     """A table whose target is in a column of its own.
 
@@ -72,7 +51,7 @@ def read_text(source: str, content: bytes, options: TextOptions) -> Table:
         content: what is in it.
         options: which column is what.
     """
-    cells = _cells(source, content, options.has_header)
+    cells = read_cells(source, content, options.has_header)
     target = _column(cells, options.target, "--target")
     dropped = {_column(cells, name, "--drop") for name in options.drop}
     if target in dropped:
@@ -83,7 +62,8 @@ def read_text(source: str, content: bytes, options: TextOptions) -> Table:
     if not inputs:
         raise ValueError(
             f"{source} has no column of inputs beside the target {cells.names[target]!r}. "
-            f"The columns are {_listed(cells.names)}."
+            f"The columns are {listed(cells.names)}; what parts them is commas, semicolons, tabs, "
+            "bars or blanks."
         )
     if options.leave_out_missing:
         cells = _without_missing(cells, inputs, target)
@@ -93,7 +73,7 @@ def read_text(source: str, content: bytes, options: TextOptions) -> Table:
         in_file=cells.names,
         are_named=cells.is_named,
     )
-    return _table(cells, inputs, target, columns)
+    return _table(cells, inputs, target, columns, _OF_FIT)
 
 
 def read_text_like(
@@ -110,13 +90,13 @@ def read_text_like(
         options: of which ``target`` and ``drop`` are not looked at.
     """
     options = options or TextOptions()
-    cells = _cells(source, content, options.has_header)
+    cells = read_cells(source, content, options.has_header)
     if cells.is_named and columns.are_named:
         missing = [name for name in columns.inputs if name not in cells.names]
         if missing:
             raise ValueError(
                 f"{source} lacks {_counted(missing)} the model was fitted to; it has "
-                f"{_listed(cells.names)}."
+                f"{listed(cells.names)}. Name the columns as they were named for the fit."
             )
         inputs = [cells.names.index(name) for name in columns.inputs]
         has_target = columns.target in cells.names
@@ -127,96 +107,37 @@ def read_text_like(
         target = None
     if options.leave_out_missing:
         cells = _without_missing(cells, inputs, target)
-    return _table(cells, inputs, target, columns)
+    return _table(cells, inputs, target, columns, _OF_LATER)
 
 
-def _table(cells: Cells, inputs: Sequence[int], target: int | None, columns: Columns) -> Table:
-    x = _numbers(cells, inputs)
-    found = None if target is None else _target(cells, target)
+@dataclass(frozen=True)
+class _Remedies:
+    """What to do about a cell, of the rows of a fit, whose columns are chosen, or of later ones."""
+
+    missing: str
+    text: str
+
+
+_OF_FIT = _Remedies(
+    "Fill it in, or leave such rows out with --drop-missing.",
+    "Code text as numbers, or leave the column out with --drop {name!r}.",
+)
+_OF_LATER = _Remedies(
+    "Fill it in, or take such lines out of the file.",
+    "The model was fitted to numbers there: write one, or take the line out of the file.",
+)
+
+
+def _table(
+    cells: Cells,
+    inputs: Sequence[int],
+    target: int | None,
+    columns: Columns,
+    remedies: _Remedies,
+) -> Table:
+    x = _numbers(cells, inputs, remedies)
+    found = None if target is None else _target(cells, target, remedies)
     return Table(cells.source, x, found, columns, numbers=cells.lines, unit="line")
-
-
-def is_number(text: str) -> bool:
-    """Whether a cell is a number: what ``float`` reads, but for ``1_000``."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
-
-
-def _cells(source: str, content: bytes, has_header: bool | None) -> Cells:
-    rows, lines = _lines(source, content)
-    if not rows:
-        raise ValueError(f"{source} is empty: there is no line with cells in it.")
-    is_named = _has_names(rows) if has_header is None else has_header
-    width = len(rows[0])
-    names = tuple(cell.strip() for cell in rows[0]) if is_named else ()
-    if is_named:
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{source}: the header has {twice[0]!r} more than once. Rename one.")
-        first, rows, lines = lines[0], rows[1:], lines[1:]
-        if not rows:
-            raise ValueError(f"{source} has a header in line {first} and no rows below it.")
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) != width:
-            raise ValueError(
-                f"{source}: line {line} has {len(row)} cells where the first line has {width}. "
-                "Every line needs as many; cells that hold the delimiter are written in quotes."
-            )
-    return Cells(source, names or tuple(str(k + 1) for k in range(width)), is_named, rows, lines)
-
-
-def _lines(source: str, content: bytes) -> tuple[list[list[str]], list[int]]:
-    """Cells and numbers of the lines that are not blank."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{source} is not text in UTF-8 (byte {error.start + 1}), nor an NPZ or IDX file. "
-            "Data are CSV, NPZ or IDX files."
-        ) from None
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    counts = {delimiter: first.count(delimiter) for delimiter in DELIMITERS}
-    delimiter = max(counts, key=counts.__getitem__)
-    rows, lines = [], []
-    if not counts[delimiter] and len(first.split()) > 1:
-        for number, line in enumerate(text.splitlines(), start=1):
-            if line.strip():
-                rows.append(line.split())
-                lines.append(number)
-        return rows, lines
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                rows.append(row)
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        raise ValueError(f"{source}: line {reader.line_num} cannot be read ({error}).") from None
-    return rows, lines
-
-
-def _has_names(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first line is a header.
-
-    It is if no cell of it is a number or missing, or if some column has text in it and only numbers
-    below.
-    """
-    first, below = rows[0], rows[1:]
-    kinds = [_is_value(cell) for cell in first]
-    if not any(kinds) and all(cell.strip() for cell in first):
-        # a table of text alone still has a header: a row without a number is no row of data
-        return True
-    return any(
-        not is_value and below and all(k < len(row) and is_number(row[k]) for row in below)
-        for k, is_value in enumerate(kinds)
-    )
-
-
-def _is_value(cell: str) -> bool:
-    return is_number(cell) or cell.strip().lower() in MISSING
 
 
 def _column(cells: Cells, name: str, option: str) -> int:
@@ -235,7 +156,7 @@ def _column(cells: Cells, name: str, option: str) -> int:
     what = "" if cells.is_named else " and no header"
     raise ValueError(
         f"{cells.source}: there is no column {name!r} ({option}). It has {width} columns{what}: "
-        f"{_listed(cells.names)}; a number counts them from 1, -1 is the last."
+        f"{listed(cells.names)}; a number counts them from 1, -1 is the last."
     )
 
 
@@ -246,15 +167,16 @@ def _by_place(cells: Cells, columns: Columns) -> tuple[list[int], int | None]:
     layouts = {len(columns.inputs): columns.inputs, len(without): without, len(whole): whole}
     if width not in layouts:
         raise ValueError(
-            f"{cells.source} has {width} columns; the model was fitted to {len(columns.inputs)} "
-            f"inputs, which stood in a file of {len(whole)} columns with the target."
+            f"{cells.source} has {counted(width, 'column')}; the model was fitted to "
+            f"{counted(len(columns.inputs), 'input')}, which stood in a file of {len(whole)} "
+            "columns with the target."
         )
     layout = layouts[width]
     target = layout.index(columns.target) if columns.target in layout else None
     return [layout.index(name) for name in columns.inputs], target
 
 
-def _numbers(cells: Cells, places: Sequence[int]) -> Numbers:
+def _numbers(cells: Cells, places: Sequence[int], remedies: _Remedies) -> Numbers:
     """The numbers in some columns, (rows, columns)."""
     found = np.empty((len(cells.rows), len(places)))
     for k, place in enumerate(places):
@@ -264,36 +186,33 @@ def _numbers(cells: Cells, places: Sequence[int]) -> Numbers:
         except ValueError:
             found[:, k] = math.nan
         if not np.isfinite(found[:, k]).all() or any("_" in cell for cell in column):
-            _refuse_cell(cells, place, column)
+            _refuse_cell(cells, place, column, remedies)
     return found
 
 
-def _refuse_cell(cells: Cells, place: int, column: Sequence[str]) -> None:
+def _refuse_cell(cells: Cells, place: int, column: Sequence[str], remedies: _Remedies) -> None:
     """Raise for the first cell that is no finite number."""
     for line, cell in zip(cells.lines, column, strict=True):
         where = f"{cells.source}: line {line}, column {cells.names[place]!r}"
         if cell.strip().lower() in MISSING:
-            raise ValueError(
-                f"{where} has no value ({cell.strip()!r}). Fill it in, or leave such rows out with "
-                "--drop-missing."
-            )
+            raise ValueError(f"{where} has no value ({cell.strip()!r}). {remedies.missing}")
         if not is_number(cell):
-            raise ValueError(
-                f"{where} is {_short(cell)}, which is not a number. Code text as numbers, or leave "
-                f"the column out with --drop {cells.names[place]!r}."
-            )
+            remedy = remedies.text.format(name=cells.names[place])
+            if is_number(cell.replace(",", "")):
+                remedy = "Write numbers with a point, and with no mark between thousands."
+            raise ValueError(f"{where} is {_short(cell)}, which is not a number. {remedy}")
         if not math.isfinite(float(cell)):
             raise ValueError(f"{where} is {cell.strip()}. Inputs are finite numbers.")
 
 
-def _target(cells: Cells, place: int) -> Numbers | Text:
+def _target(cells: Cells, place: int, remedies: _Remedies) -> Numbers | Text:
     """The target of each row: numbers if all are, else text."""
     column = [row[place].strip() for row in cells.rows]
     for line, cell in zip(cells.lines, column, strict=True):
         if cell.lower() in MISSING_TARGETS:
             raise ValueError(
                 f"{cells.source}: line {line} has no target ({cell!r} in column "
-                f"{cells.names[place]!r}). Fill it in, or leave such rows out with --drop-missing."
+                f"{cells.names[place]!r}). {remedies.missing}"
             )
     if all(is_number(cell) for cell in column):
         return np.array([float(cell) for cell in column])
@@ -313,13 +232,8 @@ def _without_missing(cells: Cells, inputs: Sequence[int], target: int | None) ->
     return Cells(cells.source, cells.names, cells.is_named, rows, lines)
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:12]))
-    return shown if len(names) <= 12 else f"{shown}, ... ({len(names)} in all)"
-
-
 def _counted(names: Sequence[str]) -> str:
-    return f"the column {names[0]!r}" if len(names) == 1 else f"the columns {_listed(names)}"
+    return f"the column {names[0]!r}" if len(names) == 1 else f"the columns {listed(names)}"
 
 
 def _short(cell: str) -> str:

@@ -45,9 +45,9 @@ class Fitted:
             row, column = int(rows[0]), int(columns[0])
             raise ValueError(
                 f"{table.source}: {table.place(row)}, column {table.columns.inputs[column]!r} is "
-                f"{table.x[row, column]:g}, far beyond all rows of the fit; there are {len(rows)} "
-                "such values. Correct them, or write --clip to take the nearest that the networks "
-                "know."
+                f"{table.x[row, column]:g}, far beyond all rows of the fit (such values: "
+                f"{len(rows)}). Correct them, or write --clip to take the nearest that the "
+                "networks know."
             )
         return x
 

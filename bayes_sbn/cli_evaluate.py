@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.clip:
         x, clipped = fitted.clipped(table)
         if clipped:
-            note(arguments, f"{table.source}: {clipped} inputs were clipped")
+            note(arguments, f"{table.source}: inputs clipped: {clipped}")
     else:
         x = fitted.inputs(table)
     found = fitted.scores(

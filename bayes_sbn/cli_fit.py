@@ -207,7 +207,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Fit, save, score."""
     _check(arguments)
     from bayes_sbn.cli_fit_data import FitData
-    from bayes_sbn.cli_fit_network import fit_network, keep
+    from bayes_sbn.cli_fit_network import check_names, fit_network, keep
+
+    check_names(arguments)
 
     data = FitData.read(arguments)
     rows = data.counts()["train"]
@@ -236,7 +238,13 @@ def run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 130
-    text, contents = keep(data, folder, fitted, progress=progress_of(arguments))
+    text, contents = keep(
+        data,
+        folder,
+        fitted,
+        share=arguments.test_fraction,
+        progress=progress_of(arguments),
+    )
     contents["fit"]["seconds"] = time.perf_counter() - started
     show(arguments, text, {"run": arguments.out, **settings, **contents})
     return 0

@@ -21,6 +21,7 @@ from bayes_sbn.cli_preprocessing import (
 )
 from bayes_sbn.cli_split import split
 from bayes_sbn.cli_table import Table
+from bayes_sbn.metrics.report_base import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ class FitData:
         parts = ", ".join(f"{count} for {part}" for part, count in counts.items() if count)
         inputs = len(made.columns.inputs)
         return (
-            f"{self.table.source}: {inputs} input{'s' * (inputs != 1)}, "
+            f"{self.table.source}: {counted(inputs, 'input')}, "
             f"{made.target_in_words()}; rows: {parts}"
         )
 
@@ -102,7 +103,9 @@ class FitData:
 def _test_table(arguments: argparse.Namespace, table: Table) -> Table | None:
     if arguments.test is not None:
         return read_data(
-            arguments.test, TextOptions(has_header=arguments.header), like=table.columns
+            arguments.test,
+            TextOptions(has_header=arguments.header, leave_out_missing=arguments.drop_missing),
+            like=table.columns,
         )
     if has_test_part(arguments.data):
         return read_data(arguments.data, part=TEST)
@@ -117,6 +120,12 @@ def _classes(table: Table) -> tuple[tuple[str, ...], Int64]:
         raise ValueError(
             f"{table.source}: every row has the class {classes[0]!r}, so there is nothing to "
             f"learn. Is {table.columns.target!r} the target? --target names another column."
+        )
+    if len(classes) == len(names) > 2:
+        raise ValueError(
+            f"{table.source}: each of the {len(names)} rows has a class of its own, such as "
+            f"{names[0]!r}, so there is nothing to learn. Is {table.columns.target!r} the target? "
+            "--target names another column, and --task real says that its numbers are no classes."
         )
     number_of = {name: k for k, name in enumerate(classes)}
     return classes, np.array([number_of[name] for name in names], dtype=np.int64)

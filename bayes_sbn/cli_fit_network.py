@@ -12,10 +12,12 @@ from bayes_sbn.cli_arguments import progress_of
 from bayes_sbn.cli_ensemble import Fitted
 from bayes_sbn.cli_fit_data import FitData
 from bayes_sbn.cli_preprocessing import REAL
-from bayes_sbn.cli_run import NETWORK, POSTERIOR, SCORES, Run
+from bayes_sbn.cli_run import FIT, NETWORK, POSTERIOR, SCORES, Run
+from bayes_sbn.estimators.estimator import REGISTRY
 from bayes_sbn.guides import AutoHybrid, AutoSignBernoulli
 from bayes_sbn.models import BinaryMLP, BinaryRegressor
 from bayes_sbn.network_summary import summary
+from bayes_sbn.noise import NOISES
 from bayes_sbn.optim import MirrorDescent
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.training import fit
@@ -35,6 +37,23 @@ class FittedNetwork:
     fit: Fit
     model: BinaryMLP
     guide: AutoSignBernoulli
+
+
+def check_names(arguments: argparse.Namespace) -> None:
+    """Exit with 2 for an estimator, a law of noise or a layer that there is not."""
+    layers = ["first", "last", *(f"hidden.{k}" for k in range(len(arguments.hidden))), "output"]
+    known = {
+        "estimator": (sorted(REGISTRY), [arguments.estimator]),
+        "noise": (NOISES, [arguments.noise]),
+        "real": (layers, arguments.real),
+    }
+    for option, (allowed, given) in known.items():
+        for name in given:
+            if name not in allowed:
+                arguments.parser.error(
+                    f"--{option} {name}: there is none of that name, write one of "
+                    f"{', '.join(allowed)}"
+                )
 
 
 def fit_network(arguments: argparse.Namespace, data: FitData, folder: Run) -> FittedNetwork:
@@ -84,7 +103,7 @@ def fit_network(arguments: argparse.Namespace, data: FitData, folder: Run) -> Fi
 
 
 def keep(
-    data: FitData, folder: Run, fitted: FittedNetwork, *, progress: bool | None
+    data: FitData, folder: Run, fitted: FittedNetwork, *, share: float, progress: bool | None
 ) -> tuple[str, dict[str, Any]]:
     """Write posterior, summary and scores; tell them as text and as plain values.
 
@@ -92,6 +111,7 @@ def keep(
         data: the rows.
         folder: of the run.
         fitted: the network.
+        share: of the rows that was to be held out for scores.
         progress: whether to show bars.
     """
     posterior = Posterior.from_guide(fitted.model, fitted.guide, temperature=fitted.fit.temperature)
@@ -121,6 +141,7 @@ def keep(
         },
         "scores": None,
     }
+    folder.write_json(FIT, contents["fit"])
     test = data.rows_of("test")
     if test is not None:
         found = Fitted(posterior, data.preprocessing)
@@ -132,6 +153,8 @@ def keep(
             lines.append(f"{clipped} inputs, far beyond the rows of the fit, were clipped.")
         contents["scores"] = scores
         folder.write_json(SCORES, scores)
+    elif share:
+        lines += ["", "no row was held out for scores: no class has one to spare"]
     posterior.save(folder.path(POSTERIOR))
     lines += [
         "",

@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     fitted = Fitted(folder.posterior(), preprocessing)
     x, clipped = fitted.clipped(table) if arguments.clip else (fitted.inputs(table), 0)
     if clipped:
-        note(arguments, f"{table.source}: {clipped} inputs were clipped")
+        note(arguments, f"{table.source}: inputs clipped: {clipped}")
     predicted = Predicted.of(
         fitted,
         x,

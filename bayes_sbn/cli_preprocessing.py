@@ -248,9 +248,12 @@ def real_targets(table: Table) -> Float64:
 
 def _needed(table: Table) -> Numbers | Text:
     if table.target is None:
+        what = "array 'y' (NPZ) or file of labels (IDX, named by --labels)"
+        if table.unit == "line":
+            what = f"column {table.columns.target!r}"
         raise ValueError(
-            f"{table.source} has no targets: no column {table.columns.target!r}, array 'y' or file "
-            "of labels."
+            f"{table.source} has no targets: no {what}. A fit and scores need them; bayes-sbn "
+            "predict does not."
         )
     return table.target
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from bayes_sbn.cli_data_csv import TextOptions
 from bayes_sbn.cli_evaluate import ALL, rows_to_score
 from bayes_sbn.cli_output import note, show
 from bayes_sbn.cli_preprocessing import CLASSES, Float32, real_targets
-from bayes_sbn.cli_run import PARTS, Run
+from bayes_sbn.cli_run import FIT, PARTS, Run
 
 if TYPE_CHECKING:
     from bayes_sbn.cli_arguments import Commands
@@ -95,8 +94,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict, judge, write."""
-    if arguments.out.exists() and not arguments.out.is_dir() and not arguments.force:
-        raise ValueError(f"--out {arguments.out} exists already. --force replaces it.")
+    _check_out(arguments.out, is_forced=arguments.force)
     folder = Run(arguments.run_folder)
     preprocessing = folder.preprocessing()
     from bayes_sbn.cli_ensemble import Fitted
@@ -108,9 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
     is_classes = preprocessing.task == CLASSES
     columns = preprocessing.columns
     settings = folder.settings()
+    x, clipped = _inputs(arguments, fitted, table)
     made = report(
         fitted.posterior,
-        _inputs(arguments, fitted, table),
+        x,
         y,
         arguments.out,
         draws=arguments.draws,
@@ -120,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
         ood=_elsewhere(arguments, fitted),
         class_names=preprocessing.classes if is_classes else None,
         feature_names=columns.inputs if columns.are_named else None,
-        image_shape=arguments.image_shape or _square(table),
+        image_shape=_shape(arguments.image_shape, table),
         row_names=[table.place(row) for row in range(len(table))],
         rescale=None if is_classes else (preprocessing.target_scale, preprocessing.target_shift),
         rescale_inputs=(preprocessing.scale, preprocessing.shift),
@@ -129,21 +128,22 @@ def run(arguments: argparse.Namespace) -> int:
         detail=arguments.detail,
         diagnosis=arguments.diagnosis,
         call=_typed(arguments),
-        notes=_notes(settings, table, part),
+        notes=_notes(folder, table, part, clipped),
         backend=arguments.backend,
         progress=progress_of(arguments),
     )
     which = "all rows" if part == ALL else f"{part} rows"
     size = made.path.stat().st_size
-    text = f"{which} of {table.source}: {made.path} ({size / 1000:,.0f} kB)"
+    lines = [f"{which} of {table.source}: {made.path} ({size / 1000:,.0f} kB)", *made.cautions]
     contents = {
         "run": arguments.run_folder,
         "data": table.source,
         "part": part,
         "out": str(made.path),
+        "cautions": list(made.cautions),
         "sections": made.to_dict()["sections"],
     }
-    show(arguments, text, contents)
+    show(arguments, "\n".join(lines), contents)
     return 0
 
 
@@ -153,13 +153,14 @@ def _targets(fitted: Fitted, table: Table) -> Any:
     return real_targets(table)
 
 
-def _inputs(arguments: argparse.Namespace, fitted: Fitted, table: Table) -> Float32:
+def _inputs(arguments: argparse.Namespace, fitted: Fitted, table: Table) -> tuple[Float32, int]:
+    """What the networks see, and how many inputs were clipped for it."""
     if not arguments.clip:
-        return fitted.inputs(table)
+        return fitted.inputs(table), 0
     x, clipped = fitted.clipped(table)
     if clipped:
-        note(arguments, f"{table.source}: {clipped} inputs were clipped")
-    return x
+        note(arguments, f"{table.source}: inputs clipped: {clipped}")
+    return x, clipped
 
 
 def _trained(arguments: argparse.Namespace, fitted: Fitted, folder: Run) -> tuple[Any, Any] | None:
@@ -197,26 +198,52 @@ def _elsewhere(arguments: argparse.Namespace, fitted: Fitted) -> Float32 | None:
     # Rows from elsewhere may lie anywhere: the networks see the nearest that they know.
     x, clipped = fitted.clipped(table)
     if clipped:
-        note(arguments, f"{table.source}: {clipped} inputs were clipped")
+        note(arguments, f"{table.source}: inputs clipped: {clipped}")
     return x
 
 
-def _square(table: Table) -> tuple[int, int] | None:
-    """The sides of an image, where inputs are the pixels of a square one."""
-    side = math.isqrt(table.x.shape[1])
+def _check_out(path: Path, *, is_forced: bool) -> None:
+    """Raise where the file can't be written."""
+    if path.is_dir():
+        raise ValueError(f"--out {path} is a folder. Write --out {path / 'report.html'}.")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"--out {path}: the folder {path.absolute().parent} does not exist.")
+    if path.exists() and not is_forced:
+        raise ValueError(f"--out {path} exists already. --force replaces it.")
+
+
+def _shape(given: tuple[int, ...] | None, table: Table) -> tuple[int, ...] | None:
+    """The sides of an image: those given, or of a square one whose pixels the inputs are."""
+    inputs = table.x.shape[1]
+    if given is not None:
+        if math.prod(given) != inputs:
+            text = ",".join(map(str, given))
+            raise ValueError(
+                f"--image-shape {text} is an image of {math.prod(given)} values, and a row of "
+                f"{table.source} has {inputs}. Leave it out where inputs are no images."
+            )
+        return given
+    side = math.isqrt(inputs)
     is_square = table.is_pixels and side > 1 and side * side == table.x.shape[1]
     return (side, side) if is_square else None
 
 
-def _notes(settings: Mapping[str, Any], table: Table, part: str) -> dict[str, object]:
+def _notes(folder: Run, table: Table, part: str, clipped: int) -> dict[str, object]:
     """What was fitted, how, and which rows were judged."""
+    settings = folder.settings()
     rows = ", ".join(f"{count} {name}" for name, count in settings["rows"].items() if count)
     options = {
         name: value for name, value in settings["options"].items() if value not in (None, [], False)
     }
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in options.items())
+    judged = f"{'all' if part == ALL else part} of {table.source}"
+    if clipped:
+        judged += f"; {clipped} of their inputs, far beyond the rows of the fit, were clipped"
+    ended = folder.read_json(FIT) if folder.path(FIT).exists() else None
+    kept = {} if ended is None else {"parameters": f"of epoch {ended['epoch']} of the fit"}
     return {
-        "rows judged": f"{'all' if part == ALL else part} of {table.source}",
+        "rows judged": judged,
+        **kept,
         "data of the fit": f"{settings['data']} ({rows})",
         "settings of the fit": words,
     }

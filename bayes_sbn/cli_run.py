@@ -4,6 +4,7 @@
     preprocessing.json   columns, classes and centring
     settings.json        what was asked for, and of which data
     split.npz            which rows were for training, early stopping and scores
+    fit.json             how the fit ended, and the epoch whose parameters were kept
     network.json         layers, bits, operations and how decided the weights are
     scores.json          scores of the held-out rows, where there are any
     log.jsonl            a line an epoch
@@ -33,11 +34,12 @@ POSTERIOR = "posterior.sbn"
 PREPROCESSING = "preprocessing.json"
 SETTINGS = "settings.json"
 SPLIT = "split.npz"
+FIT = "fit.json"
 NETWORK = "network.json"
 SCORES = "scores.json"
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.sbnfit"
-FILES = (POSTERIOR, PREPROCESSING, SETTINGS, SPLIT, NETWORK, SCORES, LOG, CHECKPOINT)
+FILES = (POSTERIOR, PREPROCESSING, SETTINGS, SPLIT, FIT, NETWORK, SCORES, LOG, CHECKPOINT)
 PARTS = ("train", "validation", "test")
 
 
@@ -74,7 +76,12 @@ class Run:
                 f"--out {self.name} holds a run already ({kept[0]}). Give another folder, "
                 "--resume to go on with it, or --force to replace it."
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"--out {self.name}: the folder cannot be made ({error.strerror}). Give another."
+            ) from None
         for name in there:
             (self.folder / name).unlink()
         self.write_json(SETTINGS, settings)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bayes_sbn.cli_arguments import add_command, add_output_options
 from bayes_sbn.cli_output import show
-from bayes_sbn.cli_run import NETWORK, SCORES, Run
+from bayes_sbn.cli_run import FIT, NETWORK, SCORES, Run
 
 if TYPE_CHECKING:
     from bayes_sbn.cli_arguments import Commands
@@ -36,6 +36,7 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read and tell."""
     path = Path(arguments.path)
+    from bayes_sbn.metrics.report_base import counted
     from bayes_sbn.posterior import Posterior
 
     if not path.is_dir():
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     posterior = folder.posterior()
     settings, preprocessing = folder.settings(), folder.preprocessing()
     network, log = folder.read_json(NETWORK), folder.log()
+    ended = folder.read_json(FIT) if folder.path(FIT).exists() else None
     scores = folder.read_json(SCORES) if folder.path(SCORES).exists() else None
     size = folder.path("posterior.sbn").stat().st_size
     rows = ", ".join(f"{count} {part}" for part, count in settings["rows"].items() if count)
@@ -64,8 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     if log:
         last = log[-1]
+        kept = "" if ended is None else f"; parameters of epoch {ended['epoch']} are kept"
         lines.append(
-            f"{len(log)} epochs, {last['steps']} steps; the last loss {last['loss']:.4g} nats a row"
+            f"{counted(len(log), 'epoch')}, {counted(last['steps'], 'step')}; the last loss "
+            f"{last['loss']:.4g} nats a row{kept}"
         )
     if scores is not None:
         told = ", ".join(f"{name} {each['value']:.4g}" for name, each in _values(scores).items())
@@ -78,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         "posterior": _told(posterior, size),
         "network": network,
         "epochs": len(log),
+        "fit": ended,
         "scores": scores,
     }
     show(arguments, "\n".join(lines), contents)

@@ -155,6 +155,9 @@ def test_a_run_is_replaced_only_by_force(program, csv_file, tmp_path):
         (("--hidden", "8,x"), "not an integer"),
         (("--lr", "0"), "above 0"),
         (("--task", "both"), "invalid choice"),
+        (("--estimator", "nothing"), "--estimator nothing: there is none of that name"),
+        (("--noise", "pink"), "write one of logistic, "),
+        (("--real", "middle"), "write one of first, last, hidden.0, hidden.1, output"),
     ],
 )
 def test_wrong_arguments_exit_with_2(options, words, program, csv_file):
@@ -164,9 +167,6 @@ def test_wrong_arguments_exit_with_2(options, words, program, csv_file):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--estimator", "nothing"), 'estimator="nothing" is not registered'),
-        (("--noise", "pink"), "pink"),
-        (("--real", "middle"), "no layer 'middle'"),
         (("--target", "price"), "no column 'price'"),
         (("--drop", "kind"), "both the target and dropped"),
         (("--task", "real"), "is text"),
@@ -183,6 +183,42 @@ def test_a_single_class_is_an_error(program, tmp_path):
     assert "every row has the class '0'" in program.error("fit", "one.npz", "--out", "run")
     np.savez(tmp_path / "flat.npz", x=np.eye(5), y=np.full(5, 0.5))
     assert "nothing to learn" in program.error("fit", "flat.npz", "--out", "run")
+
+
+def test_a_class_for_each_row_is_an_error(program, tmp_path):
+    lines = [f"{k},{k % 3},id{k}" for k in range(9)]
+    (tmp_path / "ids.csv").write_text("\n".join(["a,b,id", *lines]) + "\n")
+    words = "each of the 9 rows has a class of its own, such as 'id0'"
+    assert words in program.error("fit", "ids.csv", "--out", "run")
+
+
+def test_rows_that_were_to_be_held_out_and_were_not_are_told(program, tmp_path):
+    (tmp_path / "few.csv").write_text("a,y\n1,p\n2,q\n")
+    out, _ = program("fit", "few.csv", "--out", "run", *SMALL)
+    assert "no row was held out for scores" in out
+    out, _ = program("fit", "few.csv", "--out", "all", *SMALL, "--test-fraction", 0)
+    assert "held out" not in out
+
+
+def test_a_folder_that_cannot_be_made_is_told(program, csv_file):
+    words = f"--out {csv_file}/run: the folder cannot be made (Not a directory). Give another."
+    assert words in program.error("fit", csv_file, "--out", f"{csv_file}/run", *SMALL)
+
+
+def test_rows_of_the_test_file_that_lack_a_value_are_left_out_likewise(program, csv_file, tmp_path):
+    (tmp_path / "test.csv").write_text("a,b,c,kind\n0,0,0,cat\n4,4,4,dog\n4,,4,dog\n")
+    options = ("--test", "test.csv", "--out", "run", *SMALL)
+    assert "has no value" in program.error("fit", csv_file, *options)
+    assert program.json("fit", csv_file, *options, "--drop-missing")["rows"]["test"] == 2
+    assert program.json("evaluate", "run")["num_rows"] == 2
+
+
+def test_the_epoch_that_is_kept_is_kept_in_mind(program, csv_file):
+    options = ("--validation-fraction", 0.2, "--patience", 2, "--hidden", "16", "--epochs", "60")
+    found = program.json("fit", csv_file, "--out", "run", *options)["fit"]
+    told = program.json("summary", "run")["fit"]
+    assert told == {name: value for name, value in found.items() if name != "seconds"}
+    assert f"parameters of epoch {told['epoch']} are kept" in program("summary", "run")[0]
 
 
 def test_a_test_file_of_its_own_is_scored_and_evaluated(program, csv_file, tmp_path, two_classes):

@@ -171,4 +171,4 @@ def test_clipping_is_counted(program, run, tmp_path):
     (tmp_path / "new.csv").write_text("a,b,c\n1,2,1e9\n")
     assert "--clip" in program.error("predict", run, "new.csv", "--out", "p.csv")
     _, err = program("predict", run, "new.csv", "--out", "p.csv", "--clip")
-    assert "1 inputs were clipped" in err
+    assert "inputs clipped: 1" in err

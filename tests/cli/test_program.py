@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,12 @@ def test_an_error_of_several_lines_is_said_in_one(error, monkeypatch, capsys):
     assert cli.main(["demo"]) == 1
     err = capsys.readouterr().err
     assert err == "bayes-sbn: the first line and the second\n"
+
+
+def test_an_error_of_the_system_names_the_file_and_no_number(monkeypatch, capsys):
+    monkeypatch.setattr("bayes_sbn.cli_demo.run", lambda _: Path("no/such/file").read_text())
+    assert cli.main(["demo"]) == 1
+    assert capsys.readouterr().err == "bayes-sbn: no/such/file: No such file or directory.\n"
 
 
 def test_a_warning_is_one_line(monkeypatch, capsys):

@@ -66,6 +66,23 @@ def test_report_of_a_real_target_is_in_its_unit(program, tmp_path):
     assert all(900 < case["mean"] < 1100 for case in found["cases"]["least_sure"])
 
 
+def test_what_speaks_against_a_report_is_printed(program, run, tmp_path):
+    out, _ = program("report", "run", *FEW, "--no-detail", "--no-diagnosis")
+    first, *told = out.splitlines()
+    assert first.startswith("test rows of ")
+    assert told[0] == "12 test rows: look at the intervals more than at the values."
+    text = page(tmp_path / "report.html").text
+    assert all(each in text for each in told)
+    assert "of epoch 3 of the fit" in text
+    assert program.json("report", "run", *FEW, "--force")["cautions"][: len(told)] == told
+
+
+def test_clipped_inputs_are_stated(program, run, tmp_path):
+    (tmp_path / "far.csv").write_text("a,b,c,kind\n1e9,0,0,cat\n0,0,0,dog\n")
+    program("report", "run", "far.csv", "--clip", *FEW, "--no-detail", "--no-diagnosis")
+    assert "all of far.csv; 1 of their inputs" in page(tmp_path / "report.html").text
+
+
 def test_images_and_rows_from_elsewhere(program, tmp_path):
     generator = np.random.default_rng(0)
     images = generator.integers(256, size=(40, 4, 4), dtype=np.uint8)
@@ -95,11 +112,11 @@ def test_data_of_the_fit_that_are_gone_are_left_out(program, run, tmp_path, csv_
 
 def test_wrong_arguments_are_errors(program, run, tmp_path):
     assert "does not exist" in program.error("report", "run", "--out", "no/report.html")
-    assert "is a folder" in program.error("report", "run", "--out", ".")
+    assert "Write --out report.html" in program.error("report", "run", "--out", ".")
     (tmp_path / "there.html").write_text("mine")
     assert "--force replaces it" in program.error("report", "run", "--out", "there.html")
     assert (tmp_path / "there.html").read_text() == "mine"
     assert "HEIGHT,WIDTH" in program.error("report", "run", "--image-shape", "3x1", code=2)
-    assert "of 3 values" in program.error("report", "run", "--image-shape", "2,2")
+    assert "of 4 values, and a row" in program.error("report", "run", "--image-shape", "2,2")
     assert "no such file" in program.error("report", "run", "--ood", "nowhere.csv")
     assert "no such folder" in program.error("report", "nothing")
