@@ -65,6 +65,7 @@ _NAMES = {
     "Posterior": "bayes_sbn.posterior",
     "Ensemble": "bayes_sbn.ensemble",
     "RegressionEnsemble": "bayes_sbn.ensemble_regression",
+    "RecalibratedEnsemble": "bayes_sbn.ensemble_recalibrated",
     "Predictions": "bayes_sbn.predictions",
     "RegressionPredictions": "bayes_sbn.predictions_regression",
     "NestedPredictions": "bayes_sbn.predictions_nested",
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from bayes_sbn.elbo import TraceEstimator_ELBO as TraceEstimator_ELBO
     from bayes_sbn.elbo_parallel import DataParallel_ELBO as DataParallel_ELBO
     from bayes_sbn.ensemble import Ensemble as Ensemble
+    from bayes_sbn.ensemble_recalibrated import RecalibratedEnsemble as RecalibratedEnsemble
     from bayes_sbn.ensemble_regression import RegressionEnsemble as RegressionEnsemble
     from bayes_sbn.estimators import Estimator as Estimator
     from bayes_sbn.estimators import Site as Site
