@@ -58,11 +58,9 @@ ence, uce              calibration of the predicted variances, in bins of them
 from bayes_sbn.metrics.arguments import UndefinedMetricWarning as UndefinedMetricWarning
 from bayes_sbn.metrics.bootstrap import MetricInterval as MetricInterval
 from bayes_sbn.metrics.bootstrap import bootstrap_interval as bootstrap_interval
-from bayes_sbn.metrics.calibration import ReliabilityCurve as ReliabilityCurve
 from bayes_sbn.metrics.calibration import debiased_rmsce as debiased_rmsce
 from bayes_sbn.metrics.calibration import ece as ece
 from bayes_sbn.metrics.calibration import mce as mce
-from bayes_sbn.metrics.calibration import reliability_curve as reliability_curve
 from bayes_sbn.metrics.calibration import rmsce as rmsce
 from bayes_sbn.metrics.calibration_tests import CalibrationTest as CalibrationTest
 from bayes_sbn.metrics.calibration_tests import kolmogorov_smirnov as kolmogorov_smirnov
@@ -107,6 +105,8 @@ from bayes_sbn.metrics.regression_scores import nlpd as nlpd
 from bayes_sbn.metrics.regression_scores import r2 as r2
 from bayes_sbn.metrics.regression_scores import rmse as rmse
 from bayes_sbn.metrics.regression_scores import sharpness as sharpness
+from bayes_sbn.metrics.reliability import ReliabilityCurve as ReliabilityCurve
+from bayes_sbn.metrics.reliability import reliability_curve as reliability_curve
 from bayes_sbn.metrics.report import report as report
 from bayes_sbn.metrics.report_base import MetricRow as MetricRow
 from bayes_sbn.metrics.report_classification import Report as Report

@@ -43,63 +43,16 @@ References:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.metrics.arguments import Predicted, check_count, probabilities_and_labels
-from bayes_sbn.metrics.calibration_bins import (
-    Bins,
-    bin_edges,
-    bin_of,
-    check_bins,
-    sums_in_bins,
-)
+from bayes_sbn.metrics.calibration_bins import Bins, check_bins, sums_in_bins
 from bayes_sbn.metrics.chance_alone import of_labels
 from bayes_sbn.metrics.events import Kind, check_kind, events
 from bayes_sbn.metrics.properties import metric_properties
 from bayes_sbn.metrics.scores import correctness
-
-
-@dataclass(frozen=True, eq=False)
-class ReliabilityCurve:
-    """Confidence against accuracy in bins of confidence.
-
-    Args:
-        edges: float64 (bins + 1,), the edges b/B; bin b is (edges[b], edges[b + 1]].
-        confidence: float64 (bins,), mean confidence of a bin's rows; NaN in an empty bin.
-        accuracy: float64 (bins,), share of a bin's rows that are correct; NaN in an empty bin.
-        count: int64 (bins,), rows in each bin.
-    """
-
-    edges: npt.NDArray[np.float64]
-    confidence: npt.NDArray[np.float64]
-    accuracy: npt.NDArray[np.float64]
-    count: npt.NDArray[np.int64]
-
-
-def reliability_curve(pred: Predicted, y: npt.ArrayLike, *, num_bins: int = 15) -> ReliabilityCurve:
-    """Mean confidence, accuracy and number of rows in bins of top-label confidence.
-
-    Args:
-        pred: a Predictions, or probabilities (rows, classes).
-        y: labels (rows,), integers in 0 ... classes - 1.
-        num_bins: bins of equal width, at least 1.
-    """
-    call = "reliability_curve()"
-    probs, labels = probabilities_and_labels(call, pred, y)
-    num_bins = check_count(call, "num_bins", num_bins, minimum=1, usual=15)
-    confidence = probs.max(axis=-1)
-    bins = bin_of(confidence, num_bins)
-    count = np.bincount(bins, minlength=num_bins)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of an empty bin
-        return ReliabilityCurve(
-            edges=bin_edges(num_bins),
-            confidence=np.bincount(bins, confidence, num_bins) / count,
-            accuracy=np.bincount(bins, correctness(probs, labels), num_bins) / count,
-            count=count.astype(np.int64, copy=False),
-        )
 
 
 @metric_properties(better="less", minimum=0, chance=of_labels)

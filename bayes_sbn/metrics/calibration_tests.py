@@ -54,10 +54,9 @@ import numpy.typing as npt
 from bayes_sbn.metrics.arguments import (
     Predicted,
     UndefinedMetricWarning,
-    check_count,
     probabilities_and_labels,
 )
-from bayes_sbn.metrics.scores import correctness
+from bayes_sbn.metrics.events import events_of
 
 Array = npt.NDArray[np.float64]
 Alternative = Literal["two-sided", "greater", "less"]
@@ -117,7 +116,7 @@ def spiegelhalter(
         difference = squares - of_label
         variance = np.einsum("rc,rc->r", probs, (probs - squares[:, None]) ** 2)
     else:
-        p, z = _events(call, probs, labels, of, ("all", "top"))
+        p, z = events_of(call, probs, labels, of, ("all", "top"))
         difference = (z - p) * (1 - 2 * p)
         variance = (1 - 2 * p) ** 2 * p * (1 - p)
     if not _is_defined(call, difference, variance, 2):
@@ -196,7 +195,7 @@ def range_tail(x: float) -> float:
 
 def _cumulative(call: str, pred: Predicted, y: npt.ArrayLike, of: object) -> Array:
     """Sums over all events up to each probability, from 0, over the root of their variance."""
-    p, z = _events(call, *probabilities_and_labels(call, pred, y), of, ("top",))
+    p, z = events_of(call, *probabilities_and_labels(call, pred, y), of, ("top",))
     difference, variance = z - p, p * (1 - p)
     if not _is_defined(call, difference, variance, 3):
         return np.full(2, math.nan)
@@ -204,30 +203,6 @@ def _cumulative(call: str, pred: Predicted, y: npt.ArrayLike, of: object) -> Arr
     sums = np.concatenate([[0.0], np.cumsum(np.bincount(place, difference))])
     total = float(variance.sum())
     return np.array([_ratio(float(s), total) for s in sums]) if total == 0 else sums / total**0.5
-
-
-def _events(
-    call: str,
-    probs: Array,
-    labels: npt.NDArray[np.int64],
-    of: object,
-    names: tuple[str, ...],
-) -> tuple[Array, npt.NDArray[np.bool_]]:
-    if isinstance(of, str):
-        if of == "top":
-            return probs.max(axis=-1), correctness(probs, labels)
-        allowed = " or ".join(f"of={name!r}" for name in names)
-        raise ValueError(
-            f"{call} needs {allowed}, or the number of a class: received {of!r}. Write of='top' "
-            "for the most probable class of each row."
-        )
-    label = check_count(call, "of", of, minimum=0, usual=1)
-    if label >= probs.shape[1]:
-        raise ValueError(
-            f"{call} needs of in 0 ... {probs.shape[1] - 1} for {probs.shape[1]} classes: received "
-            f"{label}. Write of='top' for the most probable class of each row."
-        )
-    return probs[:, label], np.asarray(labels == label)
 
 
 def _is_defined(call: str, difference: Array, variance: Array, callers: int) -> bool:

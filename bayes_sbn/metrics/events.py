@@ -19,10 +19,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bayes_sbn.metrics.arguments import check_count
 from bayes_sbn.metrics.scores import correctness
 
 Kind = Literal["top", "classwise", "marginal"]
 """Which events: of the most probable class, of each class apart, or of all classes together."""
+
+Of = Literal["top", "all"] | int
+"""One set of events: of the most probable class, of all classes together, or of one class."""
 
 
 def events(
@@ -42,6 +46,40 @@ def events(
     if kind == "marginal":
         return probability.reshape(1, -1), outcome.reshape(1, -1)
     return probability, outcome
+
+
+def events_of(
+    call: str,
+    probs: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int64],
+    of: object,
+    names: tuple[str, ...],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Probabilities and whether they came true, (events,), of one set of events.
+
+    Args:
+        call: the call to name in errors.
+        probs: class probabilities (rows, classes).
+        labels: labels (rows,).
+        of: "top", "all" classes in one heap, or the number of a class against the rest.
+        names: which words the call knows.
+    """
+    if isinstance(of, str):
+        if of not in names:
+            allowed = " or ".join(f"of={name!r}" for name in names)
+            raise ValueError(
+                f"{call} needs {allowed}, or the number of a class: received {of!r}. Write "
+                "of='top' for the most probable class of each row."
+            )
+        probability, outcome = events(probs, labels, "top" if of == "top" else "marginal")
+        return probability[0], outcome[0]
+    label = check_count(call, "of", of, minimum=0, usual=1)
+    if label >= probs.shape[1]:
+        raise ValueError(
+            f"{call} needs of in 0 ... {probs.shape[1] - 1} for {probs.shape[1]} classes: received "
+            f"{label}. Write of='top' for the most probable class of each row."
+        )
+    return probs[:, label], np.asarray(labels == label)
 
 
 def check_kind(call: str, kind: object, allowed: tuple[Kind, ...]) -> Kind:

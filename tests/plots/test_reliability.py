@@ -45,3 +45,23 @@ def test_reliability_diagram_draws_in_given_axes(pred, y):
 def test_reliability_diagram_names_labels_it_cannot_use(pred):
     with pytest.raises(ValueError, match=r"reliability_curve\(\) needs one label a row"):
         plots.reliability_diagram(pred, [0])
+
+
+@pytest.mark.parametrize("of", ["top", "all", 3])
+@pytest.mark.parametrize("bins", ["width", "mass"])
+def test_reliability_diagram_draws_other_events_and_bins(pred, y, of, bins):
+    ax = plots.reliability_diagram(pred, y, of=of, bins=bins, num_bins=9)
+    curve = reliability_curve(pred, y, of=of, bins=bins, num_bins=9)
+    filled = curve.count > 0
+    np.testing.assert_array_equal([bar.get_height() for bar in ax.patches], curve.accuracy[filled])
+    np.testing.assert_allclose(
+        [bar.get_x() + bar.get_width() for bar in ax.patches], curve.edges[1:][filled]
+    )
+    gaps = np.abs(curve.confidence - curve.accuracy)[filled]
+    (box,) = ax.texts
+    assert box.get_text().startswith(f"ECE = {curve.count[filled] @ gaps / curve.count.sum():.4f}")
+    assert ("events" in box.get_text()) == (of == "all")
+    assert ("class 3" in ax.get_xlabel()) == (of == 3)
+    (strip,) = ax.child_axes
+    shown = [text.get_text() for text in strip.texts]
+    assert set(shown) <= {str(n) for n in curve.count}
