@@ -103,7 +103,7 @@ def test_scaling_is_by_the_rows_that_are_learned():
 
 def test_each_method_predicts_a_line_in_its_own_units():
     learn, test = line(200), line(100, seed=1)
-    effort = Effort(steps=200, batch_size=50, draws=20, members=2)
+    effort = Effort(steps=100, batch_size=50, draws=20, members=2)
     errors = {}
     for name, method in methods.METHODS.items():
         if not method.regression:
