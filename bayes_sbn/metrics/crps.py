@@ -106,6 +106,25 @@ def crps_of_rows(mean: Array, scale: Array, y: Array, *, fair: bool = False) -> 
     return scores
 
 
+def mean_distances(mean: Array, scale: Array, y: Array) -> tuple[Array, Array]:
+    """E|T - y| of each draw, (draws,), and E|T - T'| of each two, (draws, draws); mean over rows.
+
+    Of any subset of the draws the score is the mean of the first minus half that of the second.
+
+    Args:
+        mean: means (draws, rows).
+        scale: standard deviations (draws, rows), 0 for a point mass.
+        y: targets (rows,).
+    """
+    to_target = _mean_distance(y - mean, scale).mean(axis=1)
+    between = np.empty((len(mean), len(mean)))
+    for s in range(len(mean)):
+        width = np.hypot(scale[s], scale[: s + 1])
+        distance = _mean_distance(mean[s] - mean[: s + 1], width).mean(axis=1)
+        between[s, : s + 1] = between[: s + 1, s] = distance
+    return to_target, between
+
+
 def _sum_over_pairs(mean: Array, scale: Array) -> Array:
     """Expected distances summed over the pairs of different draws, each pair once; (rows,)."""
     total = np.zeros(mean.shape[1])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from bayes_sbn import plots
-from bayes_sbn.metrics import accuracy, nll
-from bayes_sbn.plots.draws import subset_scores
+from bayes_sbn.metrics import NormalMixture, accuracy, crps, nll, nlpd
+from bayes_sbn.plots.draws import subset_scores, subset_scores_of_targets
 from bayes_sbn.predictions import Predictions
+from bayes_sbn.predictions_regression import RegressionPredictions
 from tests import chance
 
 
@@ -25,6 +26,52 @@ def test_scores_are_those_of_a_subset_of_that_size(pred, y):
             wanted = np.array([metric(mean, y) for mean in possible])
             for score in scores[:, j]:
                 assert np.abs(wanted - score).min() < 1e-12
+
+
+def targets() -> tuple[NormalMixture, np.ndarray]:
+    generator = np.random.default_rng(4)
+    law = NormalMixture(generator.normal(size=(6, 20)), generator.uniform(0.3, 2, (6, 20)))
+    return law, generator.normal(size=20)
+
+
+def test_scores_of_targets_are_those_of_the_first_draws_of_each_order():
+    law, y = targets()
+    sizes = np.array([1, 2, 5, 6])
+    found = subset_scores_of_targets(
+        law.mean_per_draw, law.scale_per_draw, y, sizes, subsets=4, seed=3
+    )
+    generator = np.random.default_rng(3)
+    for i in range(4):
+        order = generator.permutation(6)
+        for j, size in enumerate(sizes):
+            kept = order[:size]
+            part = NormalMixture(law.mean_per_draw[kept], law.scale_per_draw[kept])
+            for scores, metric in zip(found, (crps, nlpd), strict=True):
+                np.testing.assert_allclose(scores[i, j], metric(part, y), rtol=1e-12)
+
+
+def test_figure_of_targets_has_both_scores():
+    law, y = targets()
+    figure = plots.score_against_draws(law, y, subsets=5)
+    left, right = figure.axes
+    assert (left.get_ylabel(), right.get_ylabel()) == ("CRPS", "NLPD, nats a row")
+    assert left.lines[1].get_ydata()[0] == pytest.approx(crps(law, y), rel=1e-12)
+    assert right.lines[1].get_ydata()[0] == pytest.approx(nlpd(law, y), rel=1e-12)
+    of_draws = RegressionPredictions(law.mean_per_draw, law.scale_per_draw)
+    again = plots.score_against_draws(of_draws, y, subsets=5)
+    for ax, same in zip(figure.axes, again.axes, strict=True):
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), same.lines[0].get_ydata())
+
+
+def test_figure_of_targets_says_what_it_needs():
+    law, y = targets()
+    name = r"^score_against_draws\(\) needs "
+    with pytest.raises(ValueError, match=name + "one target a row"):
+        plots.score_against_draws(law, y[1:])
+    with pytest.raises(ValueError, match=name + "laws with a density: some .* are 0. Predict"):
+        plots.score_against_draws(NormalMixture(law.mean_per_draw, 0.0), y)
+    with pytest.raises(ValueError, match=name + "at least 2 draws"):
+        plots.score_against_draws(NormalMixture([0.0], 1.0), [0.0])
 
 
 def test_every_draw_is_as_often_in_a_subset():
