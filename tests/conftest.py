@@ -14,13 +14,6 @@ import torch
 from tests import chance
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """ArviZ 0.23 announces its refactoring once a day, at the first import of that day."""
-    config.addinivalue_line(
-        "filterwarnings", r"ignore:\s*ArviZ is undergoing a major refactor:FutureWarning"
-    )
-
-
 def pytest_report_header() -> str:
     """State the base of all seeds, to replay a run with free ones."""
     return f"{chance.FREE_SEEDS}: base {chance.base_seed()}"

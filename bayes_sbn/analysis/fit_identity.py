@@ -7,9 +7,9 @@ A folder of folds must not be gone on from by another fit.  Read are, of a funct
 * the globals that it names: values, and functions and classes of its own module in the same way.
 
 Of values numbers, words, containers of them, arrays and the ``state_dict`` of a module count by
-content, and objects of other modules by their type alone.  What functions of other modules do is
-not read, so ``kfold(..., name=...)`` can say what a digest cannot.  Compiled code is another one
-under another version of Python.
+content, and objects of other modules by their type and by what they print, unless that is their
+address.  What functions of other modules do is not read, so ``kfold(..., name=...)`` can say what a
+digest cannot.  Compiled code is another one under another version of Python.
 """
 
 from __future__ import annotations
@@ -152,6 +152,8 @@ class _Digest:
             self.add(vars(value))
         elif hasattr(value, "__qualname__"):  # built in
             self.say(str(value.__qualname__))
+        elif " at 0x" not in (printed := repr(value)):
+            self.say(printed)
 
 
 def _names(code: types.CodeType) -> set[str]:

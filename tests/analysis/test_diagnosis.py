@@ -5,13 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import xarray as xr
 from scipy import stats
 
 import bayes_sbn as sbn
-from bayes_sbn.analysis.arviz_versions import arviz, groups_of, in_one_object
-from bayes_sbn.analysis.predictive_checks import predictive_checks
-from bayes_sbn.analysis.restart_agreement import restart_agreement
+from bayes_sbn.analysis.arviz_versions import groups_of, in_one_object
 from bayes_sbn.analysis.weight_certainty import weight_certainty
 from bayes_sbn.posterior_components import Component
 from tests.analysis.posteriors import (
@@ -37,32 +34,6 @@ def found(idata):
     return sbn.diagnose(idata)
 
 
-def permuted(posterior, order, signs):
-    """The same function with the units of the first hidden layer in another order, some negated.
-
-    Of a symmetric law of the noise a unit with negated scale and bias has the opposite activation.
-    """
-    first, second, *rest = posterior.layers
-    flipped = np.where(signs < 0, True, False)
-    p = first.probabilities[order]
-    p = np.where(flipped[:, None], 1 - p, p)
-    prior = np.broadcast_to(first.prior, first.probabilities.shape)[order]
-    q = second.probabilities[:, order]
-    q = np.where(flipped[None], 1 - q, q)
-    layers = (
-        replace(
-            first,
-            probabilities=p,
-            scale=first.scale[order],
-            bias=np.where(flipped, -1, 1) * first.bias[order],
-            prior=np.where(flipped[:, None], 1 - prior, prior),
-        ),
-        replace(second, probabilities=q, prior=0.5),
-        *rest,
-    )
-    return sbn.Posterior(layers, posterior.input_scale)
-
-
 def test_held_out_score_is_that_of_the_mean_probability(idata, found):
     probs = POSTERIOR.draw(60).predict_nested(X[:9], 4).probs.mean(axis=(0, 1))
     by_row = np.log(probs[np.arange(9), Y[:9]])
@@ -71,64 +42,6 @@ def test_held_out_score_is_that_of_the_mean_probability(idata, found):
     assert found.held_out.standard_error == pytest.approx(error, abs=1e-10)
     assert found.elpd == found.held_out.elpd  # leave-one-out cannot be had here
     assert found.loo[0].elpd is None
-
-
-def test_permuted_restarts_agree_and_others_do_not():
-    posterior = random_posterior()
-    g = np.random.default_rng(0)
-    chains = [posterior] + [
-        permuted(posterior, g.permutation(8), g.choice([-1, 1], 8)) for _ in range(2)
-    ]
-    options = {"num_draws": 400, "num_prior_draws": 0, "num_defensive_draws": 0}
-    exported = sbn.to_arviz(chains, X[:10], Y[:10], **options)
-    same = sbn.diagnose(exported).restarts
-    assert same.agree
-    assert same.num_chains == 3
-    assert same.rhat[same.largest] <= same.limit < 1.02
-    assert not any(name.endswith("weight_mean") for name in same.rhat)
-    # R-hat of the weights themselves would cry wolf
-    drawn = [chain.draw(400, 0, stream) for stream, chain in enumerate(chains)]
-    weights = np.stack([sbn.kernels.unpack(each.weights[0]).numpy() for each in drawn])
-    rhat = arviz().rhat(xr.Dataset({"w": (("chain", "draw", "out", "in"), weights[..., 1:7, 1:])}))
-    assert float(rhat["w"].max()) > 1.5
-
-    others = sbn.to_arviz(restarts(3), X[:10], Y[:10], **options)
-    diagnosis = sbn.diagnose(others)
-    assert not diagnosis.restarts.agree
-    assert any(flag.startswith("Restarts found different functions") for flag in diagnosis.flags)
-
-
-def test_limit_of_rhat_is_the_law_of_agreeing_chains():
-    # R-hat of 400 pairs of chains of independent draws: the limit for 20 variables is exceeded by
-    # one in 2000 of them, so none of the 400 is expected beyond it, and many beyond 1.0
-    g = np.random.default_rng(1)
-    values = g.normal(size=(2, 200, 20))
-    posterior = xr.Dataset(
-        {
-            f"v{n}": (("chain", "draw"), values[..., n], {"invariant": 1})
-            for n in range(values.shape[-1])
-        }
-    )
-    log_lik = xr.Dataset({"y": (("chain", "draw", "row"), g.normal(size=(2, 200, 3)))})
-    log_lik = log_lik.assign_coords(row=np.arange(3))
-    found = restart_agreement({"posterior": posterior, "log_likelihood": log_lik})
-    assert len(found.rhat) == 23
-    assert found.agree
-    shifted = posterior.copy(deep=True)
-    shifted["v3"][1] += 0.7
-    found = restart_agreement({"posterior": shifted, "log_likelihood": log_lik})
-    assert not found.agree
-    assert found.largest == "v3"
-    n, m = 100, 4
-    quantile = stats.f.isf(0.01 / 23, m - 1, m * (n - 1))
-    assert found.limit == pytest.approx(np.sqrt((n - 1) / n + quantile / n))
-
-
-def test_restarts_that_cannot_be_compared_are_not():
-    one = sbn.to_arviz(POSTERIOR, X, Y, num_draws=8, num_prior_draws=0)
-    assert sbn.diagnose(one).restarts is None
-    few = sbn.to_arviz(restarts(2), X, Y, num_draws=3, num_prior_draws=0)
-    assert sbn.diagnose(few).restarts is None
 
 
 def test_certainty_of_layers_by_loops(found):
@@ -172,54 +85,6 @@ def test_certainty_of_mixed_components_and_of_real_weights():
     assert real.kind == "real"
     assert real.contraction == pytest.approx(np.sqrt((spread[spread > 0] ** 2).mean()) / 1.5)
     assert np.isnan(real.bits)
-
-
-def replicated_groups(observed, replicated, log_lik=0.0, own=0.0):
-    draws = ("chain", "draw")
-    return {
-        "observed_data": xr.Dataset({"y": (("row",), np.asarray(observed))}),
-        "posterior_predictive": xr.Dataset({"y": ((*draws, "row"), np.asarray(replicated)[None])}),
-        "sample_stats": xr.Dataset(
-            {
-                "log_lik": (draws, np.full((1, len(replicated)), log_lik)),
-                "log_lik_replicated": (draws, np.broadcast_to(own, (1, len(replicated)))),
-            }
-        ),
-    }
-
-
-def test_predictive_checks_of_labels():
-    g = np.random.default_rng(0)
-    replicated = g.integers(0, 3, size=(400, 30))
-    good = predictive_checks(replicated_groups(replicated[0], replicated), "categorical")
-    assert [check.statistic for check in good[:-1]] == [f"count of {n}" for n in range(3)]
-    assert not any(check.flagged for check in good)
-    bad = predictive_checks(replicated_groups(np.zeros(30, int), replicated), "categorical")
-    assert bad[0].flagged
-    assert bad[0].side == "above"
-    assert bad[0].p == 0.0
-    count, own = (replicated == 1).sum(axis=1), (replicated[0] == 1).sum()
-    low = (count < own).mean() + (count == own).mean() / 2
-    assert good[1].p == pytest.approx(2 * min(low, 1 - low))
-    # a class that neither has: as observed as can be
-    assert predictive_checks(replicated_groups([0, 2], [[0, 2]] * 9), "categorical")[1].p == 1.0
-
-
-def test_predictive_checks_of_real_targets_and_of_log_lik():
-    g = np.random.default_rng(0)
-    replicated = g.normal(size=(400, 25))
-    own = g.normal(size=400)
-    good = predictive_checks(replicated_groups(replicated[0], replicated, 0.0, own), "normal")
-    assert [check.statistic for check in good] == ["mean", "std", "min", "max", "log_lik"]
-    assert not any(check.flagged for check in good)
-    wide = predictive_checks(replicated_groups(4 * replicated[0], replicated, 0.0, own), "normal")
-    assert {check.statistic for check in wide if check.flagged} == {"std", "min", "max"}
-    for level, side in ((-9.0, "below"), (9.0, "above")):
-        shifted = predictive_checks(
-            replicated_groups(replicated[0], replicated, level, own), "normal"
-        )
-        assert shifted[-1].flagged
-        assert shifted[-1].side == side
 
 
 def louder(posterior, sigma=None):

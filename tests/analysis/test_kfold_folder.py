@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from bayes_sbn.analysis import kfold
 from bayes_sbn.analysis.fit_identity import identity_of
@@ -136,6 +137,7 @@ DIFFERENT = {
     "tensor": lambda a: constant(torch.tensor([a, 1.0])),
     "containers": lambda a: constant({"one": [1, (a, {"two"})]}),
     "module": lambda a: constant(network(int(4 * a))),
+    "estimator": lambda a: constant(LogisticRegression(C=a)),
 }
 
 
@@ -158,6 +160,11 @@ def test_code_globals_and_functions_of_its_module_tell_fits_apart(monkeypatch):
     monkeypatch.setattr(other_helper, "__qualname__", helper.__qualname__)
     monkeypatch.setitem(globals(), "helper", other_helper)
     assert code_of(reads_a_global) != before
+
+
+def test_addresses_of_objects_do_not_count():
+    assert "0x" in repr(torch.Generator())
+    assert code_of(constant(torch.Generator())) == code_of(constant(torch.Generator()))
 
 
 def test_functions_that_call_each_other_have_an_end():
