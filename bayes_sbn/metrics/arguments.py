@@ -174,7 +174,11 @@ def probabilities_and_labels(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """The two arguments of a metric: probabilities (rows, classes) and labels (rows,)."""
     if is_prediction(pred):
-        probs = pred.mean  # A Predictions was checked when it was built.
+        probs = pred.mean  # A Predictions was checked when it was built, but may have no rows.
+        if not len(probs):
+            raise ValueError(
+                f"{call} needs at least one row: received predictions of none. Predict some."
+            )
     else:
         probs = check_probabilities(call, pred, ("row", "class"))
     return probs, check_labels(call, y, *probs.shape)

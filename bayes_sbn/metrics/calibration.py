@@ -43,11 +43,17 @@ References:
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import numpy.typing as npt
 
-from bayes_sbn.metrics.arguments import Predicted, check_count, probabilities_and_labels
+from bayes_sbn.metrics.arguments import (
+    Predicted,
+    UndefinedMetricWarning,
+    check_count,
+    probabilities_and_labels,
+)
 from bayes_sbn.metrics.calibration_bins import Bins, check_bins, sums_in_bins
 from bayes_sbn.metrics.chance_alone import of_labels
 from bayes_sbn.metrics.events import Kind, check_kind, events
@@ -137,7 +143,8 @@ def debiased_rmsce(
     """Root mean squared calibration error without the bias that chance adds to the square.
 
     The square is unbiased for the binned one, and negative at times where the model is calibrated;
-    the root of a negative square is given as 0.
+    the root of a negative square is given as 0.  It is NaN, with an UndefinedMetricWarning, where
+    no bin has two events.
 
     Args:
         pred: a Predictions, or probabilities (rows, classes).
@@ -155,6 +162,14 @@ def debiased_rmsce(
     """
     gap, count, hits = _sums("debiased_rmsce()", pred, y, kind, bins, num_bins)
     several = count > 1
+    if not several.any(axis=-1).all():
+        warnings.warn(
+            "debiased_rmsce(): no bin has two events, and of one there is no estimate of what "
+            "chance added; the result is NaN. Score more rows, or write num_bins=5, say.",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+        return math.nan
     n = np.where(several, count, 2)
     by_chance = hits * (n - hits) / n**2 / (n - 1)
     squares = np.where(several, count * ((gap / n) ** 2 - by_chance), 0).sum(axis=-1)

@@ -23,13 +23,14 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bayes_sbn.metrics.arguments import probabilities_and_labels
+from bayes_sbn.metrics.arguments import UndefinedMetricWarning, probabilities_and_labels
 from bayes_sbn.metrics.properties import Chance, Metric, OneByChance
 from bayes_sbn.metrics.regression_arguments import NormalMixture, mixture_and_targets
 
@@ -96,7 +97,9 @@ def values_by_chance(
     """The metric on outcomes redrawn again and again, (redraws,)."""
     one = chance(metric, pred, y)
     generator = redraw_generator(seed)
-    return np.array([one(generator) for _ in range(redraws)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)  # its NaN is left out
+        return np.array([one(generator) for _ in range(redraws)])
 
 
 def with_options_of(metric: Metric, other: Metric) -> Metric:

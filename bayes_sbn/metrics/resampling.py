@@ -167,7 +167,10 @@ def blocks(bootstrap: int, num_rows: int) -> Iterator[slice]:
 
 
 def _upper(values: npt.NDArray[np.float64], level: float) -> float:
-    return float(np.sort(values)[len(values) - _rank(len(values), level)])
+    """The upper end of values of which some may be NaN; infinite where too few are left."""
+    defined = np.sort(values[~np.isnan(values)])
+    rank = _rank(len(defined), level)
+    return float(defined[len(defined) - rank]) if rank >= 1 else math.inf
 
 
 def _rank(bootstrap: int, level: float) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bayes_sbn.metrics import (
+    UndefinedMetricWarning,
     debiased_rmsce,
     ece,
     mce,
@@ -176,7 +177,8 @@ def test_errors_of_a_single_row(kind, bins):
     probs = [[0.25, 0.75]]
     for error in (ece, mce, rmsce):
         assert error(probs, [1], kind=kind, bins=bins, num_bins=4) == 0.25
-    assert debiased_rmsce(probs, [1], bins=bins) == 0  # of one event there is no estimate
+    with pytest.warns(UndefinedMetricWarning, match="of one there is no estimate"):
+        assert np.isnan(debiased_rmsce(probs, [1], bins=bins))
 
 
 def test_zero_is_in_the_first_bin():
