@@ -173,8 +173,9 @@ class Predictions(PredictionsUncertainty):
         size = max(1, _BLOCK // (draws * classes))
         for start in range(0, rows, size):
             block = slice(start, start + size)
-            # Sorting runs along the memory where the draws are the last axis.
-            probs = np.ascontiguousarray(np.moveaxis(self.probs_per_draw[:, block], 0, -1))
+            # Sorting runs along the memory where the draws are the last axis, in a copy, also where
+            # they are the last already, or there is one.
+            probs = np.array(np.moveaxis(self.probs_per_draw[:, block], 0, -1), order="C")
             quantiles[..., block, :] = np.quantile(probs, levels, axis=-1, overwrite_input=True)
         return quantiles
 

@@ -226,6 +226,20 @@ def test_quantile_over_blocks_of_rows_equals_one_call():
     np.testing.assert_array_equal(pred.probs_per_draw, before)
 
 
+def test_quantiles_of_a_single_draw_are_its_probabilities():
+    pred = Predictions(dirichlet(1, 5, 3))
+    np.testing.assert_array_equal(pred.quantile([0.2, 0.9]), np.tile(pred.mean, (2, 1, 1)))
+    np.testing.assert_array_equal(pred.interval(0.9), [pred.mean, pred.mean])
+
+
+def test_quantiles_leave_draws_alone_that_lie_side_by_side_in_memory():
+    draws = dirichlet(9, 5, 3)
+    side_by_side = np.moveaxis(np.moveaxis(draws, 0, -1).copy(), -1, 0)
+    pred = Predictions(side_by_side)
+    np.testing.assert_array_equal(pred.quantile(0.3), Predictions(draws).quantile(0.3))
+    np.testing.assert_array_equal(pred.probs_per_draw, draws)
+
+
 def test_interval_is_the_equal_tailed_pair_of_quantiles():
     pred = Predictions(dirichlet(101, 3, 4))
     low, high = pred.interval(0.9)
