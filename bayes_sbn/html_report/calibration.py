@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bayes_sbn import metrics, plots
+from bayes_sbn import plots
 from bayes_sbn.html_report.markup import Content, element, is_drawable, name_of, picture, text_of
 from bayes_sbn.html_report.material import Material
 from bayes_sbn.html_report.page import Section
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def calibration(material: Material) -> Section:
     """Whether confidences are what they claim to be."""
     pred, y = material.classes, material.y
-    error = metrics.ece(pred, y)
+    error = material.scores["ece"].value
     figures = [
         picture(
             plots.reliability_diagram(pred, y).figure,

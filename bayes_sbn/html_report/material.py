@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayes_sbn.html_report.arguments import CALL, numbered
+from bayes_sbn.metrics import RegressionReport, Report, report
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.predictions import Predictions
 from bayes_sbn.predictions_regression import RegressionPredictions
@@ -128,6 +129,14 @@ class Material:
         """Predictions of the test inputs, where targets are real."""
         assert isinstance(self.predicted, RegressionPredictions)
         return self.predicted
+
+    @cached_property
+    def scores(self) -> Report | RegressionReport:
+        """The scores of the test rows with their intervals, which all sections take from here."""
+        options: dict[str, Any] = {"bootstrap": self.bootstrap, "level": self.level, "seed": self.seed}
+        if self.is_classes:
+            return report(self.classes, self.y, detail=self.detail, **options)
+        return report(self.reals, self.y, **options)
 
     @cached_property
     def brightness(self) -> tuple[float, float]:

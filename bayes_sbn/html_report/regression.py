@@ -27,9 +27,7 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 def real_scores(material: Material) -> tuple[Section, list[tuple[str, str, str]]]:
     """The section of the scores of a real target, and the cards at the top."""
     pred, y = material.reals, material.y
-    found = metrics.report(
-        pred, y, bootstrap=material.bootstrap, level=material.level, seed=material.seed
-    )
+    found = material.scores
     rmse, inside = found["rmse"].value, found["coverage"]
     spread = float(np.std(y))
     share = float(pred.epistemic.mean() / pred.variance.mean()) if pred.variance.any() else 0.0
@@ -45,7 +43,7 @@ def real_scores(material: Material) -> tuple[Section, list[tuple[str, str, str]]
     content = [
         *(element("p", each) for each in words),
         score_table(found.rows, material),
-        interval_note(material),
+        interval_note(found),
     ]
     top = []
     for metric, name in (("rmse", "RMSE"), ("nlpd", "NLPD, nats a row"), ("crps", "CRPS")):
@@ -66,10 +64,10 @@ def real_calibration(material: Material) -> Section:
     rows = []
     coverage = {}
     for level in LEVELS:
-        low, high = pred.interval(level)
-        share = float(((low <= y) & (y <= high)).mean())
+        share = metrics.interval_coverage(pred, y, level)
         coverage[f"{level:g}"] = share
-        rows.append((percent(level, 0), percent(share), short(float((high - low).mean()))))
+        width = metrics.interval_width(pred, level=level)
+        rows.append((percent(level, 0), percent(share), short(width)))
     text = (
         f"If the predicted laws are right, the probability integral transforms of the targets are "
         f"uniform. The Kolmogorov-Smirnov test of that has the p-value {number(test.p_value)}: "

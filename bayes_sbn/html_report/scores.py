@@ -12,6 +12,7 @@ from bayes_sbn.html_report.markup import Content, Markup, element, name_of, tabl
 from bayes_sbn.html_report.material import Material
 from bayes_sbn.html_report.page import Section, cards
 from bayes_sbn.html_report.words import counted, digits, number, percent
+from bayes_sbn.metrics.report_classification import CONVENTIONS
 from bayes_sbn.metrics.report_detail import DetailedReport
 
 MATRIX_CLASSES = 20
@@ -24,14 +25,7 @@ MISTAKES = 12
 def class_scores(material: Material) -> tuple[Section, list[tuple[str, str, str]]]:
     """The section of the scores of class probabilities, and the cards at the top."""
     pred, y = material.classes, material.y
-    found = metrics.report(
-        pred,
-        y,
-        detail=material.detail,
-        bootstrap=material.bootstrap,
-        level=material.level,
-        seed=material.seed,
-    )
+    found = material.scores
     accuracy = found["accuracy"].value
     single = float((pred.probs_per_draw.argmax(-1) == y).mean())
     # Were each row right with the probability it claims, the share right had this spread.
@@ -52,9 +46,10 @@ def class_scores(material: Material) -> tuple[Section, list[tuple[str, str, str]
         "single_draw_accuracy": single,
     }
     content: list[Content] = [element("p", each) for each in words]
-    content += [score_table(found.rows[:_USUAL], material), interval_note(material)]
-    if len(found.rows) > _USUAL:
-        content += [element("h3", "More scores"), score_table(found.rows[_USUAL:], material)]
+    usual, more = found.rows[: len(CONVENTIONS)], found.rows[len(CONVENTIONS) :]
+    content += [score_table(usual, material), interval_note(found)]
+    if more:
+        content += [element("h3", "More scores"), score_table(more, material)]
     if isinstance(found, DetailedReport):
         content += _tests(found)
     section = Section("scores", "Scores", content, numbers)
@@ -65,10 +60,6 @@ def class_scores(material: Material) -> tuple[Section, list[tuple[str, str, str]
         top.append((name, number(row.value), f"{number(row.low)} to {number(row.high)}"))
     top.append(("Mean confidence", percent(confidence), "probability of the predicted class"))
     return section, top
-
-
-_USUAL = 6
-"""Rows of a report of class probabilities without detail."""
 
 
 def _confidence_words(gap: float, confidence: float, spread: float) -> str:
@@ -109,15 +100,13 @@ def score_table(rows: Sequence[metrics.MetricRow], material: Material) -> Markup
     return table(head, cells, wrap=True)
 
 
-def interval_note(material: Material) -> Markup:
-    """Where the intervals come from."""
-    return element(
-        "p",
-        f"Intervals come from {material.bootstrap:,} resamples of the test rows (seed "
-        f"{material.seed}): how far a score would move with another test set of this size. Neither "
-        "the chance in the training data nor that in the draws is in them.",
-        class_="note",
+def interval_note(found: metrics.Report | metrics.RegressionReport) -> Markup:
+    """Where the intervals come from, and what they are of."""
+    meaning = (
+        "They say how far a score would move with another test set of this size. Neither the "
+        "chance in the training data nor that in the draws is in them."
     )
+    return element("p", f"{found.note} {meaning}", class_="note")
 
 
 def _tests(found: DetailedReport) -> list[Content]:

@@ -60,8 +60,8 @@ nav a:hover { text-decoration: underline; }
 .scroll { overflow-x: auto; margin: .75rem 0; }
 .scroll, figure.wide { /* a shade at an edge beyond which there is more */
   background:
-    linear-gradient(to right, var(--under), transparent) left / 2.5rem 100% no-repeat local,
-    linear-gradient(to left, var(--under), transparent) right / 2.5rem 100% no-repeat local,
+    linear-gradient(to right, var(--under) 40%, transparent) left / 2.5rem 100% no-repeat local,
+    linear-gradient(to left, var(--under) 40%, transparent) right / 2.5rem 100% no-repeat local,
     linear-gradient(to right, var(--shade), transparent) left / .75rem 100% no-repeat,
     linear-gradient(to left, var(--shade), transparent) right / .75rem 100% no-repeat,
     var(--under);

@@ -94,9 +94,16 @@ class Report(ReportBase):
         return self._table(
             f"{counted(self.num_rows, 'row')}, {self.num_classes} classes{draws}",
             f"{100 * self.level:g} % interval",
-            f"Intervals: {self.bootstrap} resamples of the rows, seed {self.seed}; those of "
-            "calibration errors allow for what chance alone makes.",
+            self.note,
             ".4f",
+        )
+
+    @property
+    def note(self) -> str:
+        """Where the intervals come from."""
+        return (
+            f"Intervals: {self.bootstrap} resamples of the rows, seed {self.seed}; those of "
+            "calibration errors allow for what chance alone makes."
         )
 
 

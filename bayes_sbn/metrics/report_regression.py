@@ -84,9 +84,16 @@ class RegressionReport(ReportBase):
         return self._table(
             f"{counted(self.num_rows, 'row')}, real target, {draws}",
             f"{100 * self.level:g} % interval",
-            f"Intervals: {self.bootstrap} resamples of the rows, seed {self.seed}; that of "
-            "the miscalibration area allows for what chance alone makes.",
+            self.note,
             ".5g",
+        )
+
+    @property
+    def note(self) -> str:
+        """Where the intervals come from."""
+        return (
+            f"Intervals: {self.bootstrap} resamples of the rows, seed {self.seed}; that of "
+            "the miscalibration area allows for what chance alone makes."
         )
 
 
