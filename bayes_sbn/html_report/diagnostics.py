@@ -42,7 +42,7 @@ def diagnostics(material: Material) -> Section | None:
             "from the scores of the test rows above, which need neither. It says which further use "
             "is not supported: where k-hat is above its limit the draws cannot stand for the exact "
             "posterior, so that leave-one-out scores, evidences and statements on single weights "
-            "that need it cannot be had from them.",
+            "that need it cannot be had from them. Of thousands of weights that is the rule.",
         )
     ]
     if found.flags:

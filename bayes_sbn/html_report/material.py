@@ -133,7 +133,11 @@ class Material:
     @cached_property
     def scores(self) -> Report | RegressionReport:
         """The scores of the test rows with their intervals, which all sections take from here."""
-        options: dict[str, Any] = {"bootstrap": self.bootstrap, "level": self.level, "seed": self.seed}
+        options: dict[str, Any] = {
+            "bootstrap": self.bootstrap,
+            "level": self.level,
+            "seed": self.seed,
+        }
         if self.is_classes:
             return report(self.classes, self.y, detail=self.detail, **options)
         return report(self.reals, self.y, **options)

@@ -81,11 +81,17 @@ def real_calibration(material: Material) -> Section:
     )
     figures = [
         picture(
+            plots.target_against_prediction(pred, y, level=INTERVAL_LEVEL).figure,
+            "Targets against the means that were predicted for them.",
+            f"Each test row with its {_LEVEL} interval; crosses are targets outside of it. On the "
+            "dashed line a target is its predicted mean.",
+        ),
+        picture(
             plots.pit_histogram(metrics.pit(pred, y, seed=material.seed)).figure,
             "Histogram of the probability integral transforms of the targets.",
             "High at both ends: predictions are too narrow; high in the middle: too wide; high at "
             "one end: biased.",
-        )
+        ),
     ]
     content: list[Content] = [
         element("p", text),

@@ -23,6 +23,9 @@ from bayes_sbn.plots.reliability import reliability_diagram as reliability_diagr
 from bayes_sbn.plots.risk_coverage import risk_coverage as risk_coverage
 from bayes_sbn.plots.sign_certainty import sign_certainty as sign_certainty
 from bayes_sbn.plots.summary import summary_figure as summary_figure
+from bayes_sbn.plots.target_against_prediction import (
+    target_against_prediction as target_against_prediction,
+)
 from bayes_sbn.plots.uncertain_inputs import most_uncertain as most_uncertain
 
 __all__ = [
@@ -40,4 +43,5 @@ __all__ = [
     "score_against_draws",
     "sign_certainty",
     "summary_figure",
+    "target_against_prediction",
 ]

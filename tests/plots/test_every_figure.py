@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bayes_sbn import plots
+from bayes_sbn.metrics import NormalMixture
 from bayes_sbn.plots.canvas import DASHES, STYLES
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.posterior_layer import PosteriorLayer
@@ -58,6 +59,9 @@ ON_AXES = {
         band(), np.arange(20), np.arange(20), ax
     ),
     "pit_histogram": lambda pred, y, ax: plots.pit_histogram(pred.mean[:, 0], ax),
+    "target_against_prediction": lambda pred, y, ax: plots.target_against_prediction(
+        NormalMixture(np.arange(20.0), 1.0), np.arange(20) ** 1.1, ax
+    ),
     "fit_trace": lambda pred, y, ax: plots.fit_trace(FIT, ax, elbo=True),
     "risk_coverage": lambda pred, y, ax: plots.risk_coverage(
         pred, y, ax, scores=["max_prob", "epistemic"]
