@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from bayes_sbn.analysis.predictive_checks import draws_to_flag
+
 if TYPE_CHECKING:
     from bayes_sbn.analysis.diagnosis import Diagnosis
     from bayes_sbn.analysis.importance_checks import ImportanceCheck
@@ -114,6 +116,13 @@ def _score(elpd: float, error: float | None, num_rows: int) -> str:
 def _predictive(diagnosis: Diagnosis) -> list[str]:
     lines = ["Do data drawn from the model look like the data? p-values, small ones count:"]
     shown = diagnosis.predictive
+    number = sum(check.statistic != "log_lik" for check in shown)
+    draws, needed = diagnosis.num_chains * diagnosis.num_draws, draws_to_flag(number)
+    if draws < needed:
+        lines.append(
+            f"  {_counted(draws, 'draw')} cannot flag one of {_counted(number, 'statistic')}: "
+            f"export {needed:,} at least"
+        )
     if len(shown) > 12:
         ordered = sorted(shown[:-1], key=lambda check: check.p)
         shown = (*ordered[:8], shown[-1])

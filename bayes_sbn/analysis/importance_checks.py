@@ -149,7 +149,7 @@ def _verdict(
     if ess == 0:
         return False, "the target is 0 at every draw: the prior or the data forbid them"
     if num_draws < LEAST_DRAWS:
-        return False, f"{num_draws} draws are too few to tell: export {LEAST_DRAWS} at least"
+        return False, f"too few draws to tell, {num_draws}: export {LEAST_DRAWS} at least"
     is_missing = missed > LARGEST_MISSED
     left_out = (
         f"{100 * missed:.0f} % of the target lies where the posterior has less than a hundredth of "

@@ -1,8 +1,11 @@
 r"""Do data drawn from the fitted model look like those that it was fitted to?
 
-Of a statistic T the check is the two-sided mid-p-value of the observed T among the replicated ones,
+Of a statistic T the check is the two-sided p-value of the observed T among S replicated ones,
 
-    ``p = 2 min(P(T_rep < T) + P(T_rep = T) / 2,  P(T_rep > T) + P(T_rep = T) / 2)``, at most 1.
+    ``p = 2 (min(#{T_rep < T}, #{T_rep > T}) + #{T_rep = T} / 2 + 1) / (S + 1)``, at most 1,
+
+ties being shared by both sides.  The 1 is the data's own: no p of S draws is below 2 / (S + 1),
+the chance that data which are one more draw lie beyond all of them.
 
 Of class labels the statistics are the number of rows in each class, of real targets their mean,
 standard deviation, least and largest value.  Both have ``log_lik``, which compares
@@ -29,8 +32,13 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import xarray as xr
 
-LEVEL = 0.01
+LEVEL = 0.05
 """Of the smallest p-value of a kind of statistic, times their number."""
+
+
+def draws_to_flag(number: int) -> int:
+    """The draws that it takes to flag one of so many statistics: ``2 number / (S + 1) < LEVEL``."""
+    return round(2 * number / LEVEL)
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class PredictiveCheck:
         statistic: its name.
         observed: of the data; of ``log_lik`` the mean over the draws.
         replicated: mean over the replicated data.
-        p: two-sided mid-p-value.
+        p: two-sided p-value.
         side: whether what was observed lies ``"below"`` or ``"above"`` what is replicated.
         flagged: whether p, times the number of statistics of its kind, is below the level.
     """
@@ -97,15 +105,15 @@ def _class_names(
 
 
 def _check(name: str, observed: Any, replicated: Any, number: int) -> PredictiveCheck:
-    below = float((replicated < observed).mean())
-    tied = float((replicated == observed).mean())
-    low, high = below + tied / 2, 1 - below - tied / 2
-    p = min(1.0, 2 * min(low, high))
+    below, above = int((replicated < observed).sum()), int((replicated > observed).sum())
+    draws = len(replicated)
+    tied = draws - below - above
+    p = min(1.0, 2 * (min(below, above) + tied / 2 + 1) / (draws + 1))
     return PredictiveCheck(
         statistic=name,
         observed=float(np.mean(observed)),
         replicated=float(np.mean(replicated)),
         p=p,
-        side="below" if low < high else "above",
+        side="below" if below < above else "above",
         flagged=p * number < LEVEL,
     )

@@ -7,7 +7,8 @@ attribute ``invariant`` and of the log likelihood of some rows, spread evenly ov
 Draws of a chain are independent, so the law of R-hat under agreement is known: with m half chains
 of n draws its square is ``(n - 1) / n + F / n``, F of an F law with m - 1 and m (n - 1) degrees of
 freedom.  The limit is 1.01, or the quantile that K variables exceed once in a hundred checks if
-that is larger.
+that is larger.  Of what no chain varies R-hat is infinite where chains differ, and says nothing
+where they do not.
 """
 
 from __future__ import annotations
@@ -66,19 +67,24 @@ def restart_agreement(groups: Mapping[str, xr.Dataset]) -> RestartAgreement | No
     for row in rows:
         name = f"log_likelihood of row {log_lik['row'].values[row]}"
         chosen[name] = log_lik.isel(row=row, drop=True)
-    varying = {name: v for name, v in chosen.items() if _varies(v.values)}
-    if not varying:
+    finite = {name: v for name, v in chosen.items() if np.isfinite(v.values).all()}
+    varying = {name: v for name, v in finite.items() if _varies(v.values)}
+    found: Any = arviz().rhat(xr.Dataset(varying)) if varying else {}
+    rhat = {
+        str(name): float(found[name]) if name in varying else math.inf
+        for name, v in finite.items()
+        if name in varying or np.ptp(v.values) > 0
+    }
+    if not rhat:
         return None
-    found: Any = arviz().rhat(xr.Dataset(varying))
-    rhat = {str(name): float(found[name]) for name in varying}
     largest = max(rhat, key=lambda name: rhat[name])
     limit = max(LARGEST_RHAT, _quantile(2 * num_chains, num_draws // 2, len(rhat)))
     return RestartAgreement(num_chains, rhat, limit, largest, rhat[largest] <= limit)
 
 
 def _varies(values: Any) -> bool:
-    """Whether the draws of some chain differ, all of them finite."""
-    return bool(np.isfinite(values).all() and (values != values[:, :1]).any())
+    """Whether the draws of some chain differ."""
+    return bool((values != values[:, :1]).any())
 
 
 def _quantile(num_halves: int, num_draws: int, number: int) -> float:

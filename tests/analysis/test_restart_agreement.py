@@ -99,3 +99,19 @@ def test_restarts_that_cannot_be_compared_are_not():
     assert sbn.diagnose(one).restarts is None
     few = sbn.to_arviz(restarts(2), X, Y, num_draws=3, num_prior_draws=0)
     assert sbn.diagnose(few).restarts is None
+
+
+def test_chains_that_do_not_vary_and_differ_do_not_agree():
+    log_lik = xr.Dataset({"y": (("chain", "draw", "row"), np.zeros((2, 20, 1)))})
+    log_lik = log_lik.assign_coords(row=[0])
+    shape = ("chain", "draw")
+
+    def found(first, second):
+        values = np.repeat([[first], [second]], 20, axis=1)
+        posterior = xr.Dataset({"accuracy": (shape, values, {"invariant": 1})})
+        return restart_agreement({"posterior": posterior, "log_likelihood": log_lik})
+
+    assert found(0.9, 0.9) is None
+    apart = found(0.9, 0.8)
+    assert apart.rhat == {"accuracy": np.inf}
+    assert not apart.agree
