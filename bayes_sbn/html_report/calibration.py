@@ -1,4 +1,4 @@
-"""Figures of class probabilities: calibration, draws, and the plane of two inputs."""
+"""Figures of class probabilities: calibration, and the plane of two inputs."""
 
 from __future__ import annotations
 
@@ -36,32 +36,6 @@ def calibration(material: Material) -> Section:
     ]
     content = [element("div", *figures, class_="figures")]
     return Section("calibration", "Calibration", content, {"ece": error})
-
-
-def enough_draws(material: Material) -> Section | None:
-    """Scores against the number of draws; None of a single draw."""
-    if material.draws < 2:
-        return None
-    pred, y = material.classes, material.y
-    figure = plots.score_against_draws(pred, y, seed=material.seed)
-    parts = pred.decompose(correction="jackknife")
-    plug_in, corrected = float(pred.epistemic.mean()), float(parts.epistemic.mean())
-    text = (
-        f"The mean epistemic part of the entropy is {number(plug_in)} nats as these draws have it, "
-        f"and {number(corrected)} when corrected for their finite number. If the two are close, "
-        "and the lines below have become flat, more draws would change little."
-    )
-    content: list[Content] = [
-        element("p", text),
-        picture(
-            figure,
-            "Accuracy and NLL against the number of draws.",
-            "Scores of random subsets of the draws: their median and their middle 90 %.",
-            wide=True,
-        ),
-    ]
-    numbers = {"epistemic": plug_in, "epistemic_corrected": corrected}
-    return Section("draws", "Are there enough draws?", content, numbers)
 
 
 def surface(material: Material) -> Section | None:

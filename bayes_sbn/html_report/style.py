@@ -144,7 +144,8 @@ footer { margin-top: 3rem; color: var(--quiet); font-size: .875rem; }
   /* A table whose last column is of sentences: these stand below their rows. */
   table.sentences, .sentences thead, .sentences tbody { display: block; }
   .sentences tr {
-    display: grid; grid-template-columns: minmax(0, 1fr) auto 8.6rem; gap: 0 .6rem;
+    display: grid; grid-template-columns: minmax(0, 1fr) auto minmax(8.6rem, auto);
+    gap: 0 .6rem;
     padding: .35rem 0; border-bottom: 1px solid var(--line); font-size: .8125rem;
   }
   .sentences th, .sentences td { border: 0; padding: 0; }

@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from bayes_sbn.html_report.abstention import abstention
 from bayes_sbn.html_report.arguments import CALL, moment
-from bayes_sbn.html_report.calibration import calibration, enough_draws, surface
+from bayes_sbn.html_report.calibration import calibration, surface
 from bayes_sbn.html_report.call import call_of
 from bayes_sbn.html_report.cases import class_cases, real_cases
 from bayes_sbn.html_report.cautions import caution_list, cautions
 from bayes_sbn.html_report.data import data
 from bayes_sbn.html_report.diagnostics import diagnostics
+from bayes_sbn.html_report.draws import enough_draws
 from bayes_sbn.html_report.elsewhere import elsewhere
 from bayes_sbn.html_report.gather import gather
 from bayes_sbn.html_report.material import Material
@@ -53,6 +54,7 @@ _OF_CLASSES: Sequence[Part] = (
 )
 _OF_REALS: Sequence[Part] = (
     real_calibration,
+    enough_draws,
     elsewhere,
     band,
     real_cases,

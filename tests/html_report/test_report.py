@@ -134,6 +134,11 @@ def test_real_scores_are_those_of_metrics(tmp_path):
     assert stated["coverage"]["value"] == sbn.metrics.interval_coverage(pred, y, 0.9)
     assert found.numbers["calibration"]["coverage"]["0.9"] == stated["coverage"]["value"]
     assert found.numbers["calibration"]["pit_p_value"] == sbn.metrics.pit_test(pred, y).p_value
+    means = pred.mean_per_draw
+    assert found.numbers["draws"] == {
+        "epistemic": pytest.approx(means.var(axis=0).mean(), rel=1e-12),
+        "epistemic_corrected": pytest.approx(means.var(axis=0, ddof=1).mean(), rel=1e-12),
+    }
     widest = [case["row"] for case in found.numbers["cases"]["least_sure"]]
     assert widest == sorted(range(len(y)), key=lambda row: -pred.std[row])[:12]
 
