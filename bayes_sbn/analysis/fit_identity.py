@@ -6,10 +6,11 @@ A folder of folds must not be gone on from by another fit.  Read are, of a funct
 * its defaults, what it holds by closure, and the arguments of a ``functools.partial``;
 * the globals that it names: values, and functions and classes of its own module in the same way.
 
-Of values numbers, words, containers of them, arrays and the ``state_dict`` of a module count by
-content, and objects of other modules by their type and by what they print, unless that is their
-address.  What functions of other modules do is not read, so ``kfold(..., name=...)`` can say what a
-digest cannot.  Compiled code is another one under another version of Python.
+Of values numbers, words, containers of them, arrays, and the ``state_dict`` and the attributes of a
+torch module count by content, and objects of other modules by their type and by what they print,
+unless that is their address.  What functions of other modules do is not read, so
+``kfold(..., name=...)`` can say what a digest cannot.  Compiled code is another one under another
+version of Python.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ class _Digest:
             self.say(value.__name__)
         elif isinstance(value, type):
             self._type(value)
-        elif hasattr(value, "state_dict"):
-            self._all([_qualified(type(value)), dict(value.state_dict())])
+        elif hasattr(value, "named_modules"):
+            self._module(value)
         elif isinstance(value, np.ndarray | np.generic) or hasattr(value, "detach"):
             self._array(to_numpy(value))
         else:
@@ -114,6 +115,14 @@ class _Digest:
         self.say(str(len(values)))
         for value in values:
             self.add(value)
+
+    def _module(self, module: Any) -> None:
+        self._all([_qualified(type(module)), dict(module.state_dict())])
+        for path, part in module.named_modules():
+            for name, value in sorted(vars(part).items()):
+                if not name.startswith("_") and name != "training":
+                    self.say(path, name)
+                    self.add(value)
 
     def _array(self, array: npt.NDArray[np.generic]) -> None:
         self.say(str(array.shape), array.dtype.str)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+import bayes_sbn as sbn
 from bayes_sbn.analysis import kfold
 from bayes_sbn.analysis.fit_identity import identity_of
 from tests.analysis.networks import classifier
@@ -127,6 +128,11 @@ def network(seed):
     return torch.nn.Linear(2, 2)
 
 
+def of_noise(noise):
+    torch.manual_seed(0)
+    return sbn.models.BinaryMLP(2, [2], 2, num_data=3, noise=noise)
+
+
 DIFFERENT = {
     "closure": lambda a: constant(a),
     "partial": lambda a: functools.partial(with_default, share=a),
@@ -137,6 +143,7 @@ DIFFERENT = {
     "tensor": lambda a: constant(torch.tensor([a, 1.0])),
     "containers": lambda a: constant({"one": [1, (a, {"two"})]}),
     "module": lambda a: constant(network(int(4 * a))),
+    "noise_of_a_network": lambda a: constant(of_noise("logistic" if a < 0.5 else "gaussian")),
     "estimator": lambda a: constant(LogisticRegression(C=a)),
 }
 
