@@ -196,7 +196,7 @@ class Images:
     outside: Array
 
 
-LEARNED, HELD_OUT = 20_000, 5_000
+LEARNED, HELD_OUT = 55_000, 5_000
 """The first so many training images are learned, and the last so many choose settings."""
 
 

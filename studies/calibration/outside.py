@@ -1,8 +1,8 @@
 """The part with images: MNIST is learned, and notMNIST is to be told from it by what is unsure.
 
 A fully binary 784-256-256-10 network (weights and activations ±1), a deep ensemble of 5 float
-networks of the same widths, and MC dropout, all for the same number of steps.  The settings are
-chosen by the last training images, and the best is scored: it is not fitted again.
+networks of the same widths, and MC dropout, all for the same number of steps.  The last training
+images choose a setting by fits from the first seed; the best is fitted from the other seeds too.
 """
 
 import math
@@ -38,7 +38,8 @@ class Size:
         batch_size: rows of a batch.
         draws: of the posterior, or of masks.
         flip_rows: images of each kind whose activations are compared, which takes memory.
-        resamples: of the images, for standard errors.
+        seeds: how many, of starts, orders, draws and masks.
+        most_settings: of each grid, from its start; None for all.
     """
 
     hidden: tuple[int, ...] = (256, 256)
@@ -46,7 +47,8 @@ class Size:
     batch_size: int = 256
     draws: int = 32
     flip_rows: int = 2000
-    resamples: int = 100
+    seeds: int = 3
+    most_settings: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ class Found:
 
 
 SETTINGS: dict[str, list[Options]] = {
-    BINARY: grid(factor=[1 / 300], lr=[0.05], real_lr=[0.03]),
-    ENSEMBLE: grid(decay=[1.0], dropout=[0.0]),
-    DROPOUT: grid(decay=[1.0], dropout=[0.2]),
+    BINARY: grid(factor=[1 / 1000, 1 / 300, 1 / 100], lr=[0.05], real_lr=[0.03]),
+    ENSEMBLE: grid(decay=[0.1, 1.0], dropout=[0.0]),
+    DROPOUT: grid(decay=[1.0], dropout=[0.1, 0.2, 0.3]),
 }
 
 
@@ -108,7 +110,7 @@ def floats(members: int) -> Callable[[Rows, int, Options, Size, int], Found]:
 
     def fit(learn: Rows, classes: int, options: Options, size: Size, seed: int) -> Found:
         centred = centring(learn)
-        steps = size.epochs * math.floor(len(learn) / size.batch_size)
+        steps = size.epochs * math.ceil(len(learn) / size.batch_size)
         networks = Networks(
             [Rows(centred(learn.x), learn.y)] * members,
             classes,
@@ -133,33 +135,16 @@ def floats(members: int) -> Callable[[Rows, int, Options, Size, int], Found]:
 FITS = {BINARY: binary, ENSEMBLE: floats(5), DROPOUT: floats(1)}
 
 
-def scored(found: Found, images: Images, size: Size) -> dict[str, list[float]]:
-    """Each score and its standard error over resamples of the images."""
+def scored(found: Found, images: Images, size: Size) -> dict[str, float]:
+    """Scores of the labels, and how well what is unsure tells the images apart."""
     inside, outside = found.predict(images.test.x), found.predict(images.outside)
-    generator = np.random.default_rng(0)
-    result: dict[str, list[float]] = {}
-    count = len(images.test)
-    for name in scores.CLASSIFICATION:
-        metric = getattr(sbn.metrics, name)
-        again = [
-            float(metric(inside.mean[rows], images.test.y[rows]))
-            for rows in generator.integers(count, size=(size.resamples, count))
-        ]
-        result[name] = [float(metric(inside, images.test.y)), float(np.std(again, ddof=1))]
+    result = scores.classification(inside, images.test.y)
     ranks = {s: [sbn.metrics.ood_score(p, s) for p in (inside, outside)] for s in OF_PROBABILITIES}
     if found.activations is not None:
         rows = [x[: size.flip_rows] for x in (images.test.x, images.outside)]
         ranks[FLIPS] = [sbn.metrics.flip_rate(found.activations(x)) for x in rows]
-    for name, (own, other) in ranks.items():
-        again = [
-            sbn.metrics.detection_auroc(
-                own[generator.integers(len(own), size=len(own))],
-                other[generator.integers(len(other), size=len(other))],
-            )
-            for _ in range(size.resamples)
-        ]
-        auroc = sbn.metrics.detection_auroc(own, other)
-        result[f"AUROC {name}"] = [auroc, float(np.std(again, ddof=1))]
+    for name, pair in ranks.items():
+        result[f"AUROC {name}"] = float(sbn.metrics.detection_auroc(*pair))
     return result
 
 
@@ -171,33 +156,38 @@ def study(
     methods: list[str] | None = None,
     save: Callable[[], None],
 ) -> None:
-    """Make every record that is not there yet, by method; settings are kept one by one."""
-    classes = int(images.learn.y.max()) + 1
+    """Make every record that is not there yet, by method, setting and seed."""
     for name, settings in SETTINGS.items():
         if methods and name not in methods:
             continue
         kept = results.setdefault(name, {})
-        for options in settings:
-            if named(options) in kept:
-                continue
-            started = time.process_time()
-            found = FITS[name](images.learn, classes, options, size, 1)
-            choosing = float(sbn.metrics.nll(found.predict(images.choose.x), images.choose.y))
-            seconds = time.process_time() - started
-            record = {"choosing": choosing, "seconds": seconds, **scored(found, images, size)}
-            kept[named(options)] = record
-            save()
-            print(_line(name, options, record), flush=True)
+        tried = settings[: size.most_settings]
+        for seed in range(1, size.seeds + 1):
+            for options in tried:
+                own = kept.setdefault(named(options), {})
+                if str(seed) not in own:
+                    own[str(seed)] = record(name, images, options, size, seed)
+                    save()
+                    print(_line(name, options, seed, own[str(seed)]), flush=True)
+            best = chosen(kept)
+            tried = [options for options in tried if named(options) == best]
 
 
-def _line(name: str, options: Options, record: dict[str, Any]) -> str:
-    pairs = {score: each for score, each in record.items() if isinstance(each, list)}
-    found = ", ".join(
-        f"{score} {value:.4f} ± {error:.4f}" for score, (value, error) in pairs.items()
-    )
-    return f"images, {name}, {named(options)}: {found}; {record['seconds']:.0f} s"
+def record(name: str, images: Images, options: Options, size: Size, seed: int) -> dict[str, float]:
+    """Scores of one fit, the NLL by which settings are chosen, and seconds."""
+    started = time.process_time()
+    classes = int(images.learn.y.max()) + 1
+    found = FITS[name](images.learn, classes, options, size, seed)
+    choosing = float(sbn.metrics.nll(found.predict(images.choose.x), images.choose.y))
+    seconds = time.process_time() - started
+    return {"choosing": choosing, "seconds": seconds, **scored(found, images, size)}
+
+
+def _line(name: str, options: Options, seed: int, own: dict[str, float]) -> str:
+    found = ", ".join(f"{s} {value:.4f}" for s, value in own.items() if s != "seconds")
+    return f"images, {name}, {named(options)}, seed {seed}: {found}; {own['seconds']:.0f} s"
 
 
 def chosen(records: dict[str, Any]) -> str:
-    """The setting with the least NLL of the images that choose."""
-    return min(records, key=lambda setting: records[setting]["choosing"])
+    """The setting with the least NLL, from the first seed, of the images that choose."""
+    return min(records, key=lambda setting: records[setting]["1"]["choosing"])

@@ -87,16 +87,30 @@ def choices(records: dict[str, Any]) -> list[str]:
 
 
 def of_images(records: dict[str, Any]) -> list[str]:
-    """A row a method with the setting that it chose, and one a score."""
-    best = {name: each[outside.chosen(each)] for name, each in records.items()}
-    names = dict.fromkeys(n for each in best.values() for n in each if isinstance(each[n], list))
-    rows = [
-        [name, *(number(*each[name], 4) if name in each else "" for each in best.values())]
-        for name in names
-    ]
-    rows.append(["seconds", *(f"{each['seconds']:.0f}" for each in best.values())])
+    """A row a method with the setting that it chose, means over seeds, and one a score."""
+    best = {name: list(each[outside.chosen(each)].values()) for name, each in records.items()}
+    names = dict.fromkeys(score for each in best.values() for score in each[0])
+    rows = []
+    for name in (name for name in names if name not in ("choosing", "seconds")):
+        own = [[fit[name] for fit in each if name in fit] for each in best.values()]
+        rows.append(
+            [name, *(number(*scores.mean_and_error(each), 4) if each else "" for each in own)]
+        )
+    seconds = [np.mean([fit["seconds"] for fit in each]) for each in best.values()]
+    rows.append(["seeds", *(str(len(each)) for each in best.values())])
+    rows.append(["seconds", *(f"{mean:.0f}" for mean in seconds)])
     rows.append(["setting", *(outside.chosen(each) for each in records.values())])
     return table(["", *best], rows)
+
+
+def choices_of_images(records: dict[str, Any]) -> list[str]:
+    """NLL of the images that choose, by setting, from the first seed."""
+    rows = [
+        [name, setting, f"{seeds['1']['choosing']:.4f}"]
+        for name, settings in records.items()
+        for setting, seeds in settings.items()
+    ]
+    return table(["method", "setting", "nll of the images that choose"], rows)
 
 
 def of_inputs(records: dict[str, Any]) -> list[str]:
@@ -126,7 +140,7 @@ def tables(folder: Path) -> str:
         records = json.loads(path.read_text("utf-8"))
         parts += [f"## {title}", ""]
         if part == IMAGES:
-            parts += [*of_images(records), ""]
+            parts += [*of_images(records), "", "### Choices", "", *choices_of_images(records), ""]
             continue
         columns = scores.REGRESSION if part == REGRESSION else scores.CLASSIFICATION
         for data, methods in records.items():
