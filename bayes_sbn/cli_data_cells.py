@@ -76,8 +76,8 @@ def read_cells(source: str, content: bytes, has_header: bool | None) -> Cells:
         if len(row) != width:
             raise ValueError(
                 f"{source}: line {line} has {counted(len(row), 'cell')} where the first line has "
-                f"{width}, parted by {parted}. Every line needs as many; cells that hold the "
-                "delimiter are written in quotes, and a line of comment is left out."
+                f"{width}, parted by {parted}. Every line needs as many: write cells that hold the "
+                "delimiter in quotes, and take lines of comment out."
             )
     return Cells(source, names or tuple(str(k + 1) for k in range(width)), is_named, rows, lines)
 

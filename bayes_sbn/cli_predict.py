@@ -17,6 +17,7 @@ from bayes_sbn.cli_data import TEST, TRAIN, add_data_options, has_test_part, rea
 from bayes_sbn.cli_data_csv import TextOptions
 from bayes_sbn.cli_output import note, show
 from bayes_sbn.cli_run import Run
+from bayes_sbn.metrics.report_base import counted
 
 if TYPE_CHECKING:
     from bayes_sbn.cli_arguments import Commands
@@ -114,7 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
         "columns": list(predicted.columns),
         **predicted.summary(),
     }
-    lines = [f"{len(table)} rows of {table.source} by {arguments.draws} networks: {arguments.out}"]
+    rows, networks = counted(len(table), "row"), counted(arguments.draws, "network")
+    lines = [f"{rows} of {table.source} by {networks}: {arguments.out}"]
     lines += predicted.lines()
     if arguments.save_draws is not None:
         lines.append(f"draws: {arguments.save_draws}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bayes_sbn.elbo import TraceEstimator_ELBO
+from bayes_sbn.metrics.report_base import counted
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ class Fit:
             "interrupted": "interrupted",
         }[self.stopped]
         return (
-            f"Fit: {len(self.history)} epochs ({self.history[-1].steps} steps), {reason}; "
+            f"Fit: {counted(len(self.history), 'epoch')} "
+            f"({counted(self.history[-1].steps, 'step')}), {reason}; "
             f"parameters of epoch {self.epoch}: "
             f"{', '.join(scores)} (nats a row, temperature {self.temperature:.3g})"
         )

@@ -129,7 +129,7 @@ HOSTILE_TEXT = {
     "thousands": ('a,y\n"1,234.5",p\n', "with no mark between thousands"),
     "comma_at_the_end": ("a,y,\n1,p,\n2,q,\n", "the last column has neither a name nor a value"),
     "nameless": ("a,,y\n1,,p\n2,,q\n", "column 2 has neither a name nor a value"),
-    "comment": ("# made by hand\na,b,y\n1,2,p\n", "line 2 has 1 cell where the first line has 4"),
+    "comment": ("# made by hand\na,b,y\n1,2,p\n", "4, parted by blanks. Every line needs as many"),
     "unparted": ("a:b:y\n1:2:p\n", "what parts them is commas, semicolons, tabs, bars or blanks"),
     "open_quote": ('a,y\n1,"p\n2,q\n', "cannot be read"),
     "stray_quote": ('a,y\n1,"p"x\n', "line 2 cannot be read"),

@@ -163,12 +163,13 @@ def test_what_cannot_be_written_is_told_first(options, words, code, program, run
 def test_a_missing_input_is_told_by_line_and_column(program, run, tmp_path):
     (tmp_path / "new.csv").write_text("a,b,c\n1,2,3\n1,NA,3\n")
     err = program.error("predict", run, "new.csv", "--out", "p.csv")
-    assert "line 3, column 'b' has no value ('NA')" in err
+    assert "line 3, column 'b' has no value ('NA'). Fill it in, or take such lines out" in err
     assert not (tmp_path / "p.csv").exists()
 
 
 def test_clipping_is_counted(program, run, tmp_path):
     (tmp_path / "new.csv").write_text("a,b,c\n1,2,1e9\n")
     assert "--clip" in program.error("predict", run, "new.csv", "--out", "p.csv")
-    _, err = program("predict", run, "new.csv", "--out", "p.csv", "--clip")
+    out, err = program("predict", run, "new.csv", "--out", "p.csv", "--clip", "--draws", 1)
     assert "inputs clipped: 1" in err
+    assert out.startswith("1 row of new.csv by 1 network: p.csv")
