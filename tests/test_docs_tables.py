@@ -5,8 +5,8 @@ from pathlib import Path
 
 import bayes_sbn as sbn
 from bayes_sbn.estimators.estimator import REGISTRY
+from tests.affines.test_moments import ERROR_OF_STRETCHING
 from tests.estimators.test_exact_expectation import RECORDED_BIAS
-from tests.estimators.test_moment_propagation import ERROR_OF_STRETCHING
 from tests.estimators.test_moment_propagation import RECORDED_BIAS as MOMENTS_BIAS
 from tests.estimators.test_relaxed_biases import RECORDED_BIAS as RELAXED_BIAS
 from tests.estimators.test_trapezoid_straight_through import RECORDED_BIAS as ZGR_BIAS

@@ -1,7 +1,4 @@
-"""Moments: those of enumeration, what noise absorbs of them, bounds of the heads, and misfits.
-
-In one file, though long, as all of it runs on the same few layers with the same enumeration.
-"""
+"""Networks by moments: bounds of the heads, certain weights, and recorded biases."""
 
 import itertools
 
@@ -9,145 +6,20 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from pyro.infer import Trace_ELBO
-from scipy import integrate, stats
+from scipy import stats
 
 import bayes_sbn as sbn
-from bayes_sbn.affines import MeanSign
 from bayes_sbn.affines.moments import variance
 from bayes_sbn.signs import moments_tag, tag_moments, tag_sign
 from tests.chance import numpy_generator
 from tests.estimators.conformance import step, uniforms_of
-from tests.estimators.test_exact_expectation import NOISES, network
+from tests.estimators.test_exact_expectation import network
 from tests.oracle_estimators import relative_bias
 from tests.oracle_noise import cdf
 from tests.oracles import exact_gradient
 from tests.pyro_networks import assert_same_gradient
 
 AP2 = {"estimator": "ap2"}
-
-
-def states_of(mean):
-    """All states of independent ±1 variables and their probabilities."""
-    states = np.array(list(itertools.product((-1.0, 1.0), repeat=mean.size)))
-    p = np.where(states > 0, (1 + mean.reshape(-1)) / 2, (1 - mean.reshape(-1)) / 2).prod(-1)
-    return states.reshape(-1, *mean.shape), p
-
-
-def operand(kind, shape, generator, site):
-    """A tensor of one kind, and its states with their probabilities."""
-    if kind == "mean":
-        mean = generator.uniform(-0.9, 0.9, shape)
-        return tag_moments(torch.tensor(mean), site, "ap2"), *states_of(mean)
-    value = generator.normal(size=shape)
-    if kind == "sign":
-        value = np.where(value < 0, -1.0, 1.0)
-        return tag_sign(torch.tensor(value), site, None), value[None], np.ones(1)
-    return torch.tensor(value), value[None], np.ones(1)
-
-
-@pytest.mark.parametrize("rows", [None, 2])
-@pytest.mark.parametrize(
-    ("x_kind", "w_kind"),
-    [k for k in itertools.product(("real", "sign", "mean"), repeat=2) if "mean" in k],
-)
-def test_moments_are_those_of_enumeration(x_kind, w_kind, rows):
-    generator = numpy_generator(f"{x_kind}/{w_kind}/{rows}")
-    x_shape = (3,) if rows is None else (rows, 3)
-    x, x_states, p = operand(x_kind, x_shape, generator, "x")
-    w, w_states, q = operand(w_kind, (2, 3), generator, "w")
-    scale, bias = generator.uniform(0.4, 1.2, 2), generator.normal(size=2)
-    pre = sbn.affine(x, w, torch.tensor(bias), scale=torch.tensor(scale))
-    assert pre.holds_moments
-    a = scale * np.einsum("s...i,tji->st...j", x_states, w_states) + bias
-    weight = np.multiply.outer(p, q).reshape(len(p), len(q), *(1,) * len(x_shape))
-    mean = (weight * a).sum((0, 1))
-    np.testing.assert_allclose(pre.tensor, mean, rtol=0, atol=1e-12)
-    wanted = (weight * (a - mean) ** 2).sum((0, 1))
-    found = variance(pre).expand(pre.shape)
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
-    assert wanted.min() > 1e-2
-
-
-def test_moments_of_particles_are_those_of_each():
-    generator = numpy_generator("particles")
-    means = torch.tensor(generator.uniform(-0.9, 0.9, (4, 1, 2, 3)))
-    x = torch.tensor(np.where(generator.normal(size=(4, 5, 3)) < 0, -1.0, 1.0))
-    for tagged in (
-        lambda t: tag_sign(t, "x", None),
-        lambda t: t,
-        lambda t: tag_moments(t, "x", "ap2"),
-    ):
-        whole = sbn.affine(tagged(x), tag_moments(means, "w", "ap2"))
-        for k in range(4):
-            one = sbn.affine(tagged(x[k]), tag_moments(means[k, 0], "w", "ap2"))
-            torch.testing.assert_close(whole.tensor[k], one.tensor)
-            spread = variance(whole).expand(whole.shape)[k]
-            torch.testing.assert_close(spread, variance(one).expand(one.shape))
-
-
-@pytest.mark.parametrize("noise", NOISES)
-def test_variance_of_the_noise_is_that_of_its_law(noise):
-    law = sbn.noise.get_noise(noise, 1.3)
-    density = lambda z: z * z * float(law.density(torch.tensor(z)))  # noqa: E731
-    end = 1.3 if law.is_bounded else 80.0
-    halves = [integrate.quad(density, *ends)[0] for ends in ((-end, 0), (0, end))]
-    assert law.variance == pytest.approx(sum(halves), rel=1e-8)
-
-
-def probability_of_normal(noise, m, v):
-    """``E[F(a)]`` for normal a, scale 1."""
-
-    def integrand(z):
-        return stats.norm.pdf(z) * float(cdf(noise, m + np.sqrt(v) * z))
-
-    kinks = sorted((k - m) / np.sqrt(v) for k in (-1.0, 0.0, 1.0))
-    ends = [-12.0, *(k for k in kinks if -12 < k < 12), 12.0]
-    return sum(
-        integrate.quad(integrand, low, high, epsabs=1e-12)[0]
-        for low, high in itertools.pairwise(ends)
-    )
-
-
-# the largest |P - F(stretched)| over means and variances up to 3; normal pre-activations
-ERROR_OF_STRETCHING = {
-    "logistic": 0.0159,
-    "gaussian": 0.0,
-    "laplace": 0.0548,
-    "uniform": 0.0548,
-    "triangular": 0.0159,
-}
-
-
-@pytest.mark.parametrize("noise", NOISES)
-def test_noise_absorbs_a_normal_pre_activation(noise):
-    worst = 0.0
-    for m, v in itertools.product((-2.0, -0.5, 0.0, 1.0, 3.0), (0.1, 0.5, 1.0, 3.0)):
-        # one weight of mean mu on the input x: E[a] = mu x, Var[a] = (1 - mu^2) x^2
-        x = np.sqrt(m * m + v)
-        w = tag_moments(torch.tensor([[m / x]]), "w", "ap2")
-        law = sbn.NoisySign(sbn.affine(torch.tensor([x]), w), noise)
-        assert not law.affine.holds_moments
-        worst = max(worst, abs(float(law.probs) - probability_of_normal(noise, m, v)))
-    assert worst == pytest.approx(ERROR_OF_STRETCHING[noise], abs=1e-4)
-
-
-def test_sums_of_many_weights_are_normal_enough():
-    # P(x = +1) of a Gaussian unit against the sum over all weights
-    generator, errors = numpy_generator("clt"), {}
-    for number in (2, 6, 12):
-        worst = 0.0
-        for _ in range(5):
-            mean = generator.uniform(-0.5, 0.5, (1, number))
-            x = generator.uniform(0.5, 1.0, number) / np.sqrt(number)
-            w = tag_moments(torch.tensor(mean), "w", "ap2")
-            law = sbn.NoisySign(sbn.affine(torch.tensor(x), w), "gaussian")
-            states, p = states_of(mean)
-            exact = (p * cdf("gaussian", (states[:, 0] * x).sum(-1))).sum()
-            worst = max(worst, abs(float(law.probs) - exact))
-        errors[number] = worst
-    assert errors[2] > errors[6] > errors[12]
-    assert errors[12] < 1.5e-3
 
 
 def regression():
@@ -363,71 +235,6 @@ def test_gradient_is_that_of_its_own_loss():
                 sides.append(elbo.loss(net.model, net.guide, net.x, net.y))
             leaf.data[index] = start
             assert found[key][index] == pytest.approx((sides[0] - sides[1]) / (2 * h), abs=1e-7)
-
-
-def test_moments_keep_their_tag_where_they_are_rearranged_and_refuse_other_operations():
-    net = network("one_hidden_layer_real_weights")
-    h = step(sbn.TraceEstimator_ELBO("ap2"), net, uniforms_of(net, "tag")).sites["layers.0"][
-        "value"
-    ]
-    assert (moments_tag(h).site, moments_tag(h).estimator) == ("layers.0", "ap2")
-    assert moments_tag(sbn.flatten(h, 2)).site == "layers.0"
-    assert sbn.affine(sbn.reshape(h, 1, (3,)), torch.ones(1, 3)).holds_moments
-    for result in (2 * h, h.reshape(-1), h @ torch.ones(3, 1)):
-        with pytest.raises(
-            RuntimeError, match=r'estimator "ap2" passes the moments of site "layers.0"'
-        ):
-            result.sum().backward()
-
-
-def test_functions_that_do_not_know_moments_refuse_them():
-    pre = sbn.affine(torch.ones(3), tag_moments(torch.zeros(2, 3), "w", "ap2"))
-    with pytest.raises(TypeError, match=r'MeanSign of .* moments of "w": only NoisySign'):
-        pre.through(MeanSign(sbn.noise.Logistic()))
-    law = sbn.SignBernoulli(logits=torch.zeros(3))
-    with pytest.raises(ValueError, match=r'the mean of site "w" by estimator "ap2"'):
-        law.log_prob(tag_moments(torch.zeros(3), "w", "ap2"))
-
-
-def test_stock_elbo_refuses_to_score_moments():
-    net = network("one_hidden_layer")
-    guide = sbn.EstimatorMessenger("ap2")(net.guide)
-    with pytest.raises(ValueError, match=r'the mean of site "layers.0.weight" by estimator "ap2"'):
-        Trace_ELBO().differentiable_loss(net.model, guide, net.x, net.y)
-
-
-def test_weights_to_be_flipped_refuse_moments_and_name_both_sites():
-    infer = {"layers.0": AP2}
-    net = network("two_hidden_layers", infer=infer)
-    with pytest.raises(
-        ValueError, match=r'"layers.0" passes .* site "layers.1.weight" are .* flips'
-    ):
-        sbn.TraceEstimator_ELBO("psa").loss(net.model, net.guide, net.x, net.y)
-    sbn.TraceEstimator_ELBO("st").loss(net.model, net.guide, net.x, net.y)
-
-
-def test_convolutions_refuse_moments():
-    kernel = tag_moments(torch.zeros(1, 1, 2, 2), "kernel", "ap2")
-    with pytest.raises(TypeError, match=r'Convolution holds the moments of "kernel".*dense layers'):
-        sbn.NoisySign(sbn.affine_conv2d(torch.ones(1, 1, 3, 3), kernel))
-
-
-def test_given_values_are_refused_as_nothing_is_drawn():
-    net = network("one_hidden_layer_real_weights", num_data=2)
-    with (
-        sbn.force_draws({"layers.0": torch.ones(2, 3)}),
-        pytest.raises(ValueError, match=r'estimator "ap2", site "layers.0": .*nothing is drawn'),
-    ):
-        sbn.TraceEstimator_ELBO("ap2").loss(net.model, net.guide, net.x, net.y)
-
-
-@pytest.mark.parametrize("pool", [sbn.average_pool1d, sbn.max_pool1d])
-def test_pooling_refuses_moments_and_names_the_site(pool):
-    means = tag_moments(torch.zeros(3, 2, 4), "h", "ap2")
-    with pytest.raises(ValueError, match=r'pool1d\(x, .* the mean of site "h" by estimator "ap2"'):
-        pool(means, 2)
-    with pytest.raises(ValueError, match=r'the mean of site "h"'):
-        pool(sbn.permute(means, (1, 0)), 2)
 
 
 @pytest.mark.parametrize("name", ["running", "learned"])
