@@ -1,8 +1,9 @@
 """Computations that one process and two processes both make, and what each of them came to.
 
-``python -m tests.parallel_runs NAME RANK FOLDER`` is one of two processes; it leaves what its runs
-returned, or the message of the error that they raised, in ``FOLDER/NAME.RANK.pt``.  In one file,
-though long: a started process imports it and finds every run there by its name.
+``python -m tests.parallel_runs RANK FOLDER`` is one of two processes, which make all runs one after
+the other: what costs is to start them.  It leaves what its runs returned, or the message of the
+error that they raised, by name in ``FOLDER/RANK.pt``.  In one file, though long: a started process
+imports it and finds every run there by its name.
 """
 
 import itertools
@@ -31,9 +32,9 @@ SIZES = (11, 7, 1, 12, 3)
 """Of mini-batches: shares of two ranks are uneven, and one is empty."""
 
 
-def two_processes(name, folder):
-    """The results of both ranks of the runs of that name."""
-    command = [sys.executable, "-m", "tests.parallel_runs", name]
+def two_processes(folder):
+    """The results of all runs, of both ranks."""
+    command = [sys.executable, "-m", "tests.parallel_runs"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     workers = [
         subprocess.Popen(
@@ -53,7 +54,7 @@ def two_processes(name, folder):
         for worker in workers:
             worker.kill()
             worker.wait()
-    return [torch.load(folder / f"{name}.{rank}.pt") for rank in range(2)]
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
 # ---- trajectories --------------------------------------------------------------------------------
@@ -408,22 +409,23 @@ def fits(folder):
     }
 
 
-def results(name, folder):
-    """What the runs of a name came to, each by itself."""
-    runs = {"trajectories": TRAJECTORIES, "independent": INDEPENDENT, "errors": ERRORS}
-    runs["fits"] = {"fits": lambda: fits(folder)}
-    found = {}
-    for key, run in runs[name].items():
+def results(folder):
+    """What all runs came to, each by itself; the errors last."""
+    found = {
+        "trajectories": {name: run() for name, run in TRAJECTORIES.items()},
+        "independent": {name: run() for name, run in INDEPENDENT.items()},
+        "fits": fits(folder),
+        "errors": {},
+    }
+    for name, run in ERRORS.items():
         try:
-            found[key] = run()
+            found["errors"][name] = run()
         except Exception as error:
-            if name != "errors":
-                raise
-            found[key] = f"{type(error).__name__}: {error}"
+            found["errors"][name] = f"{type(error).__name__}: {error}"
     return found
 
 
-def main(name, rank, folder):
+def main(rank, folder):
     # Functions of this module have the group of all processes as a default argument: imported by
     # torch._dynamo after the group is made, it would keep the group, and its threads, for good.
     import torch.distributed.nn
@@ -432,12 +434,12 @@ def main(name, rank, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo",
-        init_method=f"file://{folder}/{name}.store",
+        init_method=f"file://{folder}/store",
         rank=rank,
         world_size=2,
         timeout=timedelta(seconds=100),
     )
-    torch.save(results(name, folder), folder / f"{name}.{rank}.pt")
+    torch.save(results(folder), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
     # A thread that lives on may abort the process: it frees tensors while Python shuts down.
     threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").glob("*")]
@@ -445,4 +447,4 @@ def main(name, rank, folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -23,11 +23,24 @@ def assert_follows(found, wanted, tolerance=1e-6):
         torch.testing.assert_close(found[name], value, rtol=0, atol=tolerance, msg=name)
 
 
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What both of two processes came to in all runs, and the folder of their fits."""
+    folder = tmp_path_factory.mktemp("ranks")
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # as each test has it, and the two processes
+    try:
+        assert parallel_runs.broken_fit(folder / "begun") == 2
+    finally:
+        torch.set_default_dtype(dtype)
+    return two_processes(folder), folder
+
+
 # ---- shared draws --------------------------------------------------------------------------------
 
 
-def test_two_processes_follow_the_trajectory_of_one(tmp_path):
-    first, second = two_processes("trajectories", tmp_path)
+def test_two_processes_follow_the_trajectory_of_one(ranks):
+    first, second = (rank["trajectories"] for rank in ranks[0])
     for name, run in TRAJECTORIES.items():
         assert_equal(second[name], first[name])  # to the last bit
         assert_follows(first[name], run(), 1e-10)
@@ -69,8 +82,8 @@ def test_page_runs_under_torchrun(tmp_path):
 # ---- independent draws ---------------------------------------------------------------------------
 
 
-def test_independent_draws(tmp_path):
-    first, second = two_processes("independent", tmp_path)
+def test_independent_draws(ranks):
+    first, second = (rank["independent"] for rank in ranks[0])
     check_another_way(first, second)
     check_mean_gradient(first, second)
     check_draws(first, second)
@@ -130,8 +143,8 @@ SAYS = {
 }
 
 
-def test_what_cannot_be_split_is_an_error_on_all_ranks(tmp_path):
-    first, second = two_processes("errors", tmp_path)
+def test_what_cannot_be_split_is_an_error_on_all_ranks(ranks):
+    first, second = (rank["errors"] for rank in ranks[0])
     for name, words in SAYS.items():
         for rank in (first, second):
             assert isinstance(rank[name], str), f"{name} was no error"
@@ -160,17 +173,16 @@ def test_processes_that_do_not_know_of_each_other_are_an_error(monkeypatch):
 # ---- sbn.fit -------------------------------------------------------------------------------------
 
 
-def test_fit_of_two_processes_is_that_of_one_and_resumes(tmp_path):
-    assert parallel_runs.broken_fit(tmp_path / "begun") == 2
-    first, second = (rank["fits"] for rank in two_processes("fits", tmp_path))
+def test_fit_of_two_processes_is_that_of_one_and_resumes(ranks, tmp_path):
+    first, second = (rank["fits"] for rank in ranks[0])
     assert first["epochs of the broken one"] == second["epochs of the broken one"] == 2
     for run, place in (("whole", "whole"), ("resumed", "broken")):
         assert first[run]["history"] == second[run]["history"] == first["whole"]["history"]
         assert_equal(second[run]["numbers"], first["whole"]["numbers"])
         assert_equal(first[run]["numbers"], first["whole"]["numbers"])
-        files = sorted(path.name for path in (tmp_path / place).iterdir())
+        files = sorted(path.name for path in (ranks[1] / place).iterdir())
         assert files == [CHECKPOINT, LOG]
-        assert len((tmp_path / place / LOG).read_text().splitlines()) == 4
+        assert len((ranks[1] / place / LOG).read_text().splitlines()) == 4
     # begun by one process, and ended by two
     assert_equal(second["begun by one"]["numbers"], first["begun by one"]["numbers"])
     assert_follows(first["begun by one"]["numbers"], first["whole"]["numbers"], 1e-9)
