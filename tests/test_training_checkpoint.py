@@ -1,13 +1,8 @@
-"""Checkpoints of a fit: a killed run goes on as if nothing had happened, and no file does harm."""
+"""Checkpoints of a fit: an interrupted fit goes on as if nothing had been, no file does harm."""
 
 import hashlib
 import json
 import os
-import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import pyro
 import pytest
@@ -19,8 +14,6 @@ import bayes_sbn as sbn
 from bayes_sbn.training_checkpoint import MAGIC, read_checkpoint, write_checkpoint
 from bayes_sbn.training_folder import CHECKPOINT, LOG
 from tests.test_training import assert_equal, fitted, network, numbers, order, rows
-
-ROOT = Path(__file__).parents[1]
 
 
 def assert_same(found, wanted, path="state"):
@@ -40,83 +33,6 @@ def assert_same(found, wanted, path="state"):
             assert_same(one, other, f"{path}/{k}")
     else:
         assert found == wanted, path
-
-
-KINDS = ("tensors", "loader", "learned")
-
-RUN = """
-    import os, random, signal, sys
-    import numpy as np
-    import torch
-    import bayes_sbn as sbn
-    from tests.test_training import network, rows
-
-    folder, killed_kind, kill_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
-
-    class Killing(sbn.optim.MirrorDescent):
-        # the process ends in the middle of an epoch, right after a step changed the parameters
-        steps = 0
-
-        def __call__(self, params, *args, **kwargs):
-            super().__call__(params, *args, **kwargs)
-            self.steps += 1
-            if self.kind == killed_kind and self.steps == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    for kind in ("tensors", "loader", "learned"):
-        model, guide = network()
-        data = rows()
-        if kind == "loader":
-            data = torch.utils.data.DataLoader(
-                torch.utils.data.TensorDataset(*rows()), batch_size=20, shuffle=True,
-                generator=torch.Generator().manual_seed(4),
-            )
-        learned = sbn.estimators.ScoreFunction(baseline="learned")
-        random.seed(1), np.random.seed(1), torch.manual_seed(17)
-        optim = Killing({"lr": 0.05})
-        optim.kind = kind
-        sbn.fit(
-            model, guide, data, validation=rows(30, seed=6), epochs=5, batch_size=20,
-            estimator=learned if kind == "learned" else "psa", optim=optim, keep="best",
-            validation_draws=3, clip_norm=0.5, checkpoint=f"{folder}/{kind}",
-        )
-        torch.save({**model.state_dict(), **guide.state_dict()}, f"{folder}/{kind}/left.pt")
-"""
-
-
-def run(folder, killed_kind="none", kill_at=0):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(RUN), str(folder), killed_kind, str(kill_at)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == (-signal.SIGKILL if kill_at else 0), done.stderr
-
-
-@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-def test_killed_and_resumed_equals_uninterrupted(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run(whole)
-    for kind, kill_at, epochs in (("tensors", 11, 3), ("loader", 2, 0), ("learned", 8, 2)):
-        run(killed, kind, kill_at)
-        path = killed / kind / CHECKPOINT
-        assert path.exists() == (epochs > 0)
-        assert epochs == 0 or len(read_checkpoint(path)["kept"]["history"]) == epochs
-    run(killed)
-    assert not list(killed.rglob(".*.tmp"))
-    for kind in KINDS:
-        wanted, found = (read_checkpoint(folder / kind / CHECKPOINT) for folder in (whole, killed))
-        assert_same(found, wanted)
-        assert len(found["kept"]["history"]) == 5
-        assert_equal(torch.load(killed / kind / "left.pt"), torch.load(whole / kind / "left.pt"))
-        lines = [json.loads(line) for line in (killed / kind / LOG).read_text().splitlines()]
-        assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
-        assert_same(lines, found["kept"]["history"])
 
 
 def test_same_call_goes_on_from_an_interrupted_one(tmp_path):
