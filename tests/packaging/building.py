@@ -48,11 +48,13 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Compl
     )
 
 
-def build_wheel(sources: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def build_wheel(
+    sources: Path, *options: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Builds a wheel into ``sources / "dist"`` with the build tools of this environment."""
     return run(
         *(sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation"),
-        *("--disable-pip-version-check", "-w", "dist"),
+        *("--disable-pip-version-check", "-w", "dist", *options),
         cwd=sources,
         **environment,
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bayes_sbn.kernels import loader
-from tests.packaging.building import ROOT, has_compiler, run, tool
+from tests.packaging.building import ROOT, has_compiler, run
 
 pytestmark = [
     pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler and CMake"),
@@ -24,17 +24,12 @@ pytestmark = [
 ]
 ON_X86 = platform.machine() in ("x86_64", "AMD64")
 OPERATIONS = ("packing", "flips", "uniforms", "ensemble", "convolutions", "pooling")
-WIDE_FLAGS = "-march=x86-64-v3" if ON_X86 else ""
 
 
-@pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A build by someone whose CXXFLAGS ask for wide instructions."""
-    folder = tmp_path_factory.mktemp("build")
-    for command in ((tool("cmake"), "-S", ROOT, "-B", "."), (tool("cmake"), "--build", ".", "-j2")):
-        result = run(*command, cwd=folder, CXXFLAGS=WIDE_FLAGS)
-        assert result.returncode == 0, result.stdout + result.stderr
-    return folder
+@pytest.fixture
+def build(built_sources: Path) -> Path:
+    """The build of a wheel by someone whose CXXFLAGS ask for wide instructions."""
+    return built_sources / "build"
 
 
 def objects(build: Path) -> dict[str, Path]:
