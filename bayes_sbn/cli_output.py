@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Mapping
 from typing import Any
+
+from bayes_sbn.json_numbers import in_json
 
 
 def show(arguments: argparse.Namespace, text: str, contents: Mapping[str, Any]) -> None:
@@ -32,14 +33,4 @@ def note(arguments: argparse.Namespace, text: str) -> None:
 
 def to_json(contents: Mapping[str, Any]) -> str:
     """JSON text; numbers that JSON lacks become "NaN", "Infinity" and "-Infinity"."""
-    return json.dumps(_plain(contents), indent=2, allow_nan=False, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
+    return json.dumps(in_json(contents), indent=2, allow_nan=False, ensure_ascii=False)

@@ -20,7 +20,7 @@ PACKAGE = "bayes_sbn"
 LAYERS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "L0",
-        ("noise", "philox", "bits", "signs", "dual", "whole_file", "container"),
+        ("noise", "philox", "bits", "signs", "dual", "whole_file", "json_numbers", "container"),
         "the laws of the noise, counter-based random words, packed bits, what a ±1 value is, "
         "files written whole, and the file of numbers",
     ),

@@ -30,7 +30,8 @@ from bayes_sbn.html_report.origin import origin
 from bayes_sbn.html_report.page import Section, page
 from bayes_sbn.html_report.regression import band, real_calibration, real_scores
 from bayes_sbn.html_report.scores import class_scores, confusions, top_of
-from bayes_sbn.html_report.words import counted, plain
+from bayes_sbn.html_report.words import counted
+from bayes_sbn.json_numbers import in_json
 from bayes_sbn.posterior import Posterior
 from bayes_sbn.recalibration.recalibration import Recalibration
 from bayes_sbn.training_result import EpochRecord, Fit
@@ -90,7 +91,7 @@ class HTMLReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Title, path, cautions and the numbers of each section, as JSON holds them."""
-        result: dict[str, Any] = plain(
+        result: dict[str, Any] = in_json(
             {
                 "title": self.title,
                 "path": str(self.path),

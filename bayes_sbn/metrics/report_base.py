@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any
+
+from bayes_sbn.json_numbers import in_json
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class ReportBase:
 
         These are "Infinity", "-Infinity" and "NaN".
         """
-        return json.dumps(_in_json(self.to_dict()), indent=2, allow_nan=False)
+        return json.dumps(in_json(self.to_dict()), indent=2, allow_nan=False)
 
     def _table(self, heading: str, interval: str, note: str, number: str) -> str:
         """The text that ``print`` shows.
@@ -102,11 +103,3 @@ class ReportBase:
 def counted(count: int, noun: str) -> str:
     """A count and its noun, in the plural if need be."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _in_json(contents: object) -> object:
-    if isinstance(contents, dict):
-        return {key: _in_json(value) for key, value in contents.items()}
-    if isinstance(contents, float) and not math.isfinite(contents):
-        return "NaN" if math.isnan(contents) else "Infinity" if contents > 0 else "-Infinity"
-    return contents

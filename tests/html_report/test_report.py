@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import bayes_sbn as sbn
-from bayes_sbn.html_report.words import number, plain
+from bayes_sbn.html_report.words import number
+from bayes_sbn.json_numbers import in_json
 from tests.html_report.parsed import Page
 from tests.html_report.posteriors import labels, of_classes, of_reals, rows
 from tests.html_report.test_page import made
@@ -169,7 +170,7 @@ def test_diagnosis_is_that_of_the_training_rows(kind, tmp_path):
         detail=False,
         **options,
     )
-    stated, told = (plain(each) for each in (found.numbers["diagnostics"], wanted.to_dict()))
+    stated, told = (in_json(each) for each in (found.numbers["diagnostics"], wanted.to_dict()))
     if is_real:  # standardised again, with rounding
         assert stated["held_out"]["elpd"] == pytest.approx(told["held_out"]["elpd"], rel=1e-9)
     else:
