@@ -6,27 +6,19 @@ set.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 import bayes_sbn as sbn
+from studies.calibration.codes import Code, as_they_are, thermometer
 from studies.calibration.data import Array, Scaling
 from studies.calibration.tasks import Effort, Predicted, Task
 
 Pair = tuple[Any, Any]
 """A network and its guide."""
-
-Code = Callable[[Array], Callable[[Array], Array]]
-"""From the inputs that are learned, a function of inputs; both are in units of deviations."""
-
-
-def as_they_are(learned: Array) -> Callable[[Array], Array]:
-    """No code."""
-    del learned
-    return lambda x: x
 
 
 class Standardised:
@@ -88,6 +80,11 @@ def predicted(
 def binary(tasks: Sequence[Task], effort: Effort) -> list[Predicted]:
     """Fully binary networks, one after another."""
     return [alone(task, effort) for task in tasks]
+
+
+def thermometers(tasks: Sequence[Task], effort: Effort) -> list[Predicted]:
+    """Fully binary networks whose inputs are thermometers of 16 levels, one after another."""
+    return [alone(task, effort, code=thermometer(16)) for task in tasks]
 
 
 def real_first(tasks: Sequence[Task], effort: Effort) -> list[Predicted]:

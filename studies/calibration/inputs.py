@@ -3,11 +3,9 @@ r"""What the first layer is given decides what its ±1 weights can say.
     python -m studies.calibration.inputs --data PATH             # rows that choose, of split 0
     python -m studies.calibration.inputs --data PATH --splits 5  # of more; goes on
 
-A ±1 weight counts every input alike.  An input that stands k times has k of them, whose sum is one
-of -k, -k + 2, ..., k.  A thermometer of k levels is k inputs of ±1, each of which says whether the
-input is above one of its quantiles: sums of them are steps.  A real first layer has numbers of its
-own.  All are fitted with one setting to the rows that learn and scored by log-likelihood on the
-rows that choose: no test row is seen.
+Inputs as they are, in two codes (``codes.py``), and a real first layer, which has numbers of its
+own: all are fitted with one setting to the rows that learn and scored by log-likelihood on the rows
+that choose.  No test row is seen.
 """
 
 import argparse
@@ -16,14 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyro
 import torch
 
 import bayes_sbn as sbn
 from studies.calibration import data, scores
-from studies.calibration.binary import Code, alone, as_they_are
-from studies.calibration.data import Array, Table
+from studies.calibration.binary import alone
+from studies.calibration.codes import as_they_are, repeated, thermometer
+from studies.calibration.data import Table
 from studies.calibration.records import RESULTS, Kept
 from studies.calibration.tasks import Effort, Options, Task
 
@@ -31,32 +29,6 @@ SETTING: Options = {"layers": 2, "width": 200, "factor": 1 / 100, "lr": 0.2, "re
 FILE = "inputs.json"
 TOGETHER = 5
 """As in the study, so many splits choose by the same rows, which none of them scores."""
-
-
-def repeated(copies: int) -> Code:
-    """Every input so many times."""
-
-    def code(learned: Array) -> Callable[[Array], Array]:
-        del learned
-        return lambda x: np.tile(x, (1, copies))
-
-    return code
-
-
-def thermometer(levels: int) -> Code:
-    """Of every input, whether it is above each of its quantiles; equal ones count once."""
-
-    def code(learned: Array) -> Callable[[Array], Array]:
-        places = (np.arange(levels) + 0.5) / levels
-        cuts = [np.unique(np.quantile(column, places)) for column in learned.T]
-
-        def coded(x: Array) -> Array:
-            above = [x[:, [k]] > cut for k, cut in enumerate(cuts)]
-            return np.where(np.concatenate(above, 1), 1.0, -1.0)
-
-        return coded
-
-    return code
 
 
 WAYS: dict[str, dict[str, Any]] = {

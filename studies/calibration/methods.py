@@ -130,7 +130,8 @@ def _binary(width: list[float], factor: list[float]) -> list[Options]:
 
 BINARY, ENSEMBLE, DROPOUT = "binary network", "deep ensemble of 5", "MC dropout"
 REAL_FIRST = "binary network, real first layer"
-BINARIES = (BINARY, REAL_FIRST)
+THERMOMETERS = "binary network, thermometers"
+BINARIES = (BINARY, THERMOMETERS, REAL_FIRST)
 _OF_NUMBERS = [*_binary([100, 200], [1 / 100]), *_binary([200], [1 / 10])]
 _OF_LABELS = [*_binary([50, 100], [1 / 100]), *_binary([100], [1 / 10])]
 _DEEP = grid(decay=[0.1, 1.0], steps=[0.3, 1.0])
@@ -138,7 +139,8 @@ _DROPOUT = grid(dropout=[0.02, 0.1, 0.3], decay=[1.0], steps=[0.3, 1.0])
 
 METHODS: dict[str, Method] = {
     BINARY: Method(binary.binary, _OF_NUMBERS, _OF_LABELS, at_once=5, together=5),
-    REAL_FIRST: Method(binary.real_first, _OF_NUMBERS, [], at_once=5, together=5),
+    THERMOMETERS: Method(binary.thermometers, _OF_NUMBERS, _OF_LABELS, at_once=5, together=5),
+    REAL_FIRST: Method(binary.real_first, _OF_NUMBERS, _OF_LABELS, at_once=5, together=5),
     ENSEMBLE: Method(deep_ensembles, _DEEP, _DEEP),
     DROPOUT: Method(mc_dropout, _DROPOUT, _DROPOUT),
     "ridge": Method(ridge, classification=[]),

@@ -43,7 +43,7 @@ class Size:
     """
 
     hidden: tuple[int, ...] = (256, 256)
-    epochs: int = 5
+    epochs: int = 20
     batch_size: int = 256
     draws: int = 32
     flip_rows: int = 2000
